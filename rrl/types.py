@@ -1,0 +1,143 @@
+"""The containers in which data crosses every boundary of the package, and the legend of their shapes.
+
+Every docstring of the package writes shapes with these letters:
+
+========  ==================================================================================
+``T``     environment steps of one rollout
+``N``     environments (worlds) stepped side by side
+``O``     observation size
+``A``     action size
+``B``     trajectory windows
+``H``     horizon: rows of one trajectory window (``H`` states, ``H - 1`` complete transitions)
+``D``     features that the diffusion model generates per row, ``D = O + 2`` (reward and end of the episode)
+``S``     simulator state size (generalised positions and velocities)
+``E``     episodes that ended
+========  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+Batch = TypeVar("Batch", bound="TensorBatch")
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """A frozen record of tensors that moves between devices as one."""
+
+    def to(self: Batch, device: torch.device | str) -> Batch:
+        """Move every field.
+
+        Args:
+            device: Where the tensors shall lie.
+
+        Returns:
+            A new record; fields that lie there already are shared, not copied.
+        """
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return replace(self, **moved)
+
+
+class PolicyStep(NamedTuple):
+    """What an actor decides for one step of all environments."""
+
+    actions: Tensor
+    """Sampled actions before clipping to the action box. Shape ``[N, A]``."""
+
+
+class Actor(Protocol):
+    """Anything that can drive environments: the collector knows no algorithm, only this."""
+
+    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+        """Choose actions.
+
+        Args:
+            observations: Raw observations. Shape ``[N, O]``.
+            noise: Standard normal draws that make the actions stochastic; zeros give the mean action. They come from
+                one stream per world, so that a rollout does not depend on how worlds are spread over processes.
+                Shape ``[N, A]``.
+
+        Returns:
+            The decision for this step.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RolloutBatch(TensorBatch):
+    """Transitions of ``N`` trajectories side by side over ``T`` steps, real or imagined.
+
+    ``next_observations[t]`` is what followed ``actions[t]`` *before* any reset, so that a time limit can be
+    bootstrapped. Where neither ``terminated`` nor ``truncated`` holds it equals ``observations[t + 1]``.
+    """
+
+    observations: Tensor
+    """Raw observations in which the actions were chosen. Shape ``[T, N, O]``."""
+    actions: Tensor
+    """Actions as sampled, before clipping to the action box. Shape ``[T, N, A]``."""
+    rewards: Tensor
+    """Rewards of the transitions. Shape ``[T, N]``."""
+    terminated: Tensor
+    """True where the episode ended for good (failure, success): nothing follows. Boolean, shape ``[T, N]``."""
+    truncated: Tensor
+    """True where the episode was cut off (time limit): the value continues. Boolean, shape ``[T, N]``."""
+    next_observations: Tensor
+    """Raw observations after the actions, before any reset. Shape ``[T, N, O]``."""
+    weights: Tensor
+    """How much a transition counts in the update of policy and value; 0 excludes it. Shape ``[T, N]``."""
+
+    @property
+    def ended(self) -> Tensor:
+        """True where an episode ended for either reason. Shape ``[T, N]``."""
+        return self.terminated | self.truncated
+
+    def flatten(self) -> RolloutBatch:
+        """Merge steps and environments, step-major.
+
+        Returns:
+            A batch whose fields have shape ``[T * N, ...]``; row ``t * N + n`` is step ``t`` of environment ``n``.
+        """
+        merged = {field.name: getattr(self, field.name).flatten(0, 1) for field in fields(self)}
+        return replace(self, **merged)
+
+
+@dataclass(frozen=True)
+class EpisodeStatistics(TensorBatch):
+    """Episodes that ended during a rollout."""
+
+    returns: Tensor
+    """Undiscounted sums of rewards. Shape ``[E]``."""
+    lengths: Tensor
+    """Numbers of steps. Shape ``[E]``."""
+    failed: Tensor
+    """True where the episode terminated rather than being cut off. Boolean, shape ``[E]``."""
+
+
+@dataclass(frozen=True)
+class WindowBatch(TensorBatch):
+    """Windows of real experience on which the trajectory models are trained.
+
+    A window never shows two episodes as one: where an episode ends inside it, ``valid`` is False from the next
+    transition on and the remaining rows repeat the last observation.
+    """
+
+    observations: Tensor
+    """Raw observations. Row ``t + 1`` is what followed row ``t``, also at an episode's end. Shape ``[B, H, O]``."""
+    actions: Tensor
+    """Actions clipped to the action box, as the simulator received them. Shape ``[B, H, A]``."""
+    rewards: Tensor
+    """Rewards; 0 where not valid. Shape ``[B, H]``."""
+    terminated: Tensor
+    """True where the transition ended the episode for good. Boolean, shape ``[B, H]``."""
+    valid: Tensor
+    """True where the transition was really observed. Boolean, shape ``[B, H]``; column 0 is always True."""
+
+    @property
+    def observed(self) -> Tensor:
+        """True where the observation of the row was really seen. Boolean, shape ``[B, H]``."""
+        return torch.cat([torch.ones_like(self.valid[:, :1]), self.valid[:, :-1]], dim=1)
