@@ -178,5 +178,7 @@ class DynaBatch(TensorBatch):
     """The rollout of the current policy that was just added to the buffer."""
     windows: WindowBatch
     """Windows drawn uniformly from the buffer, enough for all model updates of the iteration."""
+    fresh_windows: WindowBatch
+    """Windows of the fresh rollout alone, on which the models have not been trained yet: their held-out data."""
     start_observations: Tensor
     """Raw observations at which imagined trajectories begin. Shape ``[B, O]``."""

@@ -79,6 +79,8 @@ class TrajectoryDataModule(RolloutDataModule):
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if num_steps < horizon:
+            raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
         self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
         self.imagined_trajectories, self.recent_starts = imagined_trajectories, recent_starts
         self.buffer_size = buffer_size
@@ -104,11 +106,9 @@ class TrajectoryDataModule(RolloutDataModule):
         if self.buffer is None:
             raise RuntimeError("the buffer is built by `setup('fit')`.")
         self.buffer.add(rollout)
-        # The first rollouts may be shorter than a window.
-        while self.buffer.size < self.horizon:
-            self.buffer.add(self.collect())
         return DynaBatch(
             rollout=rollout,
+            fresh_windows=self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps),
             windows=self.buffer.sample_windows(self.model_updates * self.model_batch_size),
             start_observations=self.buffer.sample_starts(
                 self.imagined_trajectories, recent=self.recent_starts

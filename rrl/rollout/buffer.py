@@ -87,11 +87,12 @@ class TrajectoryBuffer:
         """Transitions stored over all worlds."""
         return self.size * self.num_envs
 
-    def sample_windows(self, count: int) -> WindowBatch:
+    def sample_windows(self, count: int, *, newest_steps: int | None = None) -> WindowBatch:
         """Draw windows uniformly.
 
         Args:
             count: Windows to draw, ``B``.
+            newest_steps: Draw from the newest steps of each world only; from all where None.
 
         Returns:
             The windows, drawn with replacement.
@@ -99,11 +100,12 @@ class TrajectoryBuffer:
         Raises:
             ValueError: If less than one window is stored.
         """
-        starts = self.size - self.horizon + 1
+        span = self.size if newest_steps is None else min(newest_steps, self.size)
+        starts = span - self.horizon + 1
         if starts < 1:
-            raise ValueError(f"a window needs {self.horizon} stored steps of each world, the buffer has {self.size}.")
-        offsets = torch.randint(starts, (count, 1), generator=self.generator) + torch.arange(self.horizon)
-        rows = self._rows(offsets)
+            raise ValueError(f"a window needs {self.horizon} stored steps of each world, got {span}.")
+        first = self.size - span + torch.randint(starts, (count, 1), generator=self.generator)
+        rows = self._rows(first + torch.arange(self.horizon))
         worlds = torch.randint(self.num_envs, (count, 1), generator=self.generator).expand_as(rows)
         column = {name: self.columns[name][rows, worlds] for name in FIELDS}
         ended = column["terminated"] | column["truncated"]
