@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.path_divergence import kl_budget
 
 ReturnFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A ``ReturnModel``, or a function with the arguments and result of its ``forward``."""
@@ -167,29 +168,6 @@ class NoiseConditionalGuidance:
         return mean_shift(-self.strength.value * step.sigma**2 * gradient, step.sigma, step.next_sigma)
 
 
-def kl_budget(alpha: float) -> float:
-    """Give the relative entropy that the tail level ``alpha`` allows.
-
-    Args:
-        alpha: Tail level in ``(0, 1]``.
-
-    Returns:
-        ``ln(1 / alpha)`` in nats.
-
-    Raises:
-        ValueError: If ``alpha`` is outside ``(0, 1]``.
-
-    Example:
-        >>> round(kl_budget(0.1), 4)
-        2.3026
-        >>> kl_budget(1.0)
-        0.0
-    """
-    if not 0.0 < alpha <= 1.0:
-        raise ValueError(f"`alpha` must lie in (0, 1], got {alpha}.")
-    return math.log(1.0 / alpha)
-
-
 def return_gradient(return_model: ReturnFunction, points: Tensor, step: ReverseStep, *, sigma: float) -> Tensor:
     """Give the gradient of the predicted return with respect to the observations after the start.
 
@@ -248,36 +226,6 @@ def mean_shift(edit: Tensor, sigma: float, next_sigma: float) -> Tensor:
         tensor([3.])
     """
     return (1.0 - (next_sigma / sigma) ** 2) * edit
-
-
-def path_divergence(shift: Tensor, std: float) -> Tensor:
-    """Give the relative entropy of a shifted reverse step to the unshifted one.
-
-    Args:
-        shift: Shift of the mean. Shape ``[B, H, D]``.
-        std: Standard deviation of the step, positive.
-
-    Returns:
-        ``|shift|^2 / (2 std^2)`` in nats, at least 0. Shape ``[B]``.
-    """
-    return 0.5 * (shift / std).square().sum(dim=(1, 2))
-
-
-def log_likelihood_ratio(shift: Tensor, noise: Tensor, std: float) -> Tensor:
-    """Give the logarithm of how much likelier a shifted reverse step made its outcome.
-
-    Args:
-        shift: Shift of the mean. Shape ``[B, H, D]``.
-        noise: Standard normal draws; the outcome is ``mean + shift + std * noise``. Shape ``[B, H, D]``.
-        std: Standard deviation of the step, positive.
-
-    Returns:
-        ``ln xi`` of the step in nats; its mean is ``path_divergence``. Shape ``[B]``.
-
-    References:
-        AD-RRL, lemma 4.2 (there in terms of the outcome, here of the noise).
-    """
-    return (shift * noise).sum(dim=(1, 2)) / std + path_divergence(shift, std)
 
 
 def select_worst(returns: Tensor, m: int) -> Tensor:
