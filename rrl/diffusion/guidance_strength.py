@@ -66,7 +66,7 @@ class GuidanceStrength(nn.Module):
             spread: Standard deviation of the standardised returns of unguided trajectories. Scalar.
             alpha: Tail level in ``(0, 1]``.
         """
-        spread = spread.clamp(min=TINY)
+        spread = spread.nan_to_num().clamp(min=TINY)
         # Twice the strength that exhausts the KL ball for Gaussian returns is more than any CVaR needs.
         upper = (2.0 * math.sqrt(2.0 * max(kl_budget(alpha), TINY)) / spread).log()
         self._add(self.gain * (guided_mean - cvar) / spread, upper=upper)
