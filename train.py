@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 # The networks are tiny and MuJoCo's own threads need the cores: more than one thread per tensor operation costs more in
 # waiting than it gains. Must be decided before torch is imported; the environment variable overrides it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-
-from pathlib import Path
 
 from rrl.cli import run_training
 
@@ -31,7 +30,7 @@ def main(args: list[str] | None = None) -> int:
     """
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
     defaults = Path(__file__).parent / "conf" / "defaults.yaml"
-    return run_training(sys.argv[1:] if args is None else args, defaults)
+    return run_training(args, defaults)
 
 
 if __name__ == "__main__":

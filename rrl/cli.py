@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 import sys
 import tempfile
@@ -14,7 +16,10 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
-from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
+with contextlib.suppress(ModuleNotFoundError):
+    import rrl.algorithms
+    import rrl.data
+from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
 from rrl.checkpoints.loading import MARKER, check_fits
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
 from rrl.evaluation import NominalEvaluation
@@ -28,6 +33,10 @@ from rrl.tracking.provenance import git_commit, package_versions
 LINKED_SIZES = ("obs_dim", "action_dim", "action_low", "action_high", "healthy_low", "healthy_high")
 """Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
 LOGGER = "trainer.logger"
+
+
+INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
+"""What constructors raise for arguments that they cannot take."""
 
 
 class Parser(LightningArgumentParser):
@@ -76,12 +85,12 @@ class RRLCLI(LightningCLI):
     Everything that can be wrong with the input is found before the first file is written.
 
     Args:
-        args: Command line arguments.
+        args: Command line arguments; those of the process by default.
         defaults: The YAML file with the defaults.
     """
 
-    def __init__(self, args: list[str], defaults: Path) -> None:
-        self.given = given_keys(args)
+    def __init__(self, args: list[str] | None, defaults: Path) -> None:
+        self._logger_options: Namespace | None = None
         self.checkpoint: dict[str, Any] | None = None
         super().__init__(
             LightningModule,
@@ -112,24 +121,55 @@ class RRLCLI(LightningCLI):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=whole_number_seed)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the configuration.
+
+        Args:
+            parser: The parser.
+            args: Command line arguments.
+
+        Raises:
+            ConfigurationError: If there is anything wrong with it.
+        """
+        refuse_linked(given_keys(sys.argv[1:] if args is None else args))
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ConfigurationError(self._explain(error)) from error
+
     def before_instantiate_classes(self) -> None:
         """Name the run, find the checkpoint to continue from, and check that the output folder can be written."""
-        linked = [f"model.init_args.{name}" for name in LINKED_SIZES] + ["data.init_args.seed"]
-        for key in linked:
-            if key in self.given:
-                source = "`seed_everything`" if key.endswith("seed") else "the data"
-                raise ConfigurationError(f"`{key}` cannot be set: its value comes from {source}.")
         if self.config.ckpt_path:
             self.checkpoint = read_checkpoint(self.config.ckpt_path)
         logger = self.config.get(LOGGER)
         if isinstance(logger, Namespace) and logger.class_path.endswith(MLflowRunLogger.__name__):
-            self._name_run(logger.init_args)
             check_writable(Path(logger.init_args.root))
+            self._logger_options = logger.init_args.clone()
+            self._name_run(logger.init_args)
+
+    def instantiate_classes(self) -> None:
+        """Build data, algorithm and trainer.
+
+        Raises:
+            ConfigurationError: If one of them refuses its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except INPUT_ERRORS as error:
+            raise ConfigurationError(self._explain(error)) from error
 
     def after_instantiate_classes(self) -> None:
         """Check that the checkpoint to continue from belongs to this configuration."""
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
+        if self._logger_options is not None:
+            # The recorded configuration must start a run of its own when it is used again.
+            self.config.trainer.logger.init_args = self._logger_options
+
+    def _explain(self, error: Exception) -> str:
+        keys = [action.dest for action in self.parser._actions]
+        classes = [cls.__name__ for base in (LightningModule, LightningDataModule) for cls in subclasses(base)]
+        return one_sentence(str(error), keys, classes)
 
     def _name_run(self, options: Namespace) -> None:
         if self.checkpoint is not None:
@@ -140,20 +180,22 @@ class RRLCLI(LightningCLI):
             options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
 
 
-def run_training(args: list[str], defaults: Path) -> int:
+def run_training(args: list[str] | None, defaults: Path) -> int:
     """Run one training and turn its end into an exit code.
 
     Args:
-        args: Command line arguments.
+        args: Command line arguments; those of the process by default.
         defaults: The YAML file with the defaults.
 
     Returns:
         0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    # Lightning's advertisements and hardware lists say nothing that a run of ours depends on.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         cli = RRLCLI(args, defaults)
-    except (ArgumentError, ValueError, TypeError, gymnasium.error.Error, MisconfigurationException) as error:
-        sys.stderr.write(f"train.py: error: {one_sentence(error)}\n")
+    except (ConfigurationError, CheckpointError) as error:
+        sys.stderr.write(f"train.py: error: {error}\n")
         return 2
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
@@ -195,6 +237,33 @@ def whole_number_seed(seed: bool | int) -> int:
     if isinstance(seed, bool):
         raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
     return seed
+
+
+def refuse_linked(given: set[str]) -> None:
+    """Refuse values for settings that are computed from others; the parser would silently ignore them.
+
+    Args:
+        given: Dotted names of the settings that the user has given.
+
+    Raises:
+        ConfigurationError: If one of them is computed.
+    """
+    sources = {f"model.{name}": "the data" for name in LINKED_SIZES} | {"data.seed": "`seed_everything`"}
+    for key in sorted(given & sources.keys()):
+        raise ConfigurationError(f"`{key}` cannot be set: its value comes from {sources[key]}.")
+
+
+def subclasses(cls: type) -> list[type]:
+    """List the classes that inherit from a class and are part of this package.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        All of them that have been imported, however deep.
+    """
+    found = [deeper for child in cls.__subclasses__() for deeper in [child, *subclasses(child)]]
+    return [child for child in found if child.__module__.startswith("rrl.")]
 
 
 def check_writable(folder: Path) -> None:

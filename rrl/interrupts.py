@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rrl.tracking import MLflowRunLogger
@@ -75,7 +75,7 @@ class GracefulInterrupt(Callback):
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
-        rank_zero_info("\nStopping after this iteration. Press Ctrl-C again to stop at once.")
+        sys.stderr.write("\nStopping after this iteration. Press Ctrl-C again to stop at once.\n")
 
     def _restore(self) -> None:
         if self._previous is not None:

@@ -12,10 +12,12 @@ from rrl.tracking.logger import MLflowRunLogger
 
 
 class FigureCallback(Callback):
-    """Draws the learning curve and, for AD-RRL, guided against unguided imagined returns, when a run ends or is stopped.
+    """Draws the figures of a run when it ends or is stopped, for the folder ``figures`` of the run and for MLflow.
 
-    The figures go to the folder ``figures`` of the run and to MLflow. An algorithm that has the method
-    ``imagined_returns()`` is asked for its latest guided and unguided returns, a pair of tensors or None.
+    - The learning curve, from ``rollout/episode_return_mean`` and ``eval/return_mean``.
+    - Guided against unguided imagined returns, if the algorithm has the method ``imagined_returns()`` and it returns
+      a pair of tensors rather than None.
+    - Where the wall clock went, if the algorithm logs ``time/<part>_seconds``.
     """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,7 +61,7 @@ def draw_figures(logger: MLflowRunLogger, pl_module: LightningModule) -> list[Pa
     Returns:
         The files written.
     """
-    from rrl.plots import plot_imagined_returns, plot_learning_curve, save_figure
+    from rrl.plots import plot_imagined_returns, plot_learning_curve, plot_time_shares, save_figure
 
     folder = logger.run_dir / "figures"
     written = []
@@ -71,4 +73,6 @@ def draw_figures(logger: MLflowRunLogger, pl_module: LightningModule) -> list[Pa
     if imagined is not None:
         guided, unguided = imagined
         written.append(save_figure(plot_imagined_returns(guided, unguided), folder / "imagined_returns.png"))
+    if seconds := logger.totals("time/", "_seconds"):
+        written.append(save_figure(plot_time_shares(seconds), folder / "time_shares.png"))
     return written

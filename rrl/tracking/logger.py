@@ -170,6 +170,24 @@ class MLflowRunLogger(Logger):
         records = read_lines(self.metrics_file)
         return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
 
+    def totals(self, prefix: str, suffix: str) -> dict[str, float]:
+        """Add up metrics of this run over all its iterations.
+
+        Args:
+            prefix: Beginning of their names.
+            suffix: End of their names.
+
+        Returns:
+            Sums by what stands between prefix and suffix.
+        """
+        sums: dict[str, float] = {}
+        for record in read_lines(self.metrics_file):
+            for key, value in record["metrics"].items():
+                if key.startswith(prefix) and key.endswith(suffix):
+                    part = key.removeprefix(prefix).removesuffix(suffix)
+                    sums[part] = sums.get(part, 0.0) + value
+        return sums
+
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Remember whose checkpoints to upload at the end.
 
