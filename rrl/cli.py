@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,10 @@ class RRLCLI(LightningCLI):
         if self.checkpoint is not None:
             options.run_id = options.run_id or self.checkpoint[MARKER]["run_id"]
             options.run_name = options.run_name or self.checkpoint[MARKER]["run_name"]
+        elif options.run_name and (Path(options.root) / "runs" / options.run_name).exists():
+            raise ConfigurationError(
+                f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
+            )
         if not options.run_name:
             env_id = self.config.data.get("init_args", Namespace()).get("env_id", "")
             options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
@@ -190,8 +195,7 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
     Returns:
         0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    # Lightning's advertisements and hardware lists say nothing that a run of ours depends on.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    quieten_lightning()
     try:
         cli = RRLCLI(args, defaults)
     except (ConfigurationError, CheckpointError) as error:
@@ -207,6 +211,17 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
         code = 0
     report_end(cli.trainer)
     return code
+
+
+def quieten_lightning() -> None:
+    """Silence advertisements, hardware lists and warnings about what this package does on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
+    for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
+        warnings.filterwarnings("ignore", message=message)
+    # Nothing to compare before the first evaluation; a resumed run writes where it wrote before.
+    for message in (".*could not find the monitored key", "Checkpoint directory .* exists and is not empty"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def report_end(trainer: Trainer) -> None:

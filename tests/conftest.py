@@ -12,6 +12,8 @@ import pytest
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# LightningCLI 2.6 calls methods that jsonargparse has deprecated.
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 torch.set_num_threads(1)
 
 PROJECT = Path(__file__).parent.parent

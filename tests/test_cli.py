@@ -82,6 +82,13 @@ def test_checkpoint_of_other_sizes_is_refused(workdir, capsys):
     assert "`mean.weight` is [1, 5] in the checkpoint, [1, 3] as configured" in error_of(capsys)
 
 
+def test_name_of_an_existing_run_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    assert train.main([*TOY, "--trainer.logger.init_args.run_name", "mine"]) == 2
+    assert "There is a run mine already" in error_of(capsys)
+
+
 def test_given_keys_come_from_files_and_from_the_command_line():
     keys = given_keys(["--config", str(PROJECT / "tests" / "conf" / "toy.yaml"), "--model.init_args.alpha=1", "--x", "2"])
     assert {"trainer.max_epochs", "model.class_path", "model.alpha", "x", "evaluation.num_episodes"} <= keys
