@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import sys
@@ -14,12 +13,13 @@ from typing import Any
 import gymnasium
 from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-with contextlib.suppress(ModuleNotFoundError):
-    import rrl.algorithms
-    import rrl.data
+# Imported so that configurations can name their classes by short names.
+import rrl.algorithms  # noqa: F401
+import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
 from rrl.checkpoints.loading import MARKER, check_fits
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
@@ -31,7 +31,16 @@ from rrl.tracking.figures import FigureCallback
 from rrl.tracking.naming import flatten_config, new_run_name
 from rrl.tracking.provenance import git_commit, package_versions
 
-LINKED_SIZES = ("obs_dim", "action_dim", "action_low", "action_high", "healthy_low", "healthy_high")
+LINKED_SIZES = (
+    "obs_dim",
+    "action_dim",
+    "action_low",
+    "action_high",
+    "healthy_low",
+    "healthy_high",
+    "horizon",
+    "model_batch_size",
+)
 """Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
 LOGGER = "trainer.logger"
 
@@ -78,8 +87,8 @@ class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
     - The defaults file is read before every ``--config``.
-    - ``evaluation`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration, the
-      random states in checkpoints and the handling of Ctrl-C are always there.
+    - ``evaluation`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration,
+      the random states in checkpoints and the handling of Ctrl-C are always there.
     - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
     - ``--ckpt_path`` continues a run, in MLflow too.
 
@@ -181,7 +190,7 @@ class RRLCLI(LightningCLI):
                 f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
             )
         if not options.run_name:
-            env_id = self.config.data.get("init_args", Namespace()).get("env_id", "")
+            env_id = self.config.get("data.init_args.env_id", "")
             options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
 
 
@@ -219,8 +228,9 @@ def quieten_lightning() -> None:
     # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
     for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=message)
-    # Nothing to compare before the first evaluation; a resumed run writes where it wrote before.
-    for message in (".*could not find the monitored key", "Checkpoint directory .* exists and is not empty"):
+    # Nothing to compare before the first evaluation; a resumed run writes where it wrote before; what a loader would
+    # have to remember in the middle of an epoch is in our data module.
+    for message in (".*find the monitored key", "Checkpoint directory .* exists", "You're resuming from a checkpoint"):
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -277,7 +287,8 @@ def subclasses(cls: type) -> list[type]:
     Returns:
         All of them that have been imported, however deep.
     """
-    found = [deeper for child in cls.__subclasses__() for deeper in [child, *subclasses(child)]]
+    children: list[type] = cls.__subclasses__()
+    found = children + [deeper for child in children for deeper in subclasses(child)]
     return [child for child in found if child.__module__.startswith("rrl.")]
 
 

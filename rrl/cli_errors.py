@@ -1,7 +1,7 @@
 """Bad input, said in one sentence.
 
-The parser's own messages are precise but buried: usage, then a list of everything that a value might have been. Here the
-one useful line is found, put in terms of the configuration file, and completed with the nearest name that exists.
+The parser's own messages are precise but buried: usage, then a list of everything that a value might have been. Here
+the one useful line is found, put in terms of the configuration file, and completed with the nearest name that exists.
 """
 
 from __future__ import annotations
@@ -40,8 +40,14 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
     """
     explanations: list[tuple[str, Callable[[re.Match[str]], str]]] = [
         (r"Option '([^']+)' is not accepted", lambda found: _unknown_option(message, found[1])),
-        (r"Group '([^']+)' does not accept option '([^']+)'", lambda found: _unknown_key(f"{found[1]}.{found[2]}", keys)),
-        (r"given class_path '[^']+':\s+unrecognized arguments: --([^=\s]+)", lambda found: _unknown_option(message, found[1])),
+        (
+            r"Group '([^']+)' does not accept option '([^']+)'",
+            lambda found: _unknown_key(f"{found[1]}.{found[2]}", keys),
+        ),
+        (
+            r"given class_path '[^']+':\s+unrecognized arguments: --([^=\s]+)",
+            lambda found: _unknown_option(message, found[1]),
+        ),
         (r"unrecognized arguments: (?:--)?([^=\s]+)", lambda found: _unknown_key(found[1], keys)),
         (r"module '[\w.]+' has no attribute '(\w+)'", lambda found: _unknown_class(found[1], class_names)),
         (r"No module named '([\w.]+)'", lambda found: _unknown_class(_given_class(message), class_names)),

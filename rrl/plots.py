@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from torch import Tensor
 
 BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -40,7 +41,12 @@ def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, 
     axes.plot(*raw, color=GREY, alpha=0.45, linewidth=1)
     axes.plot(raw[0], smooth(raw[1]), color=GREY, linewidth=2, label="training (noisy actions, training worlds)")
     axes.plot(
-        *finite_points(evaluation), color=BLUE, linewidth=2, marker="o", markersize=4, label="evaluation (mean action, nominal worlds)"
+        *finite_points(evaluation),
+        color=BLUE,
+        linewidth=2,
+        marker="o",
+        markersize=4,
+        label="evaluation (mean action, nominal worlds)",
     )
     axes.set_title("Learning curve", loc="left")
     axes.set(xlabel="real environment steps", ylabel="mean episode return (reward)")
@@ -63,7 +69,7 @@ def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
     samples = {"unguided": (unguided, GREY), "guided": (guided, ORANGE)}
     values = {name: tensor.detach().double().cpu().numpy().ravel() for name, (tensor, _) in samples.items()}
     values = {name: array[np.isfinite(array)] for name, array in values.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=40)
+    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=40).tolist()
     for name, (_, color) in samples.items():
         mean = values[name].mean()
         label = f"{name}: mean {mean:.3g}, n = {values[name].size}"
@@ -76,24 +82,24 @@ def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
     return figure
 
 
-def plot_time_shares(seconds: Mapping[str, float]) -> Figure:
+def plot_time_shares(shares: Mapping[str, float]) -> Figure:
     """Show where the wall clock went.
 
     Args:
-        seconds: Wall time by part of the iteration, in seconds.
+        shares: Fraction of the wall time of an iteration by part. They may leave a rest, which is shown as other.
 
     Returns:
-        The figure: one horizontal bar for each part, with its share.
+        The figure: one horizontal bar for each part.
     """
-    figure, axes = new_figure(height=1.0 + 0.45 * len(seconds))
-    total = sum(seconds.values())
-    bars = axes.barh(list(seconds), list(seconds.values()), color=BLUE)
-    axes.bar_label(bars, [f"{value / total:.0%}" for value in seconds.values()], padding=4)
+    parts = {**shares, "other": max(1.0 - sum(shares.values()), 0.0)}
+    figure, axes = new_figure(height=1.0 + 0.45 * len(parts))
+    bars = axes.barh(list(parts), [100 * share for share in parts.values()], color=BLUE)
+    axes.bar_label(bars, [f"{share:.0%}" for share in parts.values()], padding=4)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.12)
     axes.set_title("Where the time goes", loc="left")
-    axes.set(xlabel="wall time (s)")
+    axes.set(xlabel="share of wall time (%)")
     return figure
 
 

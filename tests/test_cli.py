@@ -16,7 +16,8 @@ TOY = ["--config", str(PROJECT / "tests" / "conf" / "toy.yaml")]
 
 BAD_INPUT = {
     "--trainer.max_epoch=3": "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
-    "--evaluation.num_episode=3": "There is no setting 'evaluation.num_episode'; did you mean 'evaluation.num_episodes'?",
+    "--checkpoint.montor=x": "There is no setting 'checkpoint.montor'; did you mean 'checkpoint.monitor'?",
+    "--model=TRPP": "There is no class 'TRPP'; did you mean 'TRPO'?",
     "--model.init_args.alpah=0.3": "ToyAlgorithm has no setting 'alpah'; did you mean 'alpha'?",
     "--trainer.logger.init_args.rot=x": "MLflowRunLogger has no setting 'rot'; did you mean 'root'?",
     "--model.init_args.alpha=low": "`model.alpha` must be float, got low.",
@@ -90,7 +91,13 @@ def test_name_of_an_existing_run_is_refused(tmp_path, monkeypatch, capsys):
 
 
 def test_given_keys_come_from_files_and_from_the_command_line():
-    keys = given_keys(["--config", str(PROJECT / "tests" / "conf" / "toy.yaml"), "--model.init_args.alpha=1", "--x", "2"])
+    keys = given_keys([
+        "--config",
+        str(PROJECT / "tests" / "conf" / "toy.yaml"),
+        "--model.init_args.alpha=1",
+        "--x",
+        "2",
+    ])
     assert {"trainer.max_epochs", "model.class_path", "model.alpha", "x", "evaluation.num_episodes"} <= keys
 
 

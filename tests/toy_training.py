@@ -37,6 +37,9 @@ class ToyAlgorithm(LightningModule):
         self.mean = torch.nn.Linear(obs_dim, action_dim)
         self.register_buffer("env_steps", torch.tensor(0))
 
+    def rollout_actor(self) -> ToyAlgorithm:
+        return self
+
     def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
         return PolicyStep(self.mean(observations) + 0.1 * noise)
 
@@ -65,7 +68,7 @@ class ToyIterations(IterableDataset[Tensor]):
         self._data = data
 
     def __len__(self) -> int:
-        return self._data.hparams["iterations_per_epoch"]
+        return self._data.iterations_per_epoch
 
     def __iter__(self) -> Iterator[Tensor]:
         for _ in range(len(self)):
@@ -77,8 +80,6 @@ class ToyData(LightningDataModule):
 
     obs_dim = 3
     action_dim = 1
-    action_low = (-2.0,)
-    action_high = (2.0,)
     healthy_low = None
     healthy_high = None
 
@@ -86,13 +87,13 @@ class ToyData(LightningDataModule):
         self,
         env_id: str = "Pendulum-v1",
         iterations_per_epoch: int = 4,
-        max_episode_steps: int = 10,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if env_id != "Pendulum-v1":
             raise ValueError(f"There is no environment {env_id!r}.")
-        self.save_hyperparameters()
+        self.env_id, self.env_kwargs, self.seed = env_id, None, seed
+        self.iterations_per_epoch = iterations_per_epoch
         self.action_low, self.action_high = [-2.0], [2.0]
         self.generator = torch.Generator().manual_seed(seed)
 

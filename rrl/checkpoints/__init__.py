@@ -6,8 +6,8 @@
 """
 
 from rrl.checkpoints.io import AtomicCheckpointIO
-from rrl.checkpoints.loading import CheckpointError, Policy, load_algorithm, load_policy, read_checkpoint
-from rrl.checkpoints.state import BestAndLastCheckpoint, RunState
+from rrl.checkpoints.loading import CheckpointError, Policy, actor_of, load_algorithm, load_policy, read_checkpoint
+from rrl.checkpoints.state import BestAndLastCheckpoint, RunState, world_recipe
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -15,7 +15,9 @@ __all__ = [
     "CheckpointError",
     "Policy",
     "RunState",
+    "actor_of",
     "load_algorithm",
     "load_policy",
     "read_checkpoint",
+    "world_recipe",
 ]

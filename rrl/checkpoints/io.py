@@ -15,8 +15,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints to local disks in one indivisible step.
 
     The file is written under another name *in the target's folder*, forced to the disk and then renamed. Lightning's
-    own writer goes through the temporary folder: where that is another file system its last step is a copy, and a kill at
-    the wrong moment leaves half a checkpoint in place of a good one.
+    own writer goes through the temporary folder: where that is another file system its last step is a copy, and a kill
+    at the wrong moment leaves half a checkpoint in place of a good one.
     """
 
     def save_checkpoint(

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rrl.types import Actor
+
 if TYPE_CHECKING:
     from lightning import LightningModule
 
@@ -30,13 +32,13 @@ class Policy:
     It takes the mean action, without exploration noise, clipped to the action box.
 
     Args:
-        algorithm: The trained algorithm; anything with ``act(observations, noise)``.
+        actor: The trained actor.
         action_low: Lower ends of the action box. Length ``A``.
         action_high: Upper ends of the action box. Length ``A``.
     """
 
-    def __init__(self, algorithm: LightningModule, action_low: list[float], action_high: list[float]) -> None:
-        self.algorithm = algorithm
+    def __init__(self, actor: Actor, action_low: list[float], action_high: list[float]) -> None:
+        self._actor = actor
         self._low, self._high = torch.tensor(action_low), torch.tensor(action_high)
 
     def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
@@ -51,7 +53,7 @@ class Policy:
         observations = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
         noise = torch.zeros(len(observations), len(self._low))
         with torch.no_grad():
-            actions = self.algorithm.act(observations, noise).actions
+            actions = self._actor.act(observations, noise).actions
         clipped = torch.clamp(actions, self._low, self._high).numpy().astype(np.float64)
         return clipped if observation.ndim > 1 else clipped[0]
 
@@ -59,31 +61,29 @@ class Policy:
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """Load the policy of a checkpoint.
 
+    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
+
     Args:
         path: A checkpoint written by ``train.py``.
 
     Returns:
         The policy, on the CPU.
-
-    Raises:
-        CheckpointError: If the file is missing or is not a checkpoint of this package.
     """
     checkpoint = read_checkpoint(path)
     hyperparameters = checkpoint["hyper_parameters"]
-    return Policy(_build(checkpoint, path), hyperparameters["action_low"], hyperparameters["action_high"])
+    return Policy(actor_of(_build(checkpoint, path)), hyperparameters["action_low"], hyperparameters["action_high"])
 
 
 def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
     """Load the algorithm of a checkpoint with its parameters.
+
+    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
 
     Args:
         path: A checkpoint written by ``train.py``.
 
     Returns:
         The LightningModule, on the CPU, in evaluation mode and without gradients.
-
-    Raises:
-        CheckpointError: If the file is missing or is not a checkpoint of this package.
     """
     return _build(read_checkpoint(path), path)
 
@@ -111,6 +111,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if checkpoint[MARKER]["format"] > FORMAT:
         raise CheckpointError(f"{path} was written by the newer rrl {checkpoint[MARKER]['version']}.")
     return checkpoint
+
+
+def actor_of(algorithm: LightningModule) -> Actor:
+    """Ask an algorithm for the policy that acts in the worlds.
+
+    Args:
+        algorithm: Any algorithm of this package.
+
+    Returns:
+        Its actor, on the CPU.
+    """
+    actor: Actor = algorithm.rollout_actor()  # type: ignore[operator]  # every RLModule has it
+    return actor
 
 
 def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
@@ -160,5 +173,5 @@ def _build(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> Lightnin
         raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which cannot be imported here.") from error
     if not (isinstance(cls, type) and issubclass(cls, LightningModule)):
         raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which is not a LightningModule.")
-    module = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    module = cls.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
     return module.eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -38,6 +38,7 @@ class RunState(Callback):
             "version": rrl.__version__,
             "algorithm": class_path(type(pl_module)),
             "datamodule": None if datamodule is None else class_path(type(datamodule)),
+            "worlds": None if datamodule is None else world_recipe(datamodule),
             "run_id": logger and logger.run_id,
             "run_name": logger and logger.run_name,
             "tracking_uri": logger and without_password(logger.tracking_uri),
@@ -55,7 +56,12 @@ class RunState(Callback):
         return {
             "torch": torch.get_rng_state(),
             "python": [version, list(internal), gauss],
-            "numpy": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(cached_gaussian)],
+            "numpy": [
+                torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(cached_gaussian),
+            ],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -74,8 +80,8 @@ class RunState(Callback):
 class BestAndLastCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt`` and ``last.ckpt`` in ``<folder of the run>/checkpoints``.
 
-    Both are written at the ends of epochs; ``last.ckpt`` also when the run is interrupted. After an *error* the state that
-    led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was.
+    Both are written at the ends of epochs; ``last.ckpt`` also when the run is interrupted. After an *error* the state
+    that led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was.
 
     Args:
         monitor: Metric whose highest value is the best.
@@ -132,6 +138,18 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._save_checkpoint(trainer, str(path))
         if interrupted:
             self.last_model_path = str(path)
+
+
+def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
+    """Note what is needed to build the worlds of a run again, without pushes or random physics.
+
+    Args:
+        datamodule: Where the worlds come from.
+
+    Returns:
+        ``env_id``, ``env_kwargs`` and ``seed``, as plain types.
+    """
+    return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
 
 
 def without_password(uri: str) -> str:

@@ -8,6 +8,7 @@ from gymnasium.vector import VectorEnv
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from rrl.checkpoints import actor_of, world_recipe
 from rrl.envs import make_vec_env
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
 from rrl.evaluation.statistics import tail_mean
@@ -15,12 +16,15 @@ from rrl.evaluation.statistics import tail_mean
 SEED_OFFSET = 1_000_000
 """Added to the training seed: evaluation worlds never share a random stream with training worlds."""
 
+MOST_WORLDS = 32
+"""More worlds side by side would save little time."""
+
 
 class NominalEvaluation(Callback):
     """Runs whole episodes with the mean action in unchanged worlds: no pushes, physics as the task has them.
 
-    The worlds are those of the datamodule's ``env_id``, ``env_kwargs`` and ``max_episode_steps``, seeded apart from
-    training, and the same at every evaluation, so that two evaluations of a run differ by the policy alone. In a
+    The worlds are those of the datamodule's ``env_id`` and ``env_kwargs`` with the task's own time limit, seeded apart
+    from training, and the same at every evaluation, so that two evaluations of a run differ by the policy alone. In a
     multi-process run every process runs the same episodes, since all hold the same policy.
 
     Logs ``eval/return_mean``, ``eval/return_cvar`` (worst tenth), ``eval/episode_length`` (environment steps),
@@ -47,42 +51,36 @@ class NominalEvaluation(Callback):
 
         Args:
             trainer: The trainer, whose datamodule says which environment.
-            pl_module: The algorithm, an ``Actor``.
+            pl_module: The algorithm, which says who acts.
         """
         epochs = trainer.current_epoch + 1
         if epochs % self.every_n_epochs and epochs != trainer.max_epochs:
             return
-        data = trainer.datamodule.hparams  # type: ignore[attr-defined]  # set by every fit with a datamodule
-        envs = nominal_worlds(data, self.num_episodes, seed=int(data["seed"]), env_kwargs=self.env_kwargs)
+        recipe = world_recipe(trainer.datamodule)  # type: ignore[attr-defined]  # set by every fit with a datamodule
+        if self.env_kwargs is not None:
+            recipe["env_kwargs"] = self.env_kwargs
+        envs = nominal_worlds(recipe, self.num_episodes, seed_offset=SEED_OFFSET)
         try:
-            episodes = run_episodes(envs, pl_module, self.num_episodes)  # type: ignore[arg-type]  # it acts
+            episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
         finally:
             envs.close()
         pl_module.log_dict(evaluation_metrics(episodes))
 
 
-def nominal_worlds(
-    data: dict[str, Any], num_episodes: int, *, seed: int, env_kwargs: dict[str, Any] | None = None, most: int = 32
-) -> VectorEnv[Any, Any, Any]:
+def nominal_worlds(recipe: dict[str, Any], num_episodes: int, *, seed_offset: int) -> VectorEnv[Any, Any, Any]:
     """Make unchanged worlds for an evaluation.
 
     Args:
-        data: Hyperparameters of the datamodule of the training run.
+        recipe: What ``world_recipe`` noted about the training run.
         num_episodes: Episodes to come; there are no more worlds than that.
-        seed: Seed of the training run.
-        env_kwargs: Keyword arguments of the environment in place of the datamodule's.
-        most: Most worlds to step side by side.
+        seed_offset: Added to the seed of the training run.
 
     Returns:
         Worlds whose random streams are not those of training.
     """
-    return make_vec_env(
-        data["env_id"],
-        min(num_episodes, most),
-        seed=seed + SEED_OFFSET,
-        max_episode_steps=data.get("max_episode_steps"),
-        env_kwargs=data.get("env_kwargs") if env_kwargs is None else env_kwargs,
-    )
+    num_envs = min(num_episodes, MOST_WORLDS)
+    seed = recipe["seed"] + seed_offset
+    return make_vec_env(recipe["env_id"], num_envs, seed=seed, env_kwargs=recipe["env_kwargs"])
 
 
 def evaluation_metrics(episodes: EpisodeReturns) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
@@ -33,12 +34,12 @@ class EpisodeReturns:
 def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int) -> EpisodeReturns:
     """Run episodes with the mean action.
 
-    Each world runs a number of episodes that is fixed beforehand. Taking whichever episodes end first would favour short
-    ones, and a short episode is a failed one.
+    Each world runs a number of episodes that is fixed beforehand. Taking whichever episodes end first would favour
+    short ones, and a short episode is a failed one.
 
     Args:
-        envs: ``N`` worlds with a time limit that reset themselves within the step (``AutoresetMode.SAME_STEP``); they are
-            reset first.
+        envs: ``N`` worlds with a time limit that reset themselves within the step (``AutoresetMode.SAME_STEP``); they
+            are reset first.
         actor: The policy. Its actions are clipped to the action box.
         num_episodes: Episodes in all, at least 1, shared out evenly among the worlds.
 
@@ -70,9 +71,14 @@ def mean_actions(envs: VectorEnv[Any, Any, Any], actor: Actor, observations: Arr
 
     Returns:
         Actions clipped to the box. Shape ``[N, A]``.
+
+    Raises:
+        TypeError: If actions are not continuous.
     """
     space = envs.single_action_space
-    noise = torch.zeros(envs.num_envs, int(np.prod(space.shape)))
+    if not isinstance(space, Box):
+        raise TypeError(f"The action space must be a Box, got {space}.")
+    noise = torch.zeros(envs.num_envs, space.shape[0])
     with torch.no_grad():
         actions = actor.act(torch.as_tensor(observations, dtype=torch.float32), noise).actions
     return np.clip(actions.numpy().astype(np.float64), space.low, space.high)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrl.checkpoints.loading import MARKER, load_algorithm, read_checkpoint
+from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 
-TRAINING_OFFSET = 1_000_000
-"""Added to the seed once more than for evaluation in training: the best checkpoint was chosen on those episodes, so
-they would flatter it."""
+SEED_OFFSET = 2_000_000
+"""Neither training nor the evaluation during training has these worlds: the best checkpoint was chosen on the latter,
+so they would flatter it."""
 ROWS = {
     "return_mean": ("return, mean", "reward"),
     "return_cvar": ("return, CVaR10", "reward"),
@@ -58,16 +58,16 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
     if num_episodes < 1:
         raise ValueError(f"`--episodes` must be at least 1, got {num_episodes}.")
     checkpoint = read_checkpoint(path)
-    data = checkpoint["datamodule_hyper_parameters"]
-    algorithm = load_algorithm(path)
-    envs = nominal_worlds(data, num_episodes, seed=int(data["seed"]) + TRAINING_OFFSET)
+    worlds = checkpoint[MARKER]["worlds"]
+    actor = actor_of(load_algorithm(path))
+    envs = nominal_worlds(worlds, num_episodes, seed_offset=SEED_OFFSET)
     try:
-        episodes = run_episodes(envs, algorithm, num_episodes)  # type: ignore[arg-type]  # an algorithm acts
+        episodes = run_episodes(envs, actor, num_episodes)
     finally:
         envs.close()
     return CheckpointEvaluation(
         path=str(path),
-        env_id=data["env_id"],
+        env_id=worlds["env_id"],
         num_episodes=num_episodes,
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         failure_rate=float(episodes.failed.mean()),
@@ -97,7 +97,9 @@ def format_table(result: CheckpointEvaluation) -> str:
         f"{label:<{widths[0]}}  {unit:<{widths[1]}}  {value:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
         for label, unit, value, interval in cells
     ]
-    heading = f"{result.env_id}, nominal, {result.num_episodes} episodes, {result.env_steps:,} training steps: {result.path}"
+    heading = (
+        f"{result.env_id}, nominal, {result.num_episodes} episodes, {result.env_steps:,} training steps: {result.path}"
+    )
     return "\n".join([heading, "", lines[0], "-" * len(lines[0]), *lines[1:]])
 
 

@@ -17,7 +17,7 @@ class FigureCallback(Callback):
     - The learning curve, from ``rollout/episode_return_mean`` and ``eval/return_mean``.
     - Guided against unguided imagined returns, if the algorithm has the method ``imagined_returns()`` and it returns
       a pair of tensors rather than None.
-    - Where the wall clock went, if the algorithm logs ``time/<part>_seconds``.
+    - Where the wall clock went, if the algorithm logs ``time/<part>_share``.
     """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,6 +73,6 @@ def draw_figures(logger: MLflowRunLogger, pl_module: LightningModule) -> list[Pa
     if imagined is not None:
         guided, unguided = imagined
         written.append(save_figure(plot_imagined_returns(guided, unguided), folder / "imagined_returns.png"))
-    if seconds := logger.totals("time/", "_seconds"):
-        written.append(save_figure(plot_time_shares(seconds), folder / "time_shares.png"))
+    if shares := logger.means("time/", "_share"):
+        written.append(save_figure(plot_time_shares(shares), folder / "time_shares.png"))
     return written

@@ -33,9 +33,10 @@ class MLflowRunLogger(Logger):
     """One run in MLflow and its twin on disk.
 
     Without any server, runs go to an SQLite database in the working folder (look at them with ``mlflow ui``). All
-    files of a run lie in ``<root>/runs/<run_name>``: checkpoints, figures, ``metrics.jsonl`` with every metric logged, and,
-    while MLflow cannot be reached, ``unsent.jsonl`` with what it has missed. That is sent as soon as a call gets through,
-    at the end, or when the run is resumed. Repeats are harmless: MLflow stores one value per metric, step and time.
+    files of a run lie in ``<root>/runs/<run_name>``: checkpoints, figures, ``metrics.jsonl`` with every metric logged,
+    and, while MLflow cannot be reached, ``unsent.jsonl`` with what it has missed. That is sent as soon as a call gets
+    through, at the end, or when the run is resumed. Repeats are harmless: MLflow stores one value per metric, step
+    and time.
 
     Every metric is logged against real environment steps: the metric ``time/env_steps`` of the same call, else the last
     one seen, else Lightning's step.
@@ -44,8 +45,8 @@ class MLflowRunLogger(Logger):
         root: Working folder that takes ``mlflow.db``, ``mlruns`` and ``runs``.
         experiment_name: MLflow experiment; created if missing.
         run_name: Name of the run and of its folder; made from the time by default.
-        tracking_uri: Where MLflow stores runs: by default the environment variable ``MLFLOW_TRACKING_URI`` at the time of
-            construction, else ``sqlite:///<root>/mlflow.db``.
+        tracking_uri: Where MLflow stores runs: by default the environment variable ``MLFLOW_TRACKING_URI`` at the time
+            of construction, else ``sqlite:///<root>/mlflow.db``.
         run_id: Continue this MLflow run instead of starting one.
         tags: Further tags of the run.
     """
@@ -170,23 +171,22 @@ class MLflowRunLogger(Logger):
         records = read_lines(self.metrics_file)
         return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
 
-    def totals(self, prefix: str, suffix: str) -> dict[str, float]:
-        """Add up metrics of this run over all its iterations.
+    def means(self, prefix: str, suffix: str) -> dict[str, float]:
+        """Average metrics of this run over all its iterations.
 
         Args:
             prefix: Beginning of their names.
             suffix: End of their names.
 
         Returns:
-            Sums by what stands between prefix and suffix.
+            Means by what stands between prefix and suffix.
         """
-        sums: dict[str, float] = {}
+        series: dict[str, list[float]] = {}
         for record in read_lines(self.metrics_file):
             for key, value in record["metrics"].items():
                 if key.startswith(prefix) and key.endswith(suffix):
-                    part = key.removeprefix(prefix).removesuffix(suffix)
-                    sums[part] = sums.get(part, 0.0) + value
-        return sums
+                    series.setdefault(key.removeprefix(prefix).removesuffix(suffix), []).append(value)
+        return {part: sum(values) / len(values) for part, values in series.items()}
 
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Remember whose checkpoints to upload at the end.
@@ -223,32 +223,32 @@ class MLflowRunLogger(Logger):
 
         try:
             client = self._client or self._connect()
-            self._transmit(client, message)
+            self._transmit(client, str(self.run_id), message)
         except MlflowException as error:
             if error.error_code in PERMANENT_ERRORS and self._client is not None:
                 raise RejectedMessageError(str(error)) from error
             raise
 
-    def _transmit(self, client: MlflowClient, message: Message) -> None:
+    def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         if "metrics" in message:
             at, when = message["step"], message["time"]
             metrics = [Metric(key, value, when, at) for key, value in message["metrics"].items()]
-            client.log_batch(self.run_id, metrics=metrics)
+            client.log_batch(run_id, metrics=metrics)
         elif "params" in message:
-            known = client.get_run(self.run_id).data.params
+            known = client.get_run(run_id).data.params
             params = [Param(key, value) for key, value in message["params"].items() if key not in known]
             for first in range(0, len(params), MAX_PARAMS_PER_CALL):
-                client.log_batch(self.run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
+                client.log_batch(run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
         elif "tags" in message:
-            client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
         elif "artifact" in message:
             if not Path(message["artifact"]).is_file():
                 raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
-            client.log_artifact(self.run_id, message["artifact"], message["folder"])
+            client.log_artifact(run_id, message["artifact"], message["folder"])
         else:
-            client.set_terminated(self.run_id, status=message["status"])
+            client.set_terminated(run_id, status=message["status"])
 
     def _connect(self) -> MlflowClient:
         """Open the run, or start it. Imports MLflow only here, since that takes seconds."""
