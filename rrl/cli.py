@@ -23,7 +23,7 @@ import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
 from rrl.checkpoints.loading import MARKER, check_fits
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
-from rrl.evaluation import NominalEvaluation
+from rrl.evaluation import ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.tracking import MLflowRunLogger
@@ -87,7 +87,7 @@ class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
     - The defaults file is read before every ``--config``.
-    - ``evaluation`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration,
+    - ``evaluation``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration,
       the random states in checkpoints and the handling of Ctrl-C are always there.
     - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
     - ``--ckpt_path`` continues a run, in MLflow too.
@@ -126,6 +126,7 @@ class RRLCLI(LightningCLI):
         """
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint of the run to continue.")
         parser.add_lightning_class_args(NominalEvaluation, "evaluation")
+        parser.add_lightning_class_args(ImaginationDiagnostics, "diagnostics")
         parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
         for name in LINKED_SIZES:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
