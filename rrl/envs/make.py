@@ -1,0 +1,122 @@
+"""One door to all environments: native worlds where the task has a row, Gymnasium's vector environment elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+
+from rrl.envs.physics import Ranges
+from rrl.envs.pushes import Pushes
+from rrl.envs.tasks import TASKS
+from rrl.envs.vector import MuJoCoVectorEnv
+
+
+def make_vec_env(
+    env_id: str,
+    num_envs: int,
+    *,
+    seed: int = 0,
+    first_world: int = 0,
+    max_episode_steps: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    pushes: Pushes | None = None,
+    physics: Ranges | None = None,
+) -> VectorEnv[Any, Any, Any]:
+    """Make environments that reset in the step in which an episode ends.
+
+    Args:
+        env_id: Identifier of a registered environment with flat continuous observations and actions.
+        num_envs: Number of environments, ``N``.
+        seed: Environment ``i`` is seeded by ``seed`` and ``first_world + i``.
+        first_world: Number of environments of the same seed that other objects hold before these.
+        max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the registered one.
+        env_kwargs: Keyword arguments of the environment's constructor.
+        pushes: Random forces; native tasks only.
+        physics: Ranges of physical factors; native tasks only.
+
+    Returns:
+        Environments whose infos hold ``final_obs`` ``[N, O]`` and ``_final_obs`` ``[N]`` whenever an episode ended.
+
+    Raises:
+        ValueError: If the identifier is unknown, a space is not a flat box, or ``pushes`` or ``physics`` are asked of
+            an environment that is not native.
+    """
+    if env_id in TASKS:
+        return MuJoCoVectorEnv(
+            env_id,
+            num_envs,
+            seed=seed,
+            first_world=first_world,
+            max_episode_steps=max_episode_steps,
+            env_kwargs=env_kwargs,
+            pushes=pushes,
+            physics=physics,
+        )
+    if pushes is not None or physics:
+        raise ValueError(f"`pushes` and `physics` need one of the tasks {sorted(TASKS)}, got {env_id!r}.")
+    if env_id not in gymnasium.registry:
+        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}.")
+
+    def make_one() -> gymnasium.Env[Any, Any]:
+        return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **(env_kwargs or {}))
+
+    envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    for name, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            envs.close()
+            raise ValueError(f"The {name} space of {env_id} must be a flat Box, got {space}.")
+    return SeededWorlds(envs, seed, first_world)
+
+
+class SeededWorlds(VectorWrapper[Any, Any, Any]):
+    """Gymnasium's environments with the seeds and the infos of the native ones.
+
+    Args:
+        env: Environments that reset in the same step.
+        seed: Seed of the first reset; environment ``i`` gets ``seed + first_world + i``.
+        first_world: Number of environments that other objects hold before these.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], seed: int, first_world: int) -> None:
+        super().__init__(env)
+        self._first_world = first_world
+        self._next_seed: int | None = seed
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start a new episode everywhere.
+
+        Args:
+            seed: Seeds the streams anew; ``None`` lets them go on.
+            options: Passed on.
+
+        Returns:
+            Observations ``[N, O]`` and infos.
+        """
+        seed = self._next_seed if seed is None else seed
+        self._next_seed = None
+        return self.env.reset(seed=None if seed is None else seed + self._first_world, options=options)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance all environments.
+
+        Args:
+            actions: Shape ``[N, A]``.
+
+        Returns:
+            Observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
+        """
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            # Gymnasium gives an array of objects; where no episode ended there is nothing but the observation itself.
+            final = np.array(observations)
+            ended = infos["_final_obs"]
+            final[ended] = np.stack(list(infos["final_obs"][ended]))
+            infos["final_obs"] = final
+        return observations, rewards, terminated, truncated, infos

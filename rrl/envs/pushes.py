@@ -1,0 +1,113 @@
+"""Random pushes that no observation shows: part of the uncertainty against which a policy is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Numbers are drawn ahead, since one call per world and step would cost more than the simulation of it.
+_BLOCK_STEPS = 256
+
+
+@dataclass(frozen=True)
+class Pushes:
+    """A random force along the world's x axis that is held for a while.
+
+    It is drawn from a normal distribution when an episode starts, and drawn anew before each step with a fixed
+    probability, so it lasts ``1 / redraw_probability`` steps on average.
+
+    Example:
+        >>> Pushes(force_std=10.0, redraw_probability=0.05).force_std
+        10.0
+    """
+
+    force_std: float
+    """Standard deviation of the force, newtons. Positive."""
+    redraw_probability: float
+    """Probability per environment step, in ``[0, 1]``; 0 holds a push for a whole episode."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no distribution."""
+        if not 0.0 < self.force_std < np.inf:
+            raise ValueError(f"`force_std` must be positive and finite, got {self.force_std}.")
+        if not 0.0 <= self.redraw_probability <= 1.0:
+            raise ValueError(f"`redraw_probability` must lie in [0, 1], got {self.redraw_probability}.")
+
+
+class PushProcess:
+    """The pushes of all worlds at their present time, each from its world's own stream.
+
+    Args:
+        pushes: Their distribution.
+        generators: One random stream per world, used by nobody else.
+    """
+
+    def __init__(self, pushes: Pushes, generators: list[np.random.Generator]) -> None:
+        self._pushes = pushes
+        self._generators = generators
+        self._redraws = np.empty((0, len(generators)))
+        self._candidates = np.empty((0, len(generators)))
+        self._cursor = 0
+        self.forces: Array = np.zeros(len(generators))
+        """Forces along x that act now, newtons. Shape ``[N]``."""
+
+    def restart(self, worlds: NDArray[np.intp]) -> None:
+        """Draw new pushes for worlds whose episode starts.
+
+        Args:
+            worlds: Indices of the worlds.
+        """
+        for world in worlds:
+            self.forces[world] = self._pushes.force_std * self._generators[world].standard_normal()
+
+    def advance(self) -> Array:
+        """Move all worlds one step on.
+
+        Returns:
+            Forces along x for this step, newtons. Shape ``[N]``.
+        """
+        if self._cursor == len(self._redraws):
+            self._draw_block()
+        redraw = self._redraws[self._cursor] < self._pushes.redraw_probability
+        self.forces = np.where(redraw, self._candidates[self._cursor], self.forces)
+        self._cursor += 1
+        return self.forces
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save everything on which later pushes depend.
+
+        Returns:
+            Plain types and arrays.
+        """
+        return {
+            "streams": [generator.bit_generator.state for generator in self._generators],
+            "redraws": self._redraws.copy(),
+            "candidates": self._candidates.copy(),
+            "cursor": self._cursor,
+            "forces": self.forces.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where :meth:`state_dict` was called.
+
+        Args:
+            state: What it returned.
+        """
+        for generator, stream in zip(self._generators, state["streams"], strict=True):
+            generator.bit_generator.state = stream
+        self._redraws = np.array(state["redraws"])
+        self._candidates = np.array(state["candidates"])
+        self._cursor = state["cursor"]
+        self.forces = np.array(state["forces"])
+
+    def _draw_block(self) -> None:
+        uniform = [generator.random(_BLOCK_STEPS) for generator in self._generators]
+        normal = [generator.standard_normal(_BLOCK_STEPS) for generator in self._generators]
+        self._redraws = np.stack(uniform, axis=1)
+        self._candidates = self._pushes.force_std * np.stack(normal, axis=1)
+        self._cursor = 0

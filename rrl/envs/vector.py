@@ -1,0 +1,344 @@
+"""Many worlds of one MuJoCo task, stepped natively, with external forces and physics as inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from mujoco.batch import Batch
+from numpy.typing import NDArray
+
+from rrl.envs.bodies import TASK_BODIES
+from rrl.envs.physics import PHYSICS_NAMES, PhysicsFactors, Ranges, WorldPhysics, validate_ranges
+from rrl.envs.pushes import Pushes, PushProcess
+from rrl.envs.tasks import Worlds, make_task
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+# After these warnings MuJoCo silently resets the simulation inside the step: what follows is another episode.
+_WARNINGS = mujoco.mjtWarning
+_UNSTABLE = [int(warning) for warning in (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)]
+
+
+class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
+    """``N`` worlds of one task of Gymnasium's v5, in one ``mujoco.batch.Batch``.
+
+    A world resets in the step in which its episode ends. Such a step's infos hold ``final_obs``, the observations of
+    all worlds before any reset ``[N, O]``, and ``_final_obs``, True where an episode ended ``[N]``. Tasks that move
+    report ``x_velocity`` ``[N]``, metres per second, also for the last step of an episode. Where a simulation became
+    unstable the episode counts as terminated with reward 0 and the observation before the step as its last one;
+    infos then hold ``unstable`` ``[N]``.
+
+    World ``i`` draws from streams seeded by ``(seed, first_world + i)`` only: how worlds are spread over objects,
+    processes and threads changes nothing.
+
+    Args:
+        env_id: A task that has a row in ``TASKS``.
+        num_envs: Number of worlds, ``N``.
+        seed: Seed of all worlds.
+        first_world: Number of worlds of the same seed that other objects hold before these.
+        num_threads: Native threads; ``None`` takes one per available core, at most one per world.
+        max_episode_steps: Time limit of an episode, environment steps; ``None`` takes Gymnasium's.
+        env_kwargs: Numeric options of the Gymnasium environment.
+        pushes: Random forces on the task's pushed body, in addition to the ``forces`` given to :meth:`step`.
+        physics: Ranges of physical factors that are drawn for each episode, by name of ``PhysicsFactors``' field.
+        force_bodies: Names of the ``K`` bodies on which :meth:`step` can exert forces; ``None`` takes the pushed body.
+
+    Raises:
+        ValueError: If a name is unknown or a value inadmissible.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012  (Gymnasium's declaration)
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        *,
+        seed: int = 0,
+        first_world: int = 0,
+        num_threads: int | None = None,
+        max_episode_steps: int | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+        pushes: Pushes | None = None,
+        physics: Ranges | None = None,
+        force_bodies: Sequence[str] | None = None,
+    ) -> None:
+        for name, value in (("num_envs", num_envs), ("num_threads", num_threads), ("max_episode_steps", max_episode_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        self.task = make_task(env_id, env_kwargs)
+        self.spec = gymnasium.spec(env_id)
+        self.num_envs = num_envs
+        self.num_unstable = 0
+        """Episodes that an unstable simulation ended so far."""
+        self._time_limit = max_episode_steps or self.task.max_episode_steps
+        self._first_world = first_world
+        self._open(num_threads or min(len(os.sched_getaffinity(0)), num_envs))
+        pushed = TASK_BODIES[env_id].pushed
+        self._pushed_id = self._body_id(pushed)
+        self._force_ids = [self._body_id(name) for name in ([pushed] if force_bodies is None else force_bodies)]
+        if len(set(self._force_ids)) < len(self._force_ids):
+            raise ValueError(f"`force_bodies` must name each body once, got {force_bodies}.")
+        self._pushes = pushes
+        self._ranges: Ranges = dict(physics or {})
+        validate_ranges(self._ranges)
+        self._require_effective([name for name in self._ranges if tuple(self._ranges[name]) != (1.0, 1.0)])
+        self._reseed(seed)
+
+    def _open(self, num_threads: int) -> None:
+        """Load the model and lay views over the simulations."""
+        model = mujoco.MjModel.from_xml_path(str(self.task.model_path))
+        data = mujoco.MjData(model)
+        self._initial = data.qpos.copy(), data.qvel.copy()
+        self._batch = batch = Batch(model, self.num_envs, num_threads)
+        fields = ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")
+        self._worlds = Worlds(*(batch.bind(field) for field in fields))
+        self._controls, self._applied = batch.bind("ctrl"), batch.bind("xfrc_applied")
+        self._physics = WorldPhysics(batch)
+        self._steps = np.zeros(self.num_envs, dtype=np.int64)
+        self._observations: Array | None = None
+        self.dt = float(model.opt.timestep) * self.task.frame_skip
+        """Simulated time of one environment step, seconds."""
+        low, high = model.actuator_ctrlrange.astype(np.float32).T
+        num_features = self._worlds_observation_size()
+        self.single_action_space = Box(low, high, dtype=np.float32)
+        self.single_observation_space = Box(-np.inf, np.inf, (num_features,), dtype=np.float64)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _worlds_observation_size(self) -> int:
+        return self.task.observe(self._worlds).shape[1]
+
+    @property
+    def observations(self) -> Array:
+        """The observations returned last. Shape ``[N, O]``."""
+        return self._require_started().copy()
+
+    @property
+    def physics(self) -> PhysicsFactors:
+        """The factors in force now. Shapes ``[N]``."""
+        return self._physics.factors
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start a new episode in every world.
+
+        Args:
+            seed: Seeds the streams anew; ``None`` lets them go on.
+            options: Gymnasium's, none of which are known here.
+
+        Returns:
+            Raw observations ``[N, O]`` and no infos.
+
+        Raises:
+            ValueError: If there are options.
+        """
+        if options:
+            raise ValueError(f"`options` must be empty, got {options}.")
+        if seed is not None:
+            self._reseed(seed)
+        self._restart(np.arange(self.num_envs))
+        self._observations = self.task.observe(self._worlds)
+        return self._observations.copy(), {}
+
+    def step(  # type: ignore[override]
+        self, actions: NDArray[Any], forces: Array | None = None
+    ) -> tuple[Array, Array, Flags, Flags, dict[str, Any]]:
+        """Advance every world by one environment step, and reset those whose episode ends.
+
+        Args:
+            actions: Actuator controls; MuJoCo clips them to the action box, control costs see them as given.
+                Shape ``[N, A]``.
+            forces: World-frame forces at the centres of mass of the ``force_bodies``, newtons, for this step only;
+                ``None`` is zero. Shape ``[N, K, 3]``.
+
+        Returns:
+            Raw observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
+
+        Raises:
+            ValueError: If an argument has the wrong shape or is not finite.
+        """
+        before = self._require_started()
+        self._controls[:] = actions = self._checked("actions", actions, self.action_space.shape)
+        self._exert(forces)
+        x_before = self._worlds.positions[:, 0].copy()
+        self._batch.step(nstep=self.task.frame_skip)
+        self._applied[:] = 0.0
+        self._steps += 1
+
+        x_velocities = (self._worlds.positions[:, 0] - x_before) / self.dt
+        observations = self.task.observe(self._worlds)
+        rewards, terminated = self.task.outcome(self._worlds, actions, x_velocities)
+        infos: dict[str, Any] = {"x_velocity": x_velocities} if self.task.moves else {}
+        unstable = self._unstable()
+        if unstable.any():
+            observations[unstable] = before[unstable]
+            rewards[unstable] = x_velocities[unstable] = 0.0
+            terminated = terminated | unstable
+            infos["unstable"] = unstable
+            self.num_unstable += int(unstable.sum())
+        truncated = self._steps >= self._time_limit
+        ended = terminated | truncated
+        if ended.any():
+            infos |= {"final_obs": observations.copy(), "_final_obs": ended}
+            self._restart(np.flatnonzero(ended))
+            observations[ended] = self.task.observe(self._worlds)[ended]
+        self._observations = observations
+        return observations.copy(), rewards, terminated, truncated, infos
+
+    def set_physics(self, factors: PhysicsFactors) -> None:
+        """Fix the physics of each world from now on, in place of any ranges.
+
+        Args:
+            factors: One per world.
+
+        Raises:
+            ValueError: If there are not ``N`` factors, or one changes what has no effect on this task.
+        """
+        table = factors.as_table()
+        if len(table) != self.num_envs:
+            raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(table)}.")
+        self._require_effective([name for name, changed in zip(PHYSICS_NAMES, (table != 1).any(0), strict=True) if changed])
+        self._ranges = {}
+        self._physics.apply(factors, np.arange(self.num_envs))
+
+    def simulator_states(self) -> Array:
+        """Read the generalised positions and velocities.
+
+        Returns:
+            A copy, positions first. Shape ``[N, S]``.
+        """
+        return np.concatenate([self._worlds.positions, self._worlds.velocities], axis=1)
+
+    def set_simulator_states(self, states: Array) -> Array:
+        """Start an episode in every world from a given state, with the physics it has and new pushes.
+
+        Args:
+            states: Generalised positions and velocities. Shape ``[N, S]``.
+
+        Returns:
+            Raw observations. Shape ``[N, O]``.
+
+        Raises:
+            ValueError: If the shape is wrong or a number not finite.
+        """
+        num_positions, num_velocities = self._batch.model.nq, self._batch.model.nv
+        states = self._checked("states", states, (self.num_envs, num_positions + num_velocities))
+        self._begin(np.arange(self.num_envs), states[:, :num_positions], states[:, num_positions:])
+        self._observations = self.task.observe(self._worlds)
+        return self._observations.copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save everything on which later steps depend.
+
+        Returns:
+            Plain types and NumPy arrays.
+        """
+        return {
+            "simulations": self._batch.state.copy(),
+            "observations": self._require_started().copy(),
+            "steps": self._steps.copy(),
+            "physics": self._physics.factors.as_table(),
+            "streams": [generator.bit_generator.state for generator in self._generators],
+            "pushes": self._push_process.state_dict() if self._push_process else None,
+            "num_unstable": self.num_unstable,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where :meth:`state_dict` was called, on an object made with the same arguments.
+
+        Args:
+            state: What it returned.
+
+        Raises:
+            ValueError: If it is of another task or number of worlds.
+        """
+        simulations = np.asarray(state["simulations"])
+        if simulations.shape != self._batch.state.shape:
+            raise ValueError(
+                f"`state` must hold simulations of shape {list(self._batch.state.shape)}, got {list(simulations.shape)}."
+            )
+        self._physics.apply(PhysicsFactors.from_table(np.asarray(state["physics"])), np.arange(self.num_envs))
+        self._batch.state[:] = simulations
+        self._observations = np.array(state["observations"])
+        self._steps[:] = state["steps"]
+        for generator, stream in zip(self._generators, state["streams"], strict=True):
+            generator.bit_generator.state = stream
+        if self._push_process:
+            self._push_process.load_state_dict(state["pushes"])
+        self.num_unstable = int(state["num_unstable"])
+
+    def _reseed(self, seed: int) -> None:
+        worlds = range(self._first_world, self._first_world + self.num_envs)
+        self._generators = [np.random.Generator(np.random.PCG64([seed, world])) for world in worlds]
+        self._push_process = None
+        if self._pushes:
+            streams = [np.random.Generator(np.random.PCG64([seed, world, 1])) for world in worlds]
+            self._push_process = PushProcess(self._pushes, streams)
+
+    def _restart(self, worlds: Indices) -> None:
+        """Draw physics and an initial state for some worlds."""
+        generators = [self._generators[world] for world in worlds]
+        if self._ranges:
+            self._physics.apply(PhysicsFactors.sample(self._ranges, generators), worlds)
+        drawn = [self.task.initial_state(*self._initial, generator) for generator in generators]
+        self._begin(worlds, np.stack([state[0] for state in drawn]), np.stack([state[1] for state in drawn]))
+
+    def _begin(self, worlds: Indices, positions: Array, velocities: Array) -> None:
+        """Start an episode of some worlds in given states."""
+        self._batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._worlds.positions[worlds], self._worlds.velocities[worlds] = positions, velocities
+        self._batch.forward(worlds)
+        self._batch.warning[worlds] = 0
+        self._steps[worlds] = 0
+        if self._push_process:
+            self._push_process.restart(worlds)
+
+    def _exert(self, forces: Array | None) -> None:
+        """Write the external forces of this step."""
+        if forces is not None:
+            self._applied[:, self._force_ids, :3] = self._checked("forces", forces, (self.num_envs, len(self._force_ids), 3))
+        if self._push_process:
+            self._applied[:, self._pushed_id, 0] += self._push_process.advance()
+
+    def _unstable(self) -> Flags:
+        """Find worlds that MuJoCo reset on its own, or whose state overflowed in the last substep."""
+        warned = self._batch.warning[:, _UNSTABLE, 1].any(axis=1)
+        finite = np.isfinite(self._worlds.positions).all(axis=1) & np.isfinite(self._worlds.velocities).all(axis=1)
+        return np.asarray(warned | ~finite)
+
+    def _checked(self, argument: str, values: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray[Any]:
+        values = np.asarray(values)
+        if values.shape != shape:
+            raise ValueError(f"`{argument}` must have shape {list(shape or ())}, got {list(values.shape)}.")
+        if not np.isfinite(values).all():
+            raise ValueError(f"`{argument}` must be finite, got NaN or infinity.")
+        return values
+
+    def _require_started(self) -> Array:
+        if self._observations is None:
+            raise gymnasium.error.ResetNeeded("Call `reset` or `load_state_dict` before the first step.")
+        return self._observations
+
+    def _require_effective(self, names: Sequence[str]) -> None:
+        effective = TASK_BODIES[self.task.env_id].physics
+        if not effective.issuperset(names):
+            raise ValueError(
+                f"`physics` of {self.task.env_id} may change {sorted(effective)}, the rest has no effect; got {sorted(names)}."
+            )
+
+    def _body_id(self, name: str) -> int:
+        model = self._batch.model
+        names = [model.body(index).name for index in range(model.nbody)]
+        if name not in names:
+            raise ValueError(f"`force_bodies` of {self.task.env_id} must be among {names[1:]}, got {name!r}.")
+        return names.index(name)
