@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-
 STRUCTURE = (
     r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
     r"|Expected a <class 'NoneType'>"
