@@ -76,6 +76,7 @@ class ADRRL(RLModule):
         cg_damping: Damping of the Fisher matrix.
         backtrack_ratio: Factor between two tries of the line search.
         max_backtracks: Tries of the line search.
+        fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
         value_learning_rate: Adam's step size for the value function.
         value_epochs: Passes over the batch for the value function.
         value_batch_size: Samples of one gradient step of the value function.
@@ -130,6 +131,7 @@ class ADRRL(RLModule):
         cg_damping: float = 0.1,
         backtrack_ratio: float = 0.8,
         max_backtracks: int = 10,
+        fisher_fraction: float = 0.25,
         value_learning_rate: float = 1e-3,
         value_epochs: int = 10,
         value_batch_size: int = 256,
@@ -149,6 +151,7 @@ class ADRRL(RLModule):
             cg_damping=cg_damping,
             backtrack_ratio=backtrack_ratio,
             max_backtracks=max_backtracks,
+            fisher_fraction=fisher_fraction,
             value_learning_rate=value_learning_rate,
             value_epochs=value_epochs,
             value_batch_size=value_batch_size,
@@ -279,7 +282,7 @@ class ADRRL(RLModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""
-        model = Adam(self.world_model.trained_parameters(), lr=self.model_learning_rate, foreach=True)
+        model = Adam(self.world_model.trained_parameters(), lr=self.model_learning_rate, fused=True)
         return [*self.player_optimizers(self.protagonist), model]
 
 

@@ -17,7 +17,7 @@ from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients, 
 from rrl.gae import generalized_advantage_estimation
 from rrl.policies import ActorCritic
 from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
+from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
 
 
 class PreparedBatch(NamedTuple):
@@ -64,6 +64,7 @@ class RLModule(LightningModule):
         cg_damping: Damping of the Fisher matrix.
         backtrack_ratio: Factor between two tries of the line search.
         max_backtracks: Tries of the line search.
+        fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
         value_learning_rate: Adam's step size for the value function.
         value_epochs: Passes over the batch for the value function.
         value_batch_size: Samples of one gradient step of the value function.
@@ -89,6 +90,7 @@ class RLModule(LightningModule):
         cg_damping: float,
         backtrack_ratio: float,
         max_backtracks: int,
+        fisher_fraction: float,
         value_learning_rate: float,
         value_epochs: int,
         value_batch_size: int,
@@ -116,6 +118,7 @@ class RLModule(LightningModule):
             "cg_damping": cg_damping,
             "backtrack_ratio": backtrack_ratio,
             "max_backtracks": max_backtracks,
+            "fisher_fraction": fisher_fraction,
         }
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.long))
         self.protagonist = ActorCritic(
@@ -123,6 +126,10 @@ class RLModule(LightningModule):
         )
         self._seconds: dict[str, float] = {}
         self._iteration_end = 0.0
+
+    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+        """Let the protagonist act; see :class:`rrl.types.Actor`."""
+        return self.protagonist.act(observations, noise)
 
     def rollout_actor(self) -> Actor:
         """Return who acts in the worlds: the protagonist, on the CPU where the simulator is.
@@ -288,7 +295,7 @@ class RLModule(LightningModule):
         value_parameters = player.value_function.parameters()
         return [
             TrustRegionOptimizer(player.policy.parameters()),
-            Adam(value_parameters, lr=self.value_learning_rate, foreach=True),
+            Adam(value_parameters, lr=self.value_learning_rate, fused=True),
         ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -81,6 +83,7 @@ class RolloutDataModule(LightningDataModule):
         self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
         self.pushes, self.physics = pushes, physics
         self.collector: RolloutCollector | None = None
+        self.save_settings()
         # One world is built at once, so that a bad setting fails here and the sizes below are known.
         probe = self.make_envs(1)
         task = getattr(probe, "task", None)
@@ -91,6 +94,12 @@ class RolloutDataModule(LightningDataModule):
         self.healthy_low = None if task is None else _floats(task.healthy_low)
         self.healthy_high = None if task is None else _floats(task.healthy_high)
         probe.close()
+
+    def save_settings(self) -> None:
+        """Keep the constructor's arguments in every checkpoint, in plain types that load without running code."""
+        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        settings["pushes"] = None if self.pushes is None else dataclasses.asdict(self.pushes)
+        self.save_hyperparameters(settings, logger=False)
 
     def make_envs(
         self, num_envs: int, *, seed: int | None = None, first_world: int = 0, nominal: bool = False

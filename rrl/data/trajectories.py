@@ -59,17 +59,6 @@ class TrajectoryDataModule(RolloutDataModule):
         pushes: Pushes | None = None,
         physics: dict[str, tuple[float, float]] | None = None,
     ) -> None:
-        super().__init__(
-            env_id,
-            num_envs=num_envs,
-            num_steps=num_steps,
-            iterations_per_epoch=iterations_per_epoch,
-            seed=seed,
-            max_episode_steps=max_episode_steps,
-            env_kwargs=env_kwargs,
-            pushes=pushes,
-            physics=physics,
-        )
         sizes = {
             "model_updates": model_updates,
             "model_batch_size": model_batch_size,
@@ -85,6 +74,17 @@ class TrajectoryDataModule(RolloutDataModule):
         self.imagined_trajectories, self.recent_starts = imagined_trajectories, recent_starts
         self.buffer_size = buffer_size
         self.buffer: TrajectoryBuffer | None = None
+        super().__init__(
+            env_id,
+            num_envs=num_envs,
+            num_steps=num_steps,
+            iterations_per_epoch=iterations_per_epoch,
+            seed=seed,
+            max_episode_steps=max_episode_steps,
+            env_kwargs=env_kwargs,
+            pushes=pushes,
+            physics=physics,
+        )
         # Built once already, so that a bad size fails before anything runs.
         self._make_buffer(num_envs, seed=0)
 

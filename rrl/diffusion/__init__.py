@@ -8,6 +8,7 @@
 - ``returns``: the return model Z, its targets, and moving averages of weights
 - ``policy_guidance``: keep imagined actions on-policy
 - ``guidance``, ``guidance_strength``: the CVaR guidance, and how hard it pushes
+- ``path_divergence``: relative entropy and likelihood ratio of guided paths, and their budget
 - ``sampler``: the denoising loop
 """
 
@@ -19,11 +20,11 @@ from rrl.diffusion.guidance import (
     PaperGuidance,
     ReleasedGuidance,
     ReverseStep,
-    kl_budget,
     select_worst,
 )
 from rrl.diffusion.guidance_strength import GuidanceStrength
 from rrl.diffusion.normalizer import DecodedTrajectories, TrajectoryNormalizer
+from rrl.diffusion.path_divergence import kl_budget
 from rrl.diffusion.policy_guidance import PolicyGuidance, ReparameterizedGuidance, ScoreGuidance
 from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
 from rrl.diffusion.returns import ReturnModel, ema_update, window_returns

@@ -77,32 +77,6 @@ class NoiseLevelEmbedding(nn.Module):
         return features
 
 
-def denoising_loss(
-    denoiser: Denoiser, x0: Tensor, actions: Tensor, start: Tensor, *, sigma: Tensor, noise: Tensor, weights: Tensor
-) -> Tensor:
-    """Give the mean squared error of the denoised trajectory, unweighted over noise levels.
-
-    Args:
-        denoiser: Network to train.
-        x0: Clean trajectories on the scale of the model. Shape ``[B, H, D]``.
-        actions: Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``.
-        start: Normalised start states. Shape ``[B, O]``.
-        sigma: Noise levels. Shape ``[B]``.
-        noise: Standard normal draws. Shape ``[B, H, D]``.
-        weights: 1 where ``x0`` was observed, 0 where it is padding or pinned. Shape ``[B, H, D]``.
-
-    Returns:
-        Differentiable scalar, in squared units of the model's scale.
-
-    References:
-        Rigter et al., "World models via policy-guided trajectory diffusion" (PolyGRAD), 2024. The paper's eq. 19
-        predicts the noise; like the published code this predicts x0.
-    """
-    noisy = add_noise(x0, sigma, noise, obs_dim=start.shape[-1])
-    error = (denoiser(noisy, actions, start, sigma) - x0).square()
-    return (weights * error).sum() / weights.sum().clamp(min=1.0)
-
-
 def add_noise(x0: Tensor, sigma: Tensor, noise: Tensor, *, obs_dim: int) -> Tensor:
     """Noise clean trajectories, except the pinned start state.
 
@@ -121,3 +95,24 @@ def add_noise(x0: Tensor, sigma: Tensor, noise: Tensor, *, obs_dim: int) -> Tens
                  [3., 3.]]])
     """
     return apply_conditioning(x0 + sigma[:, None, None] * noise, x0.new_zeros(obs_dim))
+
+
+def denoising_loss(predicted: Tensor, x0: Tensor, weights: Tensor) -> Tensor:
+    """Give the mean squared error of denoised trajectories, with the same weight at all noise levels.
+
+    Args:
+        predicted: Denoised trajectories. Shape ``[B, H, D]``.
+        x0: Clean trajectories on the scale of the model. Shape ``[B, H, D]``.
+        weights: 1 where ``x0`` was observed, 0 where it is padding or given; not all 0. Shape ``[B, H, D]``.
+
+    Returns:
+        Differentiable scalar, in squared units of the model's scale.
+
+    Example:
+        >>> denoising_loss(torch.tensor([2.0, 9.0]), torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))
+        tensor(4.)
+
+    References:
+        AD-RRL, eq. 19. The paper predicts the noise; like the published code this predicts x0.
+    """
+    return (weights * (predicted - x0).square()).sum() / weights.sum()

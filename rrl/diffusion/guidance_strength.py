@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rrl.diffusion.path_divergence import kl_budget
+
 MAX_STEP = 1.0
 """Largest change of the logarithm of the strength in one update; one odd batch must not throw it off."""
 LOG_BOUND = 10.0
@@ -52,7 +54,7 @@ class GuidanceStrength(nn.Module):
             path_kl: Mean relative entropy of the guided paths, in nats. Scalar.
             alpha: Tail level in ``(0, 1)``; 1 lowers the strength as fast as allowed.
         """
-        budget = max(math.log(1.0 / alpha), TINY)
+        budget = max(kl_budget(alpha), TINY)
         self._add(0.5 * self.gain * (math.log(budget) - path_kl.clamp(min=TINY).log()), upper=LOG_BOUND)
 
     def update_to_cvar(self, guided_mean: Tensor, cvar: Tensor, spread: Tensor, alpha: float) -> None:
@@ -64,9 +66,9 @@ class GuidanceStrength(nn.Module):
             spread: Standard deviation of the standardised returns of unguided trajectories. Scalar.
             alpha: Tail level in ``(0, 1]``.
         """
-        spread = spread.clamp(min=TINY)
+        spread = spread.nan_to_num().clamp(min=TINY)
         # Twice the strength that exhausts the KL ball for Gaussian returns is more than any CVaR needs.
-        upper = (2.0 * math.sqrt(2.0 * max(math.log(1.0 / alpha), TINY)) / spread).log()
+        upper = (2.0 * math.sqrt(2.0 * max(kl_budget(alpha), TINY)) / spread).log()
         self._add(self.gain * (guided_mean - cvar) / spread, upper=upper)
 
     def _add(self, change: Tensor, *, upper: Tensor | float) -> None:

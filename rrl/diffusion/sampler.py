@@ -11,10 +11,11 @@ from torch import Tensor
 
 from rrl.diffusion.conditioning import apply_conditioning
 from rrl.diffusion.denoiser import Denoiser
-from rrl.diffusion.guidance import Guidance, ReverseStep, log_likelihood_ratio, path_divergence
+from rrl.diffusion.guidance import Guidance, ReverseStep
 from rrl.diffusion.normalizer import TrajectoryNormalizer
+from rrl.diffusion.path_divergence import log_likelihood_ratio, path_divergence
 from rrl.diffusion.policy_guidance import Policy, PolicyGuidance, action_spread
-from rrl.diffusion.scheduler import NoiseSchedule, posterior_variance
+from rrl.diffusion.scheduler import NoiseSchedule
 
 
 class ImaginedTrajectories(NamedTuple):
@@ -73,47 +74,47 @@ class TrajectorySampler:
             Imagined trajectories, without graph.
         """
         features = self.normalizer.encode_start(start)
-        noise_level = self.schedule.sigmas[0]
         # Data have scale 1, so the noisy prior has the variance 1 + sigma^2.
-        sample = self._pin(math.hypot(1.0, noise_level) * self._noise(start, start.shape[1] + 2, generator))
+        sample = self._pin(math.hypot(1.0, self.schedule.sigmas[0]) * self._noise(start, start.shape[1] + 2, generator))
         mean, std = policy(start[:, None].expand(-1, self.normalizer.horizon, -1))
         action_noise = self._noise(start, mean.shape[-1], generator)
         actions = mean + std * action_noise
         log_ratio = path_kl = torch.zeros(start.shape[0], device=start.device)
-        previous_x0: Tensor | None = None
+        x0: Tensor | None = None
 
         for index in range(self.schedule.num_steps - 1):
-            encoded = self.normalizer.encode_actions(actions)
-            x0 = self._denoise(denoiser, sample, encoded, features, index)
-            mean, step_std = self.schedule.reverse_step(index, sample, x0, previous_x0)
-            noise = self._noise(start, mean.shape[-1], generator)
-            next_sample = mean + step_std * noise
+            step = self._reverse_step(denoiser, index, sample, x0, self.normalizer.encode_actions(actions), features)
+            x0 = step.x0
+            noise = self._noise(start, sample.shape[-1], generator)
+            sample = step.mean + step.std * noise
             if guidance is not None:
-                sigma, next_sigma = self.schedule.sigmas[index : index + 2]
-                shift = guidance(
-                    ReverseStep(
-                        self.schedule.num_steps, sample, x0, mean, step_std, sigma, next_sigma, encoded, features
-                    )
-                )
-                next_sample = next_sample + shift
-                log_ratio = log_ratio + log_likelihood_ratio(shift, noise, step_std).float()
-                path_kl = path_kl + path_divergence(shift, step_std).float()
-            sample, previous_x0 = self._pin(next_sample), x0
+                shift = guidance(step)
+                sample = sample + shift
+                log_ratio = log_ratio + log_likelihood_ratio(shift, noise, step.std).float()
+                path_kl = path_kl + path_divergence(shift, step.std).float()
+            sample = self._pin(sample)
             actions = policy_guidance(
                 actions,
                 policy(self.normalizer.decode(x0, start).observations),
                 noise=action_noise,
-                noise_std=self._action_noise_std(index),
+                noise_std=self._action_noise_std(step),
                 generator=generator,
             )
 
-        encoded = self.normalizer.encode_actions(actions)
-        x0 = self._denoise(denoiser, sample, encoded, features, self.schedule.num_steps - 1)
-        decoded = self.normalizer.decode(x0, start)
-        spread = action_spread(actions, policy(decoded.observations))
-        return ImaginedTrajectories(
-            decoded.observations, actions, decoded.rewards, decoded.ended, log_ratio, path_kl, spread
-        )
+        # The actions stay as they are in the last step, so that they are those of the states that are returned.
+        x0 = self._denoise(denoiser, sample, self.normalizer.encode_actions(actions), features, -2)
+        observations, rewards, ended = self.normalizer.decode(x0, start)
+        spread = action_spread(actions, policy(observations))
+        return ImaginedTrajectories(observations, actions, rewards, ended, log_ratio, path_kl, spread)
+
+    def _reverse_step(
+        self, denoiser: Denoiser, index: int, sample: Tensor, previous_x0: Tensor | None, actions: Tensor, start: Tensor
+    ) -> ReverseStep:
+        """Denoise a sample and say where the next one lies."""
+        x0 = self._denoise(denoiser, sample, actions, start, index)
+        mean, std = self.schedule.reverse_step(index, sample, x0, previous_x0)
+        sigma, next_sigma = self.schedule.sigmas[index : index + 2]
+        return ReverseStep(self.schedule.num_steps, sample, x0, mean, std, sigma, next_sigma, actions, start)
 
     def _denoise(self, denoiser: Denoiser, sample: Tensor, actions: Tensor, start: Tensor, index: int) -> Tensor:
         """Estimate the clean trajectories behind a sample."""
@@ -129,8 +130,6 @@ class TrajectorySampler:
         shape = (start.shape[0], self.normalizer.horizon, num_features)
         return torch.randn(shape, generator=generator, device=start.device, dtype=start.dtype)
 
-    def _action_noise_std(self, index: int) -> Tensor:
+    def _action_noise_std(self, step: ReverseStep) -> Tensor:
         """Give the DDPM's noise of a step, in raw action units."""
-        sigma, next_sigma = self.schedule.sigmas[index : index + 2]
-        relative = math.sqrt(posterior_variance(sigma, next_sigma) / (1.0 + next_sigma**2))
-        return relative * self.normalizer.action_half_width
+        return step.std / math.hypot(1.0, step.next_sigma) * self.normalizer.action_half_width

@@ -107,6 +107,14 @@ def test_samples_of_weight_zero_have_no_influence(policy: GaussianPolicy):
     torch.testing.assert_close(masked, flat(policy))
 
 
+def test_a_fisher_matrix_of_few_samples_keeps_the_bound_on_all_of_them(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    weights = torch.ones(200).double()
+    step = trpo_step(policy, observations, actions, advantages, weights, max_kl=0.01, fisher_fraction=0.1)
+    assert 0.0 < step.kl_divergence <= 0.01
+    assert step.surrogate > 0.0
+
+
 def test_repeated_steps_solve_a_bandit():
     torch.manual_seed(0)
     policy = GaussianPolicy(1, 1, hidden_sizes=(8,))
@@ -123,6 +131,8 @@ def test_bad_arguments_are_refused(policy: GaussianPolicy):
     observations, actions, advantages = samples(policy)
     with pytest.raises(ValueError, match="`max_kl` must be positive, got 0"):
         trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.0)
+    with pytest.raises(ValueError, match="`fisher_fraction` must lie in"):
+        trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.01, fisher_fraction=0.0)
     with pytest.raises(ValueError, match="positive weight"):
         trpo_step(policy, observations, actions, advantages, torch.zeros(200).double(), max_kl=0.01)
     with pytest.raises(FloatingPointError, match="gradient is not finite"):
