@@ -16,6 +16,12 @@ from typing import Any
 
 import yaml
 
+STRUCTURE = (
+    r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
+    r"|Expected a <class 'NoneType'>"
+)
+"""Lines of the parser's messages that only say where the next one belongs."""
+
 
 class ConfigurationError(ValueError):
     """Input that cannot be run; the message is one line for the user."""
@@ -47,6 +53,10 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
         (
             r"given class_path '[^']+':\s+unrecognized arguments: --([^=\s]+)",
             lambda found: _unknown_option(message, found[1]),
+        ),
+        (
+            r"given class_path '[\w.]*?(\w+)':\s+the following arguments are required: (.+)",
+            lambda found: f"{found[1]} needs a value for {found[2]}.",
         ),
         (r"unrecognized arguments: (?:--)?([^=\s]+)", lambda found: _unknown_key(found[1], keys)),
         (r"module '[\w.]+' has no attribute '(\w+)'", lambda found: _unknown_class(found[1], class_names)),
@@ -119,9 +129,13 @@ def _wrong_value(message: str) -> str | None:
     keys = re.findall(r'Parser key "([^"]+)"', message)
     if not keys:
         return None
-    direct = re.search(r"Expected a <class '(\w+)'>\. Got value: (.*)", message)
+    direct = re.search(
+        r"Expected a (?:<class '(?:[\w.]*\.)?(?P<type>\w+)'>|typing\.Literal\[(?P<choices>.*)\])\. Got value: (.*)",
+        message,
+    )
     if direct:
-        return f"`{'.'.join(keys)}` must be {direct[1]}, got {direct[2]}."
+        wanted = direct["type"] or f"one of {direct['choices']}"
+        return f"`{'.'.join(keys)}` must be {wanted}, got {direct[3]}."
     union = re.search(r"Subtypes: [\[(](.*)[\])]", message)
     value = re.search(r"Given value: (.*)", message)
     if not (union and value) or "class_path" in message:
@@ -132,11 +146,10 @@ def _wrong_value(message: str) -> str | None:
 
 
 def _innermost_error(message: str) -> str:
-    """Pick from a list of failed alternatives the one that says more than that the value is not null."""
-    alternatives = re.findall(r"^\s*- (.*(?:\n(?!\s*- |\s*Given value).*)*)", message, flags=re.MULTILINE)
-    telling = [text for text in alternatives if not text.startswith("Expected a <class 'NoneType'>")]
-    chosen = re.sub(r"Problem with given class_path '[^']+':", "", telling[0]) if telling else message
-    return " ".join(chosen.split())
+    """Pick the first line that says more than which alternatives there were."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    telling = [line for line in lines if line and not re.match(STRUCTURE, line)]
+    return telling[0] if telling else " ".join(message.split())
 
 
 def _given_class(message: str) -> str:

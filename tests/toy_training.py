@@ -98,7 +98,8 @@ class ToyData(LightningDataModule):
         self.generator = torch.Generator().manual_seed(seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(ToyIterations(self), batch_size=None)
+        # A loader without a generator of its own draws from the global one whenever an epoch is begun or resumed.
+        return DataLoader(ToyIterations(self), batch_size=None, generator=torch.Generator())
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}
