@@ -32,6 +32,7 @@ class ADRRL(RLModule):
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
+    - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``, ``guidance/strength``: the realised relative entropy of the guided
       paths in nats, the mean of their log-likelihood ratios, and the strength that makes it so.
 
@@ -208,9 +209,7 @@ class ADRRL(RLModule):
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""
         optimizer = self.optimizers(use_pl_optimizer=False)[2]
-        self.log_metrics(
-            self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer)
-        )
+        self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
         """Improve policy and value function on the mixture, then on imagined data alone."""
@@ -226,9 +225,7 @@ class ADRRL(RLModule):
             sources = imagined if update > 0 or self.real_fraction == 0.0 else self._mix(real, imagined)
             self._update(sources, policy_optimizer, value_optimizer)
 
-    def _update(
-        self, sources: list[RolloutBatch], policy_optimizer: Optimizer, value_optimizer: Optimizer
-    ) -> None:
+    def _update(self, sources: list[RolloutBatch], policy_optimizer: Optimizer, value_optimizer: Optimizer) -> None:
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
             self.update_player("protagonist", self.protagonist, prepared, (policy_optimizer, value_optimizer))
@@ -245,16 +242,15 @@ class ADRRL(RLModule):
             parts.append(guided)
             self.log_metrics(self.world_model.adapt_guidance(guided, parts[0], self.protagonist))
         returns = torch.cat([self.world_model.predicted_returns(part, self.protagonist) for part in parts])
-        rollouts = [self.world_model.as_rollout(part) for part in parts]
+        rollouts = [self.world_model.as_rollout(part, self.protagonist) for part in parts]
         ended = torch.cat([rollout.terminated.any(dim=0) for rollout in rollouts])
-        self.log_metrics(
-            {
-                "diffusion/imagined_return_mean": returns.mean(),
-                "diffusion/imagined_return_cvar": empirical_cvar(returns, self.alpha),
-                "diffusion/imagined_termination_rate": ended.float().mean(),
-                "diffusion/action_spread": parts[0].action_spread,
-            }
-        )
+        self.log_metrics({
+            "diffusion/imagined_return_mean": returns.mean(),
+            "diffusion/imagined_return_cvar": empirical_cvar(returns, self.alpha),
+            "diffusion/imagined_termination_rate": ended.float().mean(),
+            "diffusion/action_spread": parts[0].action_spread,
+            "diffusion/used_fraction": torch.cat([rollout.weights.flatten() for rollout in rollouts]).mean(),
+        })
         return rollouts
 
     def imagine(self, starts: Tensor, *, guided: bool) -> ImaginedTrajectories:

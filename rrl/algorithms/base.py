@@ -210,17 +210,15 @@ class RLModule(LightningModule):
             value_loss = self._fit_value(player, batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
-        self.log_metrics(
-            {
-                f"{name}/surrogate": step.surrogate,
-                f"{name}/kl_divergence": step.kl_divergence,
-                f"{name}/step_fraction": step.step_fraction,
-                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-                f"{name}/value_loss": value_loss,
-                f"{name}/explained_variance": _explained_variance(batch),
-                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
-            }
-        )
+        self.log_metrics({
+            f"{name}/surrogate": step.surrogate,
+            f"{name}/kl_divergence": step.kl_divergence,
+            f"{name}/step_fraction": step.step_fraction,
+            f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+            f"{name}/value_loss": value_loss,
+            f"{name}/explained_variance": _explained_variance(batch),
+            f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+        })
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function
@@ -258,13 +256,11 @@ class RLModule(LightningModule):
             )
         )
         if len(returns) > 0:
-            self.log_metrics(
-                {
-                    "rollout/episode_return_mean": returns.mean(),
-                    "rollout/episode_length_mean": lengths.mean(),
-                    "rollout/failure_rate": failed.mean(),
-                }
-            )
+            self.log_metrics({
+                "rollout/episode_return_mean": returns.mean(),
+                "rollout/episode_length_mean": lengths.mean(),
+                "rollout/failure_rate": failed.mean(),
+            })
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -284,7 +280,11 @@ class RLModule(LightningModule):
         self._iteration_end = now
         shares = {f"time/{part}_share": seconds / total for part, seconds in self._seconds.items()}
         self._seconds = {}
-        self.log_metrics({"time/env_steps": float(self.env_steps), "time/steps_per_second": new_steps / total, **shares})
+        self.log_metrics({
+            "time/env_steps": float(self.env_steps),
+            "time/steps_per_second": new_steps / total,
+            **shares,
+        })
 
     def log_metrics(self, metrics: dict[str, float | Tensor]) -> None:
         """Log scalars that are equal on all ranks."""

@@ -185,7 +185,9 @@ class RolloutDataModule(LightningDataModule):
         """
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         if len(state_dict["ranks"]) != ranks:
-            raise ValueError(f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}.")
+            raise ValueError(
+                f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}."
+            )
         self.load_rank_state(state_dict["ranks"][rank])
 
     def rank_state(self) -> dict[str, Any]:

@@ -87,9 +87,7 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
         self._first_world = first_world
         self._next_seed: int | None = seed
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a new episode everywhere.
 
         Args:

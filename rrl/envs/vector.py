@@ -73,7 +73,11 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         physics: Ranges | None = None,
         force_bodies: Sequence[str] | None = None,
     ) -> None:
-        for name, value in (("num_envs", num_envs), ("num_threads", num_threads), ("max_episode_steps", max_episode_steps)):
+        for name, value in (
+            ("num_envs", num_envs),
+            ("num_threads", num_threads),
+            ("max_episode_steps", max_episode_steps),
+        ):
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
         self.task = make_task(env_id, env_kwargs)
@@ -207,7 +211,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         table = factors.as_table()
         if len(table) != self.num_envs:
             raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(table)}.")
-        self._require_effective([name for name, changed in zip(PHYSICS_NAMES, (table != 1).any(0), strict=True) if changed])
+        self._require_effective([
+            name for name, changed in zip(PHYSICS_NAMES, (table != 1).any(0), strict=True) if changed
+        ])
         self._ranges = {}
         self._physics.apply(factors, np.arange(self.num_envs))
 
@@ -306,7 +312,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     def _exert(self, forces: Array | None) -> None:
         """Write the external forces of this step."""
         if forces is not None:
-            self._applied[:, self._force_ids, :3] = self._checked("forces", forces, (self.num_envs, len(self._force_ids), 3))
+            self._applied[:, self._force_ids, :3] = self._checked(
+                "forces", forces, (self.num_envs, len(self._force_ids), 3)
+            )
         if self._push_process:
             self._applied[:, self._pushed_id, 0] += self._push_process.advance()
 

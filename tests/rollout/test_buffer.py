@@ -9,7 +9,9 @@ from rrl.types import EpisodeStatistics, Rollout, RolloutBatch
 EMPTY = EpisodeStatistics(torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
 
 
-def rollout(first: int, num_steps: int, *, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()) -> Rollout:
+def rollout(
+    first: int, num_steps: int, *, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()
+) -> Rollout:
     """Steps ``first, first + 1, ...`` of two worlds, world 1 shifted by 1000; the observation is the label.
 
     The observation after an episode's last step is its label plus 0.5, which occurs nowhere else.
