@@ -34,7 +34,9 @@ class PreparedBatch(NamedTuple):
     values: Tensor
     """Predictions before the update, in units of reward. Shape ``[N]``."""
     weights: Tensor
-    """Shape ``[N]``."""
+    """Of the policy's update. Shape ``[N]``."""
+    value_weights: Tensor
+    """Of the value function's fit. Shape ``[N]``."""
 
 
 class RLModule(LightningModule):
@@ -181,7 +183,7 @@ class RLModule(LightningModule):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
-        columns = (observations, batch.actions, *estimate, values, batch.weights)
+        columns = (observations, batch.actions, *estimate, values, batch.weights, batch.value_weights)
         return PreparedBatch(*(column.flatten(0, 1) for column in columns))
 
     def update_player(
@@ -222,9 +224,9 @@ class RLModule(LightningModule):
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function
-        value_function.rescale(batch.value_targets, batch.weights)
+        value_function.rescale(batch.value_targets, batch.value_weights)
         targets = value_function.standardize(batch.value_targets)
-        weights = batch.weights / all_reduce_mean(batch.weights.mean())
+        weights = batch.value_weights / all_reduce_mean(batch.value_weights.mean())
         count, loss = len(targets), targets.new_zeros(())
         for _ in range(self.value_epochs):
             order = torch.randperm(count, device=targets.device)
@@ -311,7 +313,7 @@ def _standardize(advantages: Tensor, weights: Tensor) -> Tensor:
 
 def _explained_variance(batch: PreparedBatch) -> Tensor:
     """Share of the variance of the value targets that the values of before the update explain."""
-    weights = batch.weights / batch.weights.sum()
+    weights = batch.value_weights / batch.value_weights.sum()
 
     def variance(values: Tensor) -> Tensor:
         return (weights * (values - (weights * values).sum()).square()).sum()

@@ -301,6 +301,7 @@ class WorldModel(nn.Module):
             truncated=torch.zeros_like(ended),
             next_observations=observations[1:],
             weights=weight,
+            value_weights=weight,
         )
 
     def _terminated(self, trajectories: ImaginedTrajectories) -> Tensor:
