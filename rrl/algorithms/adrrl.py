@@ -172,6 +172,7 @@ class ADRRL(RLModule):
         self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
         self.model_learning_rate = model_learning_rate
+        self._starts: Tensor | None = None
         self.world_model = WorldModel(
             obs_dim,
             action_dim,
@@ -199,6 +200,7 @@ class ADRRL(RLModule):
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Perform one pass of Algorithm 1 on fresh experience: fit the models, imagine, improve the policy."""
+        self._starts = batch.start_observations
         self.count_steps(batch.rollout)
         with self.timed("diffusion"):
             self.log_metrics(self.world_model.evaluate(batch.fresh_windows, self.protagonist))
@@ -258,6 +260,20 @@ class ADRRL(RLModule):
             The trajectories, in raw units.
         """
         return self.world_model.imagine(starts, self.protagonist, guided=guided)
+
+    def imagined_returns(self) -> tuple[Tensor, Tensor] | None:
+        """Imagine from the newest start states with and without guidance, for the figure at the end of a run.
+
+        Returns:
+            Predicted returns of guided and of unguided trajectories, each of shape ``[B]``; None before any iteration.
+        """
+        if self._starts is None:
+            return None
+        guided, unguided = (
+            self.world_model.predicted_returns(self.imagine(self._starts, guided=kind), self.protagonist)
+            for kind in (True, False)
+        )
+        return guided, unguided
 
     def _mix(self, real: RolloutBatch, imagined: list[RolloutBatch]) -> list[RolloutBatch]:
         """Weight both sources so that the real one makes up its configured share of the policy update."""

@@ -147,7 +147,9 @@ class RolloutDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""
         dataset = RolloutDataset(self.make_batch, self.iterations_per_epoch)
-        return DataLoader(dataset, batch_size=None, num_workers=0)
+        # Without a generator of its own the loader draws from the global stream whenever an epoch begins, and a run that
+        # was interrupted within an epoch would not resume exactly.
+        return DataLoader(dataset, batch_size=None, num_workers=0, generator=torch.Generator())
 
     def make_batch(self) -> TensorBatch:
         """Collect the next batch with the policy as it is now."""
