@@ -119,6 +119,21 @@ class EpisodeStatistics(TensorBatch):
 
 
 @dataclass(frozen=True)
+class Rollout(TensorBatch):
+    """One fresh rollout of the current policy: what a training step of an on-policy algorithm receives."""
+
+    transitions: RolloutBatch
+    """The transitions, shape ``[T, N, ...]``."""
+    episodes: EpisodeStatistics
+    """The episodes that ended on the way."""
+    simulator_states: Tensor
+    """Simulator states in which the actions were chosen, for exact replays; ``S`` is 0 where the environments do not
+    offer them. float64, shape ``[T, N, S]``."""
+    seconds: Tensor
+    """Wall-clock time that the collection took. Scalar."""
+
+
+@dataclass(frozen=True)
 class WindowBatch(TensorBatch):
     """Windows of real experience on which the trajectory models are trained.
 
@@ -141,3 +156,29 @@ class WindowBatch(TensorBatch):
     def observed(self) -> Tensor:
         """True where the observation of the row was really seen. Boolean, shape ``[B, H]``."""
         return torch.cat([torch.ones_like(self.valid[:, :1]), self.valid[:, :-1]], dim=1)
+
+    def split(self, size: int) -> list[WindowBatch]:
+        """Cut into batches of ``size`` windows.
+
+        Args:
+            size: Windows of each batch; the last may be smaller.
+
+        Returns:
+            The batches in order; they share memory with this one.
+        """
+        columns = {field.name: getattr(self, field.name).split(size) for field in fields(self)}
+        return [WindowBatch(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class DynaBatch(TensorBatch):
+    """What one iteration of a Dyna loop receives: fresh experience, replayed windows, and states to imagine from."""
+
+    rollout: Rollout
+    """The rollout of the current policy that was just added to the buffer."""
+    windows: WindowBatch
+    """Windows drawn uniformly from the buffer, enough for all model updates of the iteration."""
+    fresh_windows: WindowBatch
+    """Windows of the fresh rollout alone, on which the models have not been trained yet: their held-out data."""
+    start_observations: Tensor
+    """Raw observations at which imagined trajectories begin. Shape ``[B, O]``."""

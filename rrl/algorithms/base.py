@@ -1,0 +1,321 @@
+"""What all algorithms share: the update of one player, its critic, and how it is logged."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients, gather_objects
+from rrl.gae import generalized_advantage_estimation
+from rrl.policies import ActorCritic
+from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
+from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
+
+
+class PreparedBatch(NamedTuple):
+    """Transitions of one or several sources, flattened and ready for the update of a player."""
+
+    observations: Tensor
+    """Normalised observations. Shape ``[N, O]``."""
+    actions: Tensor
+    """Shape ``[N, A]``."""
+    advantages: Tensor
+    """Standardised over all weighted samples of all ranks. Shape ``[N]``."""
+    value_targets: Tensor
+    """In units of reward. Shape ``[N]``."""
+    values: Tensor
+    """Predictions before the update, in units of reward. Shape ``[N]``."""
+    weights: Tensor
+    """Shape ``[N]``."""
+
+
+class RLModule(LightningModule):
+    """The conductor of an on-policy algorithm: it holds players, calls the mathematics and logs.
+
+    Subclasses write ``training_step``, which performs one whole iteration on one fresh batch. Optimisation is manual:
+    the policy steps through a :class:`~rrl.trpo.TrustRegionOptimizer`, so that Lightning's ``global_step`` counts
+    policy updates; critics step behind Lightning's back and do not count.
+
+    Logs, once an iteration (the complete list of keys of all algorithms is the union of their docstrings):
+
+    - ``rollout/episode_return_mean``, ``rollout/episode_length_mean``, ``rollout/failure_rate``: training episodes;
+    - ``protagonist/surrogate``, ``/kl_divergence``, ``/step_fraction``, ``/line_search_accepted``: the policy step;
+    - ``protagonist/value_loss``, ``/explained_variance``, ``/entropy``: the critic, and the spread of the policy;
+    - ``time/env_steps``: real environment steps over all ranks; ``time/steps_per_second``;
+    - ``time/collect_share``, ``time/update_share``, ...: where the wall clock of the iteration went.
+
+    Args:
+        obs_dim: Observation size, ``O``; the command line takes it from the data.
+        action_dim: Action size, ``A``; the command line takes it from the data.
+        action_low: Lower sides of the action box; from the data.
+        action_high: Upper sides of the action box; from the data.
+        gamma: Discount.
+        gae_lambda: Weight of longer returns in the advantages.
+        max_kl: Trust region of the policy step, in nats; ``0.01`` in the TRPO paper.
+        cg_iterations: Conjugate-gradient steps.
+        cg_damping: Damping of the Fisher matrix.
+        backtrack_ratio: Factor between two tries of the line search.
+        max_backtracks: Tries of the line search.
+        fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
+        value_learning_rate: Adam's step size for the value function.
+        value_epochs: Passes over the batch for the value function.
+        value_batch_size: Samples of one gradient step of the value function.
+        hidden_sizes: Widths of the hidden layers of policy and value function.
+        activation: ``tanh`` or ``silu``.
+        initial_log_std: Logarithm of the policy's initial standard deviation.
+    """
+
+    env_steps: Tensor
+    """Real environment steps over all ranks so far. A buffer, so that it survives a resume."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        action_low: Sequence[float],
+        action_high: Sequence[float],
+        *,
+        gamma: float,
+        gae_lambda: float,
+        max_kl: float,
+        cg_iterations: int,
+        cg_damping: float,
+        backtrack_ratio: float,
+        max_backtracks: int,
+        fisher_fraction: float,
+        value_learning_rate: float,
+        value_epochs: int,
+        value_batch_size: int,
+        hidden_sizes: Sequence[int],
+        activation: str,
+        initial_log_std: float,
+    ) -> None:
+        super().__init__()
+        for name, value in {"gamma": gamma, "gae_lambda": gae_lambda}.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
+        for name, value in {"max_kl": max_kl, "value_learning_rate": value_learning_rate}.items():
+            if value <= 0.0:
+                raise ValueError(f"`{name}` must be positive, got {value}.")
+        self.automatic_optimization = False
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.value_learning_rate, self.value_epochs, self.value_batch_size = (
+            value_learning_rate,
+            value_epochs,
+            value_batch_size,
+        )
+        self.step_settings = {
+            "max_kl": max_kl,
+            "cg_iterations": cg_iterations,
+            "cg_damping": cg_damping,
+            "backtrack_ratio": backtrack_ratio,
+            "max_backtracks": max_backtracks,
+            "fisher_fraction": fisher_fraction,
+        }
+        self.register_buffer("env_steps", torch.zeros((), dtype=torch.long))
+        self.protagonist = ActorCritic(
+            obs_dim, action_dim, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=initial_log_std
+        )
+        self._seconds: dict[str, float] = {}
+        self._iteration_end = 0.0
+
+    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+        """Let the protagonist act; see :class:`rrl.types.Actor`."""
+        return self.protagonist.act(observations, noise)
+
+    def rollout_actor(self) -> Actor:
+        """Return who acts in the worlds: the protagonist, on the CPU where the simulator is.
+
+        A copy a rollout is far cheaper than a transfer to the accelerator and back at every environment step.
+        """
+        if self.env_steps.device.type == "cpu":
+            return self.protagonist
+        return copy.deepcopy(self.protagonist).cpu()
+
+    def on_train_start(self) -> None:
+        """Start the clock of the first iteration."""
+        self._iteration_end = time.perf_counter()
+
+    def count_steps(self, rollout: Rollout) -> None:
+        """Add a rollout's real environment steps, over all ranks, to the counter."""
+        self.env_steps += rollout.transitions.rewards.numel() * self.trainer.world_size
+        self._seconds["collect"] = float(rollout.seconds)
+
+    def prepare(self, player: ActorCritic, batches: Sequence[RolloutBatch]) -> PreparedBatch:
+        """Estimate advantages of transitions from one or several sources, all under the player's current values.
+
+        Args:
+            player: Whose values judge.
+            batches: Each of shape ``[T, N, ...]``, with ``T`` and ``N`` of its own.
+
+        Returns:
+            All transitions in one flat batch.
+        """
+        parts = [self._prepare_one(player, batch) for batch in batches]
+        prepared = PreparedBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        return prepared._replace(advantages=_standardize(prepared.advantages, prepared.weights))
+
+    @torch.no_grad()
+    def _prepare_one(self, player: ActorCritic, batch: RolloutBatch) -> PreparedBatch:
+        observations = player.normalizer(batch.observations)
+        values = player.value_function(observations)
+        next_values = values.roll(-1, dims=0)
+        # Only the last row and episode ends are followed by an observation that is not the next row's.
+        jumps = batch.ended.clone()
+        jumps[-1] = True
+        next_values[jumps] = player.value(batch.next_observations[jumps])
+        estimate = generalized_advantage_estimation(
+            batch.rewards,
+            values,
+            next_values,
+            batch.terminated,
+            batch.truncated,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+        )
+        columns = (observations, batch.actions, *estimate, values, batch.weights)
+        return PreparedBatch(*(column.flatten(0, 1) for column in columns))
+
+    def update_player(
+        self, name: str, player: ActorCritic, batch: PreparedBatch, optimizers: tuple[TrustRegionOptimizer, Optimizer]
+    ) -> None:
+        """Improve a player's policy by one TRPO step and fit its value function, and log both.
+
+        Args:
+            name: Group of the log keys, such as ``protagonist``.
+            player: Improved in place.
+            batch: What :meth:`prepare` returned for this player.
+            optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
+
+        Raises:
+            FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
+        """
+
+        def closure() -> TrustRegionStep:
+            return trpo_step(
+                player.policy, batch.observations, batch.actions, batch.advantages, batch.weights, **self.step_settings
+            )
+
+        policy_optimizer, value_optimizer = optimizers
+        try:
+            step = policy_optimizer.step(closure=closure)
+            value_loss = self._fit_value(player, batch, value_optimizer)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
+        self.log_metrics(
+            {
+                f"{name}/surrogate": step.surrogate,
+                f"{name}/kl_divergence": step.kl_divergence,
+                f"{name}/step_fraction": step.step_fraction,
+                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+                f"{name}/value_loss": value_loss,
+                f"{name}/explained_variance": _explained_variance(batch),
+                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+            }
+        )
+
+    def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
+        value_function = player.value_function
+        value_function.rescale(batch.value_targets, batch.weights)
+        targets = value_function.standardize(batch.value_targets)
+        weights = batch.weights / all_reduce_mean(batch.weights.mean())
+        count, loss = len(targets), targets.new_zeros(())
+        for _ in range(self.value_epochs):
+            order = torch.randperm(count, device=targets.device)
+            shuffled = zip(
+                *(column[order].split(self.value_batch_size) for column in (batch.observations, targets, weights)),
+                strict=True,
+            )
+            for observations, target, weight in shuffled:
+                loss = (weight * (value_function.standardized(observations) - target).square()).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                average_gradients(value_function.parameters())
+                optimizer.step()
+        last_loss = float(loss.detach())
+        if not last_loss < float("inf"):
+            raise FloatingPointError("the value loss is not finite.")
+        return last_loss
+
+    def log_rollout(self, episodes: EpisodeStatistics) -> None:
+        """Log the training episodes that ended, over all ranks; nothing where none did."""
+        returns, lengths, failed = (
+            torch.cat(parts)
+            for parts in zip(
+                *(
+                    (item.returns, item.lengths.float(), item.failed.float())
+                    for item in gather_objects(episodes.to("cpu"))
+                ),
+                strict=True,
+            )
+        )
+        if len(returns) > 0:
+            self.log_metrics(
+                {
+                    "rollout/episode_return_mean": returns.mean(),
+                    "rollout/episode_length_mean": lengths.mean(),
+                    "rollout/failure_rate": failed.mean(),
+                }
+            )
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the wall-clock time of a block to a part of the iteration."""
+        start = time.perf_counter()
+        yield
+        self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - start
+
+    def log_time(self, new_steps: int) -> None:
+        """Log progress and where the time of this iteration went.
+
+        Args:
+            new_steps: Real environment steps of this iteration over all ranks.
+        """
+        now = time.perf_counter()
+        total = max(now - self._iteration_end, 1e-9)
+        self._iteration_end = now
+        shares = {f"time/{part}_share": seconds / total for part, seconds in self._seconds.items()}
+        self._seconds = {}
+        self.log_metrics({"time/env_steps": float(self.env_steps), "time/steps_per_second": new_steps / total, **shares})
+
+    def log_metrics(self, metrics: dict[str, float | Tensor]) -> None:
+        """Log scalars that are equal on all ranks."""
+        self.log_dict(metrics, on_step=True, on_epoch=False, batch_size=1)
+
+    def player_optimizers(self, player: ActorCritic) -> list[Optimizer]:
+        """Build a player's optimisers: policy, then value function."""
+        value_parameters = player.value_function.parameters()
+        return [
+            TrustRegionOptimizer(player.policy.parameters()),
+            Adam(value_parameters, lr=self.value_learning_rate, fused=True),
+        ]
+
+
+def _standardize(advantages: Tensor, weights: Tensor) -> Tensor:
+    """Bring advantages to weighted mean 0 and standard deviation 1 over all ranks."""
+    sums = torch.stack([weights.sum(), (weights * advantages).sum(), (weights * advantages.square()).sum()]).double()
+    total, first, second = all_reduce_sum(sums)
+    mean = first / total
+    # The margin keeps equal advantages at 0 instead of amplifying their rounding errors.
+    deviation = (second / total - mean.square()).clamp(min=0.0).sqrt() + 1e-8
+    return ((advantages - mean) / deviation).to(advantages.dtype)
+
+
+def _explained_variance(batch: PreparedBatch) -> Tensor:
+    """Share of the variance of the value targets that the values of before the update explain."""
+    weights = batch.weights / batch.weights.sum()
+
+    def variance(values: Tensor) -> Tensor:
+        return (weights * (values - (weights * values).sum()).square()).sum()
+
+    residual, total = variance(batch.value_targets - batch.values), variance(batch.value_targets)
+    residual, total = all_reduce_mean(torch.stack([residual, total]))
+    return 1.0 - residual / total.clamp(min=1e-8)

@@ -1,0 +1,177 @@
+"""Reading a checkpoint back, as the algorithm that was trained or as the policy it learnt."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rrl.types import Actor
+
+if TYPE_CHECKING:
+    from lightning import LightningModule
+
+MARKER = "rrl"
+"""Key under which a checkpoint of this package says so."""
+FORMAT = 1
+"""Raised when older versions of the package could not read the content any more."""
+
+
+class CheckpointError(ValueError):
+    """A file that is not a usable checkpoint of this package; the message is one line for the user."""
+
+
+class Policy:
+    """A trained policy that acts on NumPy observations.
+
+    It takes the mean action, without exploration noise, clipped to the action box.
+
+    Args:
+        actor: The trained actor.
+        action_low: Lower ends of the action box. Length ``A``.
+        action_high: Upper ends of the action box. Length ``A``.
+    """
+
+    def __init__(self, actor: Actor, action_low: list[float], action_high: list[float]) -> None:
+        self._actor = actor
+        self._low, self._high = torch.tensor(action_low), torch.tensor(action_high)
+
+    def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
+        """Choose the action for one observation, or one action for each of several.
+
+        Args:
+            observation: Raw observation. Shape ``[O]`` or ``[N, O]``.
+
+        Returns:
+            The action in the environment's own units. Shape ``[A]`` or ``[N, A]``.
+        """
+        observations = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
+        noise = torch.zeros(len(observations), len(self._low))
+        with torch.no_grad():
+            actions = self._actor.act(observations, noise).actions
+        clipped = torch.clamp(actions, self._low, self._high).numpy().astype(np.float64)
+        return clipped if observation.ndim > 1 else clipped[0]
+
+
+def load_policy(path: str | os.PathLike[str]) -> Policy:
+    """Load the policy of a checkpoint.
+
+    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
+
+    Args:
+        path: A checkpoint written by ``train.py``.
+
+    Returns:
+        The policy, on the CPU.
+    """
+    checkpoint = read_checkpoint(path)
+    hyperparameters = checkpoint["hyper_parameters"]
+    return Policy(actor_of(_build(checkpoint, path)), hyperparameters["action_low"], hyperparameters["action_high"])
+
+
+def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
+    """Load the algorithm of a checkpoint with its parameters.
+
+    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
+
+    Args:
+        path: A checkpoint written by ``train.py``.
+
+    Returns:
+        The LightningModule, on the CPU, in evaluation mode and without gradients.
+    """
+    return _build(read_checkpoint(path), path)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and check the content of a checkpoint. Safe for files of unknown origin: only plain types are accepted.
+
+    Args:
+        path: A checkpoint written by ``train.py``.
+
+    Returns:
+        Lightning's checkpoint dictionary with tensors on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing or is not a checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen unrelated types for a file that is not one of its own
+        raise CheckpointError(f"{path} is not a checkpoint, or is damaged.") from error
+    if not isinstance(checkpoint, dict) or MARKER not in checkpoint:
+        raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
+    if checkpoint[MARKER]["format"] > FORMAT:
+        raise CheckpointError(f"{path} was written by the newer rrl {checkpoint[MARKER]['version']}.")
+    return checkpoint
+
+
+def actor_of(algorithm: LightningModule) -> Actor:
+    """Ask an algorithm for the policy that acts in the worlds.
+
+    Args:
+        algorithm: Any algorithm of this package.
+
+    Returns:
+        Its actor, on the CPU.
+    """
+    actor: Actor = algorithm.rollout_actor()  # type: ignore[operator]  # every RLModule has it
+    return actor
+
+
+def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
+    """Refuse to continue a run with an algorithm or with sizes that are not those of its checkpoint.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` returned.
+        module: The algorithm as configured.
+
+    Raises:
+        CheckpointError: If the class, or the name or shape of any tensor differs.
+    """
+    trained, configured = checkpoint[MARKER]["algorithm"], class_path(type(module))
+    if trained != configured:
+        raise CheckpointError(f"The checkpoint holds {trained}, but the configuration asks for {configured}.")
+    stored = {name: list(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
+    wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    for name in sorted(stored.keys() | wanted.keys()):
+        if stored.get(name) != wanted.get(name):
+            shapes = f"{stored.get(name, 'nothing')} in the checkpoint, {wanted.get(name, 'nothing')} as configured"
+            raise CheckpointError(f"The checkpoint does not fit the configured model: `{name}` is {shapes}.")
+
+
+def class_path(cls: type) -> str:
+    """Name a class so that it can be imported again.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        Module and qualified name.
+
+    Example:
+        >>> class_path(Policy)
+        'rrl.checkpoints.loading.Policy'
+    """
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _build(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:
+    from lightning import LightningModule
+
+    module_name, _, class_name = checkpoint[MARKER]["algorithm"].rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which cannot be imported here.") from error
+    if not (isinstance(cls, type) and issubclass(cls, LightningModule)):
+        raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which is not a LightningModule.")
+    module = cls.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
+    return module.eval().requires_grad_(False)

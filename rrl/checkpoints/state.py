@@ -1,0 +1,172 @@
+"""What a checkpoint holds beyond Lightning's own content, and when one is written."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+import rrl
+from rrl.checkpoints.loading import FORMAT, MARKER, class_path
+from rrl.tracking import MLflowRunLogger
+
+
+class RunState(Callback):
+    """Stores in each checkpoint whose it is, and the global random states, so that a resumed run continues exactly.
+
+    Lightning stores neither. Everything is kept as plain types and tensors: the file loads with ``weights_only=True``.
+    """
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the mark by which checkpoints of this package are known.
+
+        Args:
+            trainer: The trainer that saves.
+            pl_module: The algorithm.
+            checkpoint: The checkpoint, changed in place.
+        """
+        datamodule = getattr(trainer, "datamodule", None)
+        logger = trainer.logger if isinstance(trainer.logger, MLflowRunLogger) else None
+        checkpoint[MARKER] = {
+            "format": FORMAT,
+            "version": rrl.__version__,
+            "algorithm": class_path(type(pl_module)),
+            "datamodule": None if datamodule is None else class_path(type(datamodule)),
+            "worlds": None if datamodule is None else world_recipe(datamodule),
+            "run_id": logger and logger.run_id,
+            "run_name": logger and logger.run_name,
+            "tracking_uri": logger and without_password(logger.tracking_uri),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Read the global random states.
+
+        Returns:
+            States of Python, NumPy and PyTorch as plain types and tensors.
+        """
+        # NumPy's legacy generator returns its five values as a tuple.
+        _, keys, position, has_gauss, cached_gaussian = np.random.get_state()
+        version, internal, gauss = random.getstate()
+        return {
+            "torch": torch.get_rng_state(),
+            "python": [version, list(internal), gauss],
+            "numpy": [
+                torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(cached_gaussian),
+            ],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the global random states.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        torch.set_rng_state(state_dict["torch"])
+        version, internal, gauss = state_dict["python"]
+        random.setstate((version, tuple(internal), gauss))
+        keys, position, has_gauss, cached_gaussian = state_dict["numpy"]
+        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached_gaussian))
+
+
+class BestAndLastCheckpoint(ModelCheckpoint):
+    """Keeps ``best.ckpt`` and ``last.ckpt`` in ``<folder of the run>/checkpoints``.
+
+    Both are written at the ends of epochs; ``last.ckpt`` also when the run is interrupted. After an *error* the state
+    that led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was.
+
+    Args:
+        monitor: Metric whose highest value is the best.
+        mode: ``"max"`` or ``"min"``: which value of the metric is best.
+        every_n_epochs: Epochs between two looks at the metric.
+        dirpath: Another folder.
+    """
+
+    CHECKPOINT_NAME_LAST = "last"
+
+    def __init__(
+        self,
+        monitor: str = "eval/return_mean",
+        mode: str = "max",
+        every_n_epochs: int = 1,
+        dirpath: str | None = None,
+    ) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            every_n_epochs=every_n_epochs,
+            save_on_train_epoch_end=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Settle the folder before training starts.
+
+        Args:
+            trainer: The trainer, whose logger knows the folder of the run.
+            pl_module: The algorithm.
+            stage: Lightning's stage.
+        """
+        if self.dirpath is None:
+            self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save what there is when a run ends early.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            exception: Why it ends.
+        """
+        if trainer.world_size > 1 or trainer.sanity_checking or self.dirpath is None:
+            return  # saving needs all processes, and nobody knows whether the others are still there
+        interrupted = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        path = Path(self.dirpath) / ("last.ckpt" if interrupted else "failed.ckpt")
+        self._save_checkpoint(trainer, str(path))
+        if interrupted:
+            self.last_model_path = str(path)
+
+
+def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
+    """Note what is needed to build the worlds of a run again, without pushes or random physics.
+
+    Args:
+        datamodule: Where the worlds come from.
+
+    Returns:
+        ``env_id``, ``env_kwargs`` and ``seed``, as plain types.
+    """
+    return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
+
+
+def without_password(uri: str) -> str:
+    """Remove user name and password from an address, so that it can be stored and shared.
+
+    Args:
+        uri: An address.
+
+    Returns:
+        The address without what stands before ``@`` in its host.
+
+    Example:
+        >>> without_password("https://ada:secret@mlflow.example.org/api")
+        'https://mlflow.example.org/api'
+        >>> without_password("sqlite:////data/mlflow.db")
+        'sqlite:////data/mlflow.db'
+    """
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path

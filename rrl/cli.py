@@ -1,0 +1,311 @@
+"""The command line: one YAML file describes one run, and what is wrong with it is said in one line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+from jsonargparse import ArgumentError, Namespace
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+# Imported so that configurations can name their classes by short names.
+import rrl.algorithms  # noqa: F401
+import rrl.data  # noqa: F401
+from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
+from rrl.checkpoints.loading import MARKER, check_fits
+from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
+from rrl.evaluation import ImaginationDiagnostics, NominalEvaluation
+from rrl.interrupts import GracefulInterrupt
+from rrl.progress import EnvStepsProgressBar
+from rrl.tracking import MLflowRunLogger
+from rrl.tracking.figures import FigureCallback
+from rrl.tracking.naming import flatten_config, new_run_name
+from rrl.tracking.provenance import git_commit, package_versions
+
+LINKED_SIZES = (
+    "obs_dim",
+    "action_dim",
+    "action_low",
+    "action_high",
+    "healthy_low",
+    "healthy_high",
+    "horizon",
+    "model_batch_size",
+)
+"""Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
+LOGGER = "trainer.logger"
+
+
+INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
+"""What constructors raise for arguments that they cannot take."""
+
+
+class Parser(LightningArgumentParser):
+    """Reports errors by exception and accepts no abbreviations: ``--trainer.max_epoch`` is a mistake, not a guess."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "exit_on_error": False})
+        self.allow_abbrev = False
+
+
+class RecordConfig(SaveConfigCallback):
+    """Writes the resolved configuration to the folder of the run and, with its origins, to MLflow."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Record what runs here.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            stage: Lightning's stage.
+        """
+        logger = trainer.logger
+        if not isinstance(logger, MLflowRunLogger):
+            return
+        config = self.config.as_dict()
+        logger.log_tags({
+            "algo": type(pl_module).__name__,
+            "env": str(config["data"].get("init_args", {}).get("env_id", "")),
+            "seed": str(config["seed_everything"]),
+            **git_commit(Path(__file__).parent),
+            **{f"version.{name}": version for name, version in package_versions().items()},
+        })
+        logger.log_params(flatten_config(config), whole_config=True)
+        logger.log_artifact(logger.run_dir / self.config_filename)
+
+
+class RRLCLI(LightningCLI):
+    """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
+
+    - The defaults file is read before every ``--config``.
+    - ``evaluation``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration,
+      the random states in checkpoints and the handling of Ctrl-C are always there.
+    - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
+    - ``--ckpt_path`` continues a run, in MLflow too.
+
+    Everything that can be wrong with the input is found before the first file is written.
+
+    Args:
+        args: Command line arguments; those of the process by default.
+        defaults: The YAML file with the defaults.
+    """
+
+    def __init__(self, args: list[str] | None, defaults: Path) -> None:
+        self._logger_options: Namespace | None = None
+        self.checkpoint: dict[str, Any] | None = None
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            parser_kwargs={"default_config_files": [str(defaults)], "prog": "train.py"},
+            save_config_callback=RecordConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            trainer_defaults={"callbacks": [EnvStepsProgressBar(), RunState(), FigureCallback(), GracefulInterrupt()]},
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Declare what lies beside model, data and trainer.
+
+        Args:
+            parser: The parser.
+        """
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint of the run to continue.")
+        parser.add_lightning_class_args(NominalEvaluation, "evaluation")
+        parser.add_lightning_class_args(ImaginationDiagnostics, "diagnostics")
+        parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
+        for name in LINKED_SIZES:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=whole_number_seed)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the configuration.
+
+        Args:
+            parser: The parser.
+            args: Command line arguments.
+
+        Raises:
+            ConfigurationError: If there is anything wrong with it.
+        """
+        refuse_linked(given_keys(sys.argv[1:] if args is None else args))
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ConfigurationError(self._explain(error)) from error
+
+    def before_instantiate_classes(self) -> None:
+        """Name the run, find the checkpoint to continue from, and check that the output folder can be written."""
+        if self.config.ckpt_path:
+            self.checkpoint = read_checkpoint(self.config.ckpt_path)
+        logger = self.config.get(LOGGER)
+        if isinstance(logger, Namespace) and logger.class_path.endswith(MLflowRunLogger.__name__):
+            check_writable(Path(logger.init_args.root))
+            self._logger_options = logger.init_args.clone()
+            self._name_run(logger.init_args)
+
+    def instantiate_classes(self) -> None:
+        """Build data, algorithm and trainer.
+
+        Raises:
+            ConfigurationError: If one of them refuses its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except INPUT_ERRORS as error:
+            raise ConfigurationError(self._explain(error)) from error
+
+    def after_instantiate_classes(self) -> None:
+        """Check that the checkpoint to continue from belongs to this configuration."""
+        if self.checkpoint is not None:
+            check_fits(self.checkpoint, self.model)
+        if self._logger_options is not None:
+            # The recorded configuration must start a run of its own when it is used again.
+            self.config.trainer.logger.init_args = self._logger_options
+
+    def _explain(self, error: Exception) -> str:
+        keys = [action.dest for action in self.parser._actions]
+        classes = [cls.__name__ for base in (LightningModule, LightningDataModule) for cls in subclasses(base)]
+        return one_sentence(str(error), keys, classes)
+
+    def _name_run(self, options: Namespace) -> None:
+        if self.checkpoint is not None:
+            options.run_id = options.run_id or self.checkpoint[MARKER]["run_id"]
+            options.run_name = options.run_name or self.checkpoint[MARKER]["run_name"]
+        elif options.run_name and (Path(options.root) / "runs" / options.run_name).exists():
+            raise ConfigurationError(
+                f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
+            )
+        if not options.run_name:
+            env_id = self.config.get("data.init_args.env_id", "")
+            options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
+
+
+def run_training(args: list[str] | None, defaults: Path) -> int:
+    """Run one training and turn its end into an exit code.
+
+    Args:
+        args: Command line arguments; those of the process by default.
+        defaults: The YAML file with the defaults.
+
+    Returns:
+        0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    quieten_lightning()
+    try:
+        cli = RRLCLI(args, defaults)
+    except (ConfigurationError, CheckpointError) as error:
+        sys.stderr.write(f"train.py: error: {error}\n")
+        return 2
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    except SIGTERMException:
+        code = 143
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        code = 130
+    else:
+        code = 0
+    report_end(cli.trainer)
+    return code
+
+
+def quieten_lightning() -> None:
+    """Silence advertisements, hardware lists and warnings about what this package does on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
+    for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
+        warnings.filterwarnings("ignore", message=message)
+    # Nothing to compare before the first evaluation; a resumed run writes where it wrote before; what a loader would
+    # have to remember in the middle of an epoch is in our data module.
+    for message in (".*find the monitored key", "Checkpoint directory .* exists", "You're resuming from a checkpoint"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def report_end(trainer: Trainer) -> None:
+    """Say where the results are.
+
+    Args:
+        trainer: The trainer after fitting.
+    """
+    checkpoint = trainer.checkpoint_callback
+    if not (trainer.is_global_zero and isinstance(checkpoint, BestAndLastCheckpoint)):
+        return
+    lines = {"best checkpoint": checkpoint.best_model_path, "last checkpoint": checkpoint.last_model_path}
+    sys.stdout.writelines(f"{name}: {path}\n" for name, path in lines.items() if path)
+
+
+def whole_number_seed(seed: bool | int) -> int:
+    """Refuse the two values of ``seed_everything`` that would leave the worlds without a known seed.
+
+    Args:
+        seed: The configured seed.
+
+    Returns:
+        The same number.
+
+    Raises:
+        ConfigurationError: If the seed is a boolean.
+    """
+    if isinstance(seed, bool):
+        raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
+    return seed
+
+
+def refuse_linked(given: set[str]) -> None:
+    """Refuse values for settings that are computed from others; the parser would silently ignore them.
+
+    Args:
+        given: Dotted names of the settings that the user has given.
+
+    Raises:
+        ConfigurationError: If one of them is computed.
+    """
+    sources = {f"model.{name}": "the data" for name in LINKED_SIZES} | {"data.seed": "`seed_everything`"}
+    for key in sorted(given & sources.keys()):
+        raise ConfigurationError(f"`{key}` cannot be set: its value comes from {sources[key]}.")
+
+
+def subclasses(cls: type) -> list[type]:
+    """List the classes that inherit from a class and are part of this package.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        All of them that have been imported, however deep.
+    """
+    children: list[type] = cls.__subclasses__()
+    found = children + [deeper for child in children for deeper in subclasses(child)]
+    return [child for child in found if child.__module__.startswith("rrl.")]
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that a folder can be created and written, without leaving anything behind.
+
+    Args:
+        folder: The folder, which need not exist yet.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        reason = re.sub(r"^\[Errno \d+\] ", "", str(error)).partition(":")[0].lower()
+        raise ConfigurationError(f"The output folder {folder} cannot be written ({reason}).") from error

@@ -1,0 +1,232 @@
+"""Stream fresh rollouts of the policy in training."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset
+
+from rrl.distributed import gather_objects
+from rrl.envs import Pushes, make_vec_env
+from rrl.rollout import RolloutCollector
+from rrl.types import Actor, Rollout, TensorBatch
+
+
+class RolloutDataset(IterableDataset[TensorBatch]):
+    """A fixed number of batches an epoch, each made when it is asked for.
+
+    The length is part of the algorithm's correctness: from a dataset without one the Trainer fetches a batch ahead, so
+    each rollout would come from the policy before the last update.
+
+    Args:
+        make_batch: Makes the next batch.
+        length: Batches of an epoch.
+    """
+
+    def __init__(self, make_batch: Callable[[], TensorBatch], length: int) -> None:
+        self.make_batch = make_batch
+        self.length = length
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self.length
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        """Make one batch after the other."""
+        for _ in range(self.length):
+            yield self.make_batch()
+
+
+class RolloutDataModule(LightningDataModule):
+    """Own the training worlds and yield one rollout a training step.
+
+    Args:
+        env_id: Gymnasium id. The MuJoCo tasks of :mod:`rrl.envs.tasks` are stepped natively, all others by Gymnasium.
+        num_envs: Worlds over all ranks, ``N``; each rank steps its share.
+        num_steps: Steps of each world a rollout, ``T``.
+        iterations_per_epoch: Rollouts, and so policy updates, an epoch.
+        seed: Seed of worlds and action noise; the command line gives all parts of a run the same one.
+        max_episode_steps: Time limit of an episode; the task's own where None.
+        env_kwargs: Keywords of the Gymnasium environment, such as ``reset_noise_scale``.
+        pushes: Random pushes that the policy does not observe; none where None.
+        physics: Ranges from which each episode draws multiples of the nominal physics, such as ``{mass: [0.5, 1.5]}``;
+            nominal where None.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        num_envs: int = 16,
+        num_steps: int = 128,
+        iterations_per_epoch: int = 10,
+        seed: int = 0,
+        max_episode_steps: int | None = None,
+        env_kwargs: dict[str, Any] | None = None,
+        pushes: Pushes | None = None,
+        physics: dict[str, tuple[float, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"num_envs": num_envs, "num_steps": num_steps, "iterations_per_epoch": iterations_per_epoch}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        self.env_id, self.num_envs, self.num_steps = env_id, num_envs, num_steps
+        self.iterations_per_epoch, self.seed = iterations_per_epoch, seed
+        self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
+        self.pushes, self.physics = pushes, physics
+        self.collector: RolloutCollector | None = None
+        self.save_settings()
+        # One world is built at once, so that a bad setting fails here and the sizes below are known.
+        probe = self.make_envs(1)
+        task = getattr(probe, "task", None)
+        self.obs_dim = int(probe.single_observation_space.shape[0])
+        self.action_dim = int(probe.single_action_space.shape[0])
+        self.action_low = [float(bound) for bound in probe.single_action_space.low]
+        self.action_high = [float(bound) for bound in probe.single_action_space.high]
+        self.healthy_low = None if task is None else _floats(task.healthy_low)
+        self.healthy_high = None if task is None else _floats(task.healthy_high)
+        probe.close()
+
+    def save_settings(self) -> None:
+        """Keep the constructor's arguments in every checkpoint, in plain types that load without running code."""
+        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        settings["pushes"] = None if self.pushes is None else dataclasses.asdict(self.pushes)
+        self.save_hyperparameters(settings, logger=False)
+
+    def make_envs(
+        self, num_envs: int, *, seed: int | None = None, first_world: int = 0, nominal: bool = False
+    ) -> VectorEnv[Any, Any, Any]:
+        """Build worlds like those of the training.
+
+        Args:
+            num_envs: How many.
+            seed: Seed of their streams; the run's own where None.
+            first_world: Index of the first one, which shifts the streams.
+            nominal: Leave out pushes, random physics and the shortened time limit.
+
+        Returns:
+            New worlds; the caller closes them.
+        """
+        return make_vec_env(
+            self.env_id,
+            num_envs,
+            seed=self.seed if seed is None else seed,
+            first_world=first_world,
+            max_episode_steps=None if nominal else self.max_episode_steps,
+            env_kwargs=self.env_kwargs,
+            pushes=None if nominal else self.pushes,
+            physics=None if nominal else self.physics,
+        )
+
+    def setup(self, stage: str) -> None:
+        """Build this rank's share of the worlds.
+
+        Args:
+            stage: Lightning's stage; only ``fit`` needs worlds.
+
+        Raises:
+            ValueError: If the worlds cannot be shared equally.
+        """
+        if stage != "fit" or self.collector is not None:
+            return
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        if self.num_envs % ranks != 0:
+            raise ValueError(f"`num_envs` must be divisible by the number of processes {ranks}, got {self.num_envs}.")
+        share = self.num_envs // ranks
+        envs = self.make_envs(share, first_world=rank * share)
+        self.collector = RolloutCollector(envs, seed=self.seed, first_world=rank * share)
+
+    def train_dataloader(self) -> DataLoader[TensorBatch]:
+        """Return the stream of rollouts."""
+        dataset = RolloutDataset(self.make_batch, self.iterations_per_epoch)
+        return DataLoader(dataset, batch_size=None, num_workers=0)
+
+    def make_batch(self) -> TensorBatch:
+        """Collect the next batch with the policy as it is now."""
+        return self.collect()
+
+    def collect(self) -> Rollout:
+        """Collect one rollout with the policy as it is now."""
+        if self.collector is None or self.trainer is None:
+            raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
+        actor: Actor = self.trainer.lightning_module.rollout_actor()
+        return self.collector.collect(actor, self.num_steps)
+
+    def teardown(self, stage: str) -> None:
+        """Close the worlds.
+
+        Args:
+            stage: Lightning's stage.
+        """
+        if self.collector is not None:
+            self.collector.envs.close()
+            self.collector = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the worlds and random streams of all ranks; every rank must call this at the same time."""
+        return {"ranks": gather_objects(self.rank_state())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the worlds of a checkpoint.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned in a run with as many processes.
+
+        Raises:
+            ValueError: If the number of processes differs.
+        """
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        if len(state_dict["ranks"]) != ranks:
+            raise ValueError(f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}.")
+        self.load_rank_state(state_dict["ranks"][rank])
+
+    def rank_state(self) -> dict[str, Any]:
+        """Return this rank's part of the state, in plain types and tensors."""
+        if self.collector is None:
+            return {}
+        envs = self.collector.envs
+        state = {"collector": self.collector.state_dict()}
+        # Gymnasium's own vector environments cannot be saved; after a resume their episodes begin anew.
+        if hasattr(envs, "state_dict"):
+            state["envs"] = _arrays_to_tensors(envs.state_dict())
+        return state
+
+    def load_rank_state(self, state: Mapping[str, Any]) -> None:
+        """Restore this rank's part of the state.
+
+        Args:
+            state: What :meth:`rank_state` returned.
+        """
+        if self.collector is None or "envs" not in state:
+            return
+        self.collector.envs.load_state_dict(_tensors_to_arrays(state["envs"]))
+        self.collector.load_state_dict(state["collector"])
+
+
+def _floats(bounds: Any) -> list[float] | None:
+    return None if bounds is None else [float(bound) for bound in bounds]
+
+
+def _arrays_to_tensors(value: Any) -> Any:
+    """Replace arrays by tensors, which a checkpoint may hold without unpickling arbitrary code."""
+    if isinstance(value, dict):
+        return {key: _arrays_to_tensors(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_arrays_to_tensors(item) for item in value]
+    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def _tensors_to_arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tensors_to_arrays(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_tensors_to_arrays(item) for item in value]
+    return value.numpy().copy() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,150 @@
+"""Stream what a Dyna loop needs: a fresh rollout, windows of all experience, and states to imagine from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from rrl.data.rollouts import RolloutDataModule
+from rrl.envs import Pushes
+from rrl.rollout import TrajectoryBuffer
+from rrl.types import DynaBatch
+
+BUFFER_STREAM = 2
+"""Distinguishes the buffer's random draws from the streams of the worlds, which have the same seed."""
+
+
+class TrajectoryDataModule(RolloutDataModule):
+    """Own the training worlds and the buffer of what happened in them.
+
+    Every training step receives one rollout of the current policy, which is added to the buffer, windows for all model
+    updates of the iteration, and start states for the imagination.
+
+    Args:
+        env_id: Gymnasium id.
+        horizon: Rows of a trajectory window, ``H``; ``10`` in the paper.
+        model_updates: Gradient steps of the trajectory models an iteration.
+        model_batch_size: Windows of each of them; ``256`` in the paper.
+        imagined_trajectories: Trajectories to imagine an iteration; ``512`` in the paper.
+        buffer_size: Real transitions to keep over the worlds of a rank.
+        recent_starts: Imagination begins at states among this many newest transitions of a rank.
+        num_envs: Worlds over all ranks, ``N``; each rank steps its share.
+        num_steps: Steps of each world a rollout, ``T``.
+        iterations_per_epoch: Iterations, and so policy updates, an epoch.
+        seed: Seed of worlds, action noise and buffer; the command line gives all parts of a run the same one.
+        max_episode_steps: Time limit of an episode; the task's own where None.
+        env_kwargs: Keywords of the Gymnasium environment, such as ``reset_noise_scale``.
+        pushes: Random pushes that the policy does not observe; none where None.
+        physics: Ranges from which each episode draws multiples of the nominal physics; nominal where None.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        horizon: int = 8,
+        model_updates: int = 50,
+        model_batch_size: int = 256,
+        imagined_trajectories: int = 512,
+        buffer_size: int = 200_000,
+        recent_starts: int = 20_000,
+        num_envs: int = 16,
+        num_steps: int = 64,
+        iterations_per_epoch: int = 10,
+        seed: int = 0,
+        max_episode_steps: int | None = None,
+        env_kwargs: dict[str, Any] | None = None,
+        pushes: Pushes | None = None,
+        physics: dict[str, tuple[float, float]] | None = None,
+    ) -> None:
+        sizes = {
+            "model_updates": model_updates,
+            "model_batch_size": model_batch_size,
+            "imagined_trajectories": imagined_trajectories,
+            "recent_starts": recent_starts,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if num_steps < horizon:
+            raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
+        self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
+        self.imagined_trajectories, self.recent_starts = imagined_trajectories, recent_starts
+        self.buffer_size = buffer_size
+        self.buffer: TrajectoryBuffer | None = None
+        super().__init__(
+            env_id,
+            num_envs=num_envs,
+            num_steps=num_steps,
+            iterations_per_epoch=iterations_per_epoch,
+            seed=seed,
+            max_episode_steps=max_episode_steps,
+            env_kwargs=env_kwargs,
+            pushes=pushes,
+            physics=physics,
+        )
+        # Built once already, so that a bad size fails before anything runs.
+        self._make_buffer(num_envs, seed=0)
+
+    def setup(self, stage: str) -> None:
+        """Build this rank's worlds and an empty buffer.
+
+        Args:
+            stage: Lightning's stage; only ``fit`` needs worlds.
+        """
+        super().setup(stage)
+        if self.collector is not None and self.buffer is None:
+            rank = self.trainer.global_rank if self.trainer else 0
+            seed = torch.Generator().manual_seed(self.seed * 1_000_003 + rank * 1009 + BUFFER_STREAM).initial_seed()
+            self.buffer = self._make_buffer(self.collector.envs.num_envs, seed=seed)
+
+    def make_batch(self) -> DynaBatch:
+        """Collect a rollout, add it to the buffer, and draw windows and start states."""
+        rollout = self.collect()
+        if self.buffer is None:
+            raise RuntimeError("the buffer is built by `setup('fit')`.")
+        self.buffer.add(rollout)
+        return DynaBatch(
+            rollout=rollout,
+            fresh_windows=self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps),
+            windows=self.buffer.sample_windows(self.model_updates * self.model_batch_size),
+            start_observations=self.buffer.sample_starts(
+                self.imagined_trajectories, recent=self.recent_starts
+            ).observations,
+        )
+
+    def rank_state(self) -> dict[str, Any]:
+        """Return this rank's worlds and buffer, in plain types and tensors."""
+        state = super().rank_state()
+        return state if self.buffer is None else {**state, "buffer": self.buffer.state_dict()}
+
+    def load_rank_state(self, state: Mapping[str, Any]) -> None:
+        """Restore this rank's worlds and buffer.
+
+        Args:
+            state: What :meth:`rank_state` returned.
+        """
+        super().load_rank_state(state)
+        if self.buffer is not None and "buffer" in state:
+            self.buffer.load_state_dict(state["buffer"])
+
+    def teardown(self, stage: str) -> None:
+        """Close the worlds and drop the buffer.
+
+        Args:
+            stage: Lightning's stage.
+        """
+        super().teardown(stage)
+        self.buffer = None
+
+    def _make_buffer(self, num_envs: int, *, seed: int) -> TrajectoryBuffer:
+        return TrajectoryBuffer(
+            self.buffer_size,
+            num_envs,
+            self.horizon,
+            action_low=torch.tensor(self.action_low),
+            action_high=torch.tensor(self.action_high),
+            generator=torch.Generator().manual_seed(seed),
+        )

@@ -1,0 +1,258 @@
+"""Tilt imagined trajectories towards low returns, within a budget that the tail level sets.
+
+The worst-case distribution over the KL ball of radius ``K = ln(1/alpha)``, whose dual bounds the CVaR from below, is
+the model's own, reweighted by ``exp(-c Z)``. Guidance samples it approximately, by a shift of the mean of every reverse
+step along the gradient of the return model. The rules differ in where that gradient is taken and how long the shift is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.path_divergence import kl_budget
+
+ReturnFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A ``ReturnModel``, or a function with the arguments and result of its ``forward``."""
+
+TINY_NORM = 1e-12
+"""Gradients shorter than this count as zero: their direction is rounding noise."""
+
+
+class ReverseStep(NamedTuple):
+    """One step of the reverse process before noise is added. All in VE coordinates, row 0 pinned."""
+
+    num_steps: int
+    """Steps of the whole process ``N``, including the last one, which is not guided."""
+    sample: Tensor
+    """Noisy trajectories. Shape ``[B, H, D]``."""
+    x0: Tensor
+    """Denoised trajectories. Shape ``[B, H, D]``."""
+    mean: Tensor
+    """Mean of the next sample without guidance. Shape ``[B, H, D]``."""
+    std: float
+    """Standard deviation of the next sample."""
+    sigma: float
+    """Noise level of ``sample``."""
+    next_sigma: float
+    """Noise level of the next sample, positive."""
+    actions: Tensor
+    """Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``."""
+    start: Tensor
+    """Normalised start states. Shape ``[B, O]``."""
+
+
+class Guidance(Protocol):
+    """A rule that shifts the mean of a reverse step."""
+
+    def __call__(self, step: ReverseStep) -> Tensor:
+        """Give the shift.
+
+        Args:
+            step: The step to guide.
+
+        Returns:
+            Shift of the mean, zero in row 0 and in the reward and end channels. Shape ``[B, H, D]``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PaperGuidance:
+    r"""The paper's rule: every step spends the same part of the budget, whatever the gradient's length.
+
+    .. math::
+        \Delta = -\sigma_i \sqrt{2 K / N} \, g / \|g\|, \quad g = \nabla Z(\mu_i)
+
+    Hence the relative entropy of guided and unguided paths is exactly ``K (N - 1) / N`` for any networks. The paper's
+    stronger claim, a likelihood ratio of at most ``1 / alpha`` on every path, does not hold: half of them exceed it.
+
+    Args:
+        return_model: Return model ``Z``.
+        alpha: Tail level in ``(0, 1]``; 1 does not guide.
+
+    References:
+        AD-RRL, eq. 16 and 18 with ``eta_i = (1 / alpha) ** (1 / N)``; its second bound (``rho``) is dropped, since it
+        cannot hold on normalised data.
+    """
+
+    return_model: ReturnFunction
+    alpha: float
+
+    def __call__(self, step: ReverseStep) -> Tensor:
+        """Give the shift; see ``Guidance``.
+
+        Args:
+            step: The step to guide.
+
+        Returns:
+            Shift of the mean. Shape ``[B, H, D]``.
+        """
+        gradient = return_gradient(self.return_model, step.mean, step, sigma=step.next_sigma)
+        return -step.std * math.sqrt(2.0 * kl_budget(self.alpha) / step.num_steps) * unit_direction(gradient)
+
+
+@dataclass(frozen=True)
+class ReleasedGuidance:
+    r"""The rule of the published code, which nearly does nothing; for comparison only.
+
+    .. math::
+        \hat{x}_0 \leftarrow \hat{x}_0 - s_i^2 \sqrt{2 K / N} \, g / \|g\|, \quad g = \nabla Z(\hat{x}_0)
+
+    with the DDPM's posterior variance :math:`s_i^2`: the covariance counts twice, and the mean moves by only a part of
+    the edit. The relative entropy it spends is 1.2e-4 instead of 2.3 for ``alpha = 0.1`` and the plain cosine schedule.
+
+    Args:
+        return_model: Return model ``Z``.
+        alpha: Tail level in ``(0, 1]``; 1 does not guide.
+    """
+
+    return_model: ReturnFunction
+    alpha: float
+
+    def __call__(self, step: ReverseStep) -> Tensor:
+        """Give the shift; see ``Guidance``.
+
+        Args:
+            step: The step to guide.
+
+        Returns:
+            Shift of the mean. Shape ``[B, H, D]``.
+        """
+        # The code feeds the estimate as if it were the DDPM's noisy sample, which is y / sqrt(1 + sigma^2).
+        points = step.x0 * math.hypot(1.0, step.sigma)
+        gradient = return_gradient(self.return_model, points, step, sigma=step.sigma)
+        variance = (step.std / math.hypot(1.0, step.next_sigma)) ** 2
+        edit = -variance * math.sqrt(2.0 * kl_budget(self.alpha) / step.num_steps) * unit_direction(gradient)
+        return mean_shift(edit, step.sigma, step.next_sigma)
+
+
+@dataclass(frozen=True)
+class NoiseConditionalGuidance:
+    r"""The tilt ``exp(-c Z)`` by the raw gradient of the noise-conditional return, with one strength for all.
+
+    .. math::
+        \hat{x}_0 \leftarrow \hat{x}_0 - c \, \sigma_i^2 \nabla Z(y_i, \sigma_i)
+
+    By Tweedie's formula this is the exact tilt wherever :math:`\ln E[e^{-cZ} | y] = -c E[Z | y]` up to a constant, as
+    for Gaussian trajectories with a linear return. Trajectories whose return can be influenced are shifted more.
+
+    That holds for the first-order solver. The second-order one extrapolates the shift that it sees in the estimates, so
+    few steps tilt in the same direction but further: by a factor of 1.6 at 8 steps, 1.1 at 32. At an equal divergence
+    this is no loss, and the controllers of the strength absorb it.
+
+    Args:
+        return_model: Return model ``Z``.
+        alpha: Tail level in ``(0, 1]``; 1 does not guide.
+        strength: Strength ``c``; adapted by the caller so that the budget is spent.
+    """
+
+    return_model: ReturnFunction
+    alpha: float
+    strength: GuidanceStrength
+
+    def __call__(self, step: ReverseStep) -> Tensor:
+        """Give the shift; see ``Guidance``.
+
+        Args:
+            step: The step to guide.
+
+        Returns:
+            Shift of the mean. Shape ``[B, H, D]``.
+        """
+        if kl_budget(self.alpha) == 0.0:
+            return torch.zeros_like(step.mean)
+        gradient = return_gradient(self.return_model, step.sample, step, sigma=step.sigma)
+        return mean_shift(-self.strength.value * step.sigma**2 * gradient, step.sigma, step.next_sigma)
+
+
+def return_gradient(return_model: ReturnFunction, points: Tensor, step: ReverseStep, *, sigma: float) -> Tensor:
+    """Give the gradient of the predicted return with respect to the observations after the start.
+
+    Args:
+        return_model: Return model ``Z``.
+        points: Noisy trajectories at which to differentiate, in VE coordinates. Shape ``[B, H, D]``.
+        step: The reverse step, for actions and start state.
+        sigma: Noise level of ``points``.
+
+    Returns:
+        Gradient of each trajectory's own standardised return; zero in row 0 and in the reward and end channels.
+        Shape ``[B, H, D]``.
+    """
+    obs_dim = step.start.shape[-1]
+    with torch.enable_grad():
+        observations = points[..., :obs_dim].detach().requires_grad_()
+        returns = return_model(observations, step.actions, step.start, points.new_full(points.shape[:1], sigma))
+        (gradient,) = torch.autograd.grad(returns.sum(), observations)
+    padded = torch.zeros_like(points)
+    padded[:, 1:, :obs_dim] = gradient[:, 1:]
+    return padded
+
+
+def unit_direction(gradient: Tensor) -> Tensor:
+    """Scale each trajectory's gradient to length 1.
+
+    Args:
+        gradient: Gradients. Shape ``[B, H, D]``.
+
+    Returns:
+        Directions; shorter only where the gradient vanishes. Shape ``[B, H, D]``.
+
+    Example:
+        >>> unit_direction(torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]]]))
+        tensor([[[0.6000, 0.8000]],
+        <BLANKLINE>
+                [[0.0000, 0.0000]]])
+    """
+    norm: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
+    return gradient / norm.clamp(min=TINY_NORM)
+
+
+def mean_shift(edit: Tensor, sigma: float, next_sigma: float) -> Tensor:
+    """Translate an edit of the denoised trajectory into a shift of the mean of the next sample.
+
+    Args:
+        edit: What is added to ``x0``. Shape ``[B, H, D]``.
+        sigma: Present noise level.
+        next_sigma: Noise level after the step.
+
+    Returns:
+        ``(1 - (next_sigma / sigma)**2) * edit``. Shape ``[B, H, D]``.
+
+    Example:
+        >>> mean_shift(torch.tensor([4.0]), sigma=2.0, next_sigma=1.0)
+        tensor([3.])
+    """
+    return (1.0 - (next_sigma / sigma) ** 2) * edit
+
+
+def select_worst(returns: Tensor, m: int) -> Tensor:
+    """Choose the worst of every ``m`` trajectories: guidance that needs neither gradient nor strength.
+
+    With ``m = round(1 / alpha)`` unguided draws per start, the likelihood ratio is at most ``1 / alpha`` on every
+    trajectory, so this is the one rule that obeys the paper's risk envelope exactly.
+
+    Args:
+        returns: Predicted returns; the draws of one start lie side by side. Shape ``[B * m]``.
+        m: Draws per start, at least 1.
+
+    Returns:
+        Indices into ``returns``. Shape ``[B]``.
+
+    Raises:
+        ValueError: If the number of returns is not a multiple of ``m``.
+
+    Example:
+        >>> select_worst(torch.tensor([3.0, 1.0, 2.0, 5.0, 6.0, 4.0]), m=3)
+        tensor([1, 5])
+    """
+    if m < 1 or returns.numel() % m:
+        raise ValueError(f"`m` must be positive and divide the number of returns {returns.numel()}, got {m}.")
+    worst = returns.view(-1, m).argmin(dim=1)
+    return worst + m * torch.arange(worst.numel(), device=returns.device)

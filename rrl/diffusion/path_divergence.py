@@ -1,0 +1,70 @@
+"""How far guided trajectories are from the model's own: the budget, the relative entropy, the likelihood ratio."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def kl_budget(alpha: float) -> float:
+    """Give the relative entropy that the tail level ``alpha`` allows.
+
+    Args:
+        alpha: Tail level in ``(0, 1]``.
+
+    Returns:
+        ``ln(1 / alpha)`` in nats.
+
+    Raises:
+        ValueError: If ``alpha`` is outside ``(0, 1]``.
+
+    Example:
+        >>> round(kl_budget(0.1), 4)
+        2.3026
+        >>> kl_budget(1.0)
+        0.0
+    """
+    if not 0.0 < alpha <= 1.0:
+        raise ValueError(f"`alpha` must lie in (0, 1], got {alpha}.")
+    return math.log(1.0 / alpha)
+
+
+def path_divergence(shift: Tensor, std: float) -> Tensor:
+    """Give the relative entropy of a shifted reverse step to the unshifted one.
+
+    Args:
+        shift: Shift of the mean. Shape ``[B, H, D]``.
+        std: Standard deviation of the step, positive.
+
+    Returns:
+        ``|shift|^2 / (2 std^2)`` in nats, at least 0. Shape ``[B]``.
+
+    Example:
+        >>> import torch
+        >>> path_divergence(torch.tensor([[[3.0, 4.0]]]), std=5.0)
+        tensor([0.5000])
+    """
+    return 0.5 * (shift / std).square().sum(dim=(1, 2))
+
+
+def log_likelihood_ratio(shift: Tensor, noise: Tensor, std: float) -> Tensor:
+    """Give the logarithm of how much likelier a shifted reverse step made its outcome.
+
+    Args:
+        shift: Shift of the mean. Shape ``[B, H, D]``.
+        noise: Standard normal draws; the outcome is ``mean + shift + std * noise``. Shape ``[B, H, D]``.
+        std: Standard deviation of the step, positive.
+
+    Returns:
+        ``ln xi`` of the step in nats; its mean is ``path_divergence``. Shape ``[B]``.
+
+    Example:
+        >>> import torch
+        >>> log_likelihood_ratio(torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 1.0]]]), std=5.0)
+        tensor([1.3000])
+
+    References:
+        AD-RRL, lemma 4.2 (there in terms of the outcome, here of the noise).
+    """
+    return (shift * noise).sum(dim=(1, 2)) / std + path_divergence(shift, std)

@@ -1,0 +1,159 @@
+"""The return model Z: how much a (noisy) trajectory will be worth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rrl.diffusion.denoiser import scale_noisy
+from rrl.diffusion.residual_mlp import NoiseConditionalMLP
+
+STD_FLOOR = 1e-6
+"""Smallest standard deviation of the targets, in reward units; constant returns must not divide by zero."""
+
+
+class ReturnModel(nn.Module):
+    """Predicts the standardised return of a trajectory from its noisy observations.
+
+    It does not see the reward and end-of-episode channels: guidance along its gradient must explain a low return by
+    the states, instead of overwriting the rewards. Train it on the same noisy trajectories as the denoiser.
+
+    Args:
+        obs_dim: Observation size ``O``.
+        action_dim: Action size ``A``.
+        horizon: Rows of a trajectory ``H``.
+        hidden_dim: Width; ``1024`` in the paper.
+        num_layers: Number of residual layers; ``6`` in the paper.
+
+    References:
+        Foffano et al., "Adversarial diffusion for robust reinforcement learning" (AD-RRL), NeurIPS 2025, algorithm 3.
+    """
+
+    totals: Tensor
+    """Number, sum and sum of squares of all targets so far. float64, shape ``[3]``."""
+    mean: Tensor
+    """Mean target in reward units. Scalar."""
+    std: Tensor
+    """Standard deviation of the targets in reward units. Scalar."""
+
+    def __init__(self, obs_dim: int, action_dim: int, horizon: int, hidden_dim: int = 256, num_layers: int = 3) -> None:
+        super().__init__()
+        input_dim = horizon * (obs_dim + action_dim) + obs_dim
+        self.network = NoiseConditionalMLP(input_dim, 1, hidden_dim=hidden_dim, num_layers=num_layers)
+        self.register_buffer("totals", torch.zeros(3, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def forward(self, noisy_observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+        """Predict standardised returns.
+
+        Args:
+            noisy_observations: Observation part of noisy trajectories, row 0 pinned. Shape ``[B, H, O]``.
+            actions: Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``.
+            start: Normalised start states. Shape ``[B, O]``.
+            sigma: Noise levels. Shape ``[B]``.
+
+        Returns:
+            Expected standardised return given the noisy trajectory. Shape ``[B]``.
+        """
+        features = torch.cat([scale_noisy(noisy_observations, sigma).flatten(1), actions.flatten(1), start], dim=1)
+        output: Tensor = self.network(features, sigma)
+        return output.squeeze(1)
+
+    def statistics(self, targets: Tensor) -> Tensor:
+        """Sum what standardisation needs; sums of several processes add up.
+
+        Args:
+            targets: Returns in reward units. Shape ``[B]``.
+
+        Returns:
+            Number, sum and sum of squares. float64, shape ``[3]``.
+        """
+        targets = targets.double()
+        return torch.stack([torch.ones_like(targets).sum(), targets.sum(), targets.square().sum()])
+
+    def update_from(self, statistics: Tensor) -> None:
+        """Take sums from ``statistics`` into the running mean and standard deviation.
+
+        Args:
+            statistics: Sums over new targets, possibly over all processes. Shape ``[3]``.
+        """
+        self.totals += statistics
+        count, total, squares = self.totals
+        mean = total / count
+        self.mean.copy_(mean)
+        self.std.copy_((squares / count - mean.square()).clamp(min=STD_FLOOR**2).sqrt())
+
+    def standardize(self, returns: Tensor) -> Tensor:
+        """Bring returns to the scale of the model.
+
+        Args:
+            returns: Returns in reward units. Shape ``[B]``.
+
+        Returns:
+            Standardised returns. Shape ``[B]``.
+        """
+        return (returns - self.mean) / self.std
+
+    def unstandardize(self, returns: Tensor) -> Tensor:
+        """Bring predictions to reward units.
+
+        Args:
+            returns: Standardised returns. Shape ``[B]``.
+
+        Returns:
+            Returns in reward units. Shape ``[B]``.
+        """
+        return returns * self.std + self.mean
+
+
+def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: Tensor, *, gamma: float) -> Tensor:
+    r"""Give the discounted return of windows, continued by the value of the state in which they stop.
+
+    .. math::
+        Z = \sum_{t=0}^{n-1} \gamma^t r_t + \gamma^n V(o_n) \cdot [\text{not terminated}]
+
+    with :math:`n \le H - 1` the number of valid transitions before the last row.
+
+    Args:
+        rewards: Rewards. Shape ``[B, H]``.
+        valid: True where the transition is part of the episode; once False it stays False. Boolean, shape ``[B, H]``.
+        terminated: True where the transition ended the episode for good. Boolean, shape ``[B, H]``.
+        values: Value of every row's observation in reward units; zeros for the paper's return. Shape ``[B, H]``.
+        gamma: Discount per environment step, in ``[0, 1]``.
+
+    Returns:
+        Returns in reward units. Shape ``[B]``.
+
+    Example:
+        >>> no, yes = torch.tensor([[False, False, False]]), torch.tensor([[True, True, True]])
+        >>> window_returns(torch.tensor([[1.0, 2.0, 9.0]]), yes, no, torch.tensor([[0.0, 0.0, 4.0]]), gamma=0.5)
+        tensor([3.])
+    """
+    transitions = valid[:, :-1]
+    discounts = gamma ** torch.arange(rewards.shape[1], device=rewards.device).to(rewards)
+    collected = (discounts[:-1] * torch.where(transitions, rewards[:, :-1], 0.0)).sum(1)
+    num_valid = transitions.sum(1)
+    continues = ~(terminated[:, :-1] & transitions).any(1)
+    last_value = values.gather(1, num_valid[:, None]).squeeze(1)
+    return collected + torch.where(continues, discounts[num_valid] * last_value, 0.0)
+
+
+@torch.no_grad()
+def ema_update(target: nn.Module, source: nn.Module, decay: float) -> None:
+    """Move the parameters of ``target`` towards those of ``source``; copy the buffers.
+
+    Args:
+        target: Module that holds the exponential moving average; changed in place.
+        source: Module that is being trained.
+        decay: Weight of the old average, in ``[0, 1)``; 0 copies.
+
+    Raises:
+        ValueError: If ``target`` and ``source`` are the same module, whose average would never move.
+    """
+    if target is source:
+        raise ValueError("`target` and `source` must be two modules, got the same one twice.")
+    for average, parameter in zip(target.parameters(), source.parameters(), strict=True):
+        average.lerp_(parameter, 1.0 - decay)
+    for copy, buffer in zip(target.buffers(), source.buffers(), strict=True):
+        copy.copy_(buffer)

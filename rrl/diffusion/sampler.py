@@ -1,0 +1,135 @@
+"""The unrolled denoising loop that imagines trajectories."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rrl.diffusion.conditioning import apply_conditioning
+from rrl.diffusion.denoiser import Denoiser
+from rrl.diffusion.guidance import Guidance, ReverseStep
+from rrl.diffusion.normalizer import TrajectoryNormalizer
+from rrl.diffusion.path_divergence import log_likelihood_ratio, path_divergence
+from rrl.diffusion.policy_guidance import Policy, PolicyGuidance, action_spread
+from rrl.diffusion.scheduler import NoiseSchedule
+
+
+class ImaginedTrajectories(NamedTuple):
+    """What the sampler imagined, in raw units."""
+
+    observations: Tensor
+    """Raw observations; row 0 is the start state to the bit. Shape ``[B, H, O]``."""
+    actions: Tensor
+    """Actions, not clipped to the action box. Shape ``[B, H, A]``."""
+    rewards: Tensor
+    """Rewards. Shape ``[B, H]``."""
+    ended: Tensor
+    """Score of the end of the episode: about 1 where the transition terminates, -1 where not. Shape ``[B, H]``."""
+    log_ratio: Tensor
+    """Logarithm of the likelihood ratio of the path under guided and unguided model (ln xi), in nats. Shape ``[B]``."""
+    path_kl: Tensor
+    """Relative entropy of the guided to the unguided path, in nats. Shape ``[B]``."""
+    action_spread: Tensor
+    """Standard deviation of the standardised actions; 1 if they are on-policy. Scalar."""
+
+
+@dataclass(frozen=True)
+class TrajectorySampler:
+    """Imagines trajectories from given start states by reversing the noise, step by step.
+
+    Args:
+        schedule: Noise levels and solver.
+        normalizer: Scale of the model; read, never updated.
+    """
+
+    schedule: NoiseSchedule
+    normalizer: TrajectoryNormalizer
+
+    @torch.no_grad()
+    def sample(
+        self,
+        denoiser: Denoiser,
+        policy: Policy,
+        start: Tensor,
+        *,
+        policy_guidance: PolicyGuidance,
+        guidance: Guidance | None = None,
+        generator: torch.Generator,
+    ) -> ImaginedTrajectories:
+        """Imagine one trajectory from each start state.
+
+        Args:
+            denoiser: Trained denoiser.
+            policy: Policy on raw observations.
+            start: Raw start states. Shape ``[B, O]``.
+            policy_guidance: Rule that keeps the actions on-policy.
+            guidance: Rule that shifts the states towards low returns; None does not guide.
+            generator: Source of randomness, on the device of ``start``.
+
+        Returns:
+            Imagined trajectories, without graph.
+        """
+        features = self.normalizer.encode_start(start)
+        # Data have scale 1, so the noisy prior has the variance 1 + sigma^2.
+        sample = self._pin(math.hypot(1.0, self.schedule.sigmas[0]) * self._noise(start, start.shape[1] + 2, generator))
+        mean, std = policy(start[:, None].expand(-1, self.normalizer.horizon, -1))
+        action_noise = self._noise(start, mean.shape[-1], generator)
+        actions = mean + std * action_noise
+        log_ratio = path_kl = torch.zeros(start.shape[0], device=start.device)
+        x0: Tensor | None = None
+
+        for index in range(self.schedule.num_steps - 1):
+            step = self._reverse_step(denoiser, index, sample, x0, self.normalizer.encode_actions(actions), features)
+            x0 = step.x0
+            noise = self._noise(start, sample.shape[-1], generator)
+            sample = step.mean + step.std * noise
+            if guidance is not None:
+                shift = guidance(step)
+                sample = sample + shift
+                log_ratio = log_ratio + log_likelihood_ratio(shift, noise, step.std).float()
+                path_kl = path_kl + path_divergence(shift, step.std).float()
+            sample = self._pin(sample)
+            actions = policy_guidance(
+                actions,
+                policy(self.normalizer.decode(x0, start).observations),
+                noise=action_noise,
+                noise_std=self._action_noise_std(step),
+                generator=generator,
+            )
+
+        # The actions stay as they are in the last step, so that they are those of the states that are returned.
+        x0 = self._denoise(denoiser, sample, self.normalizer.encode_actions(actions), features, -2)
+        observations, rewards, ended = self.normalizer.decode(x0, start)
+        spread = action_spread(actions, policy(observations))
+        return ImaginedTrajectories(observations, actions, rewards, ended, log_ratio, path_kl, spread)
+
+    def _reverse_step(
+        self, denoiser: Denoiser, index: int, sample: Tensor, previous_x0: Tensor | None, actions: Tensor, start: Tensor
+    ) -> ReverseStep:
+        """Denoise a sample and say where the next one lies."""
+        x0 = self._denoise(denoiser, sample, actions, start, index)
+        mean, std = self.schedule.reverse_step(index, sample, x0, previous_x0)
+        sigma, next_sigma = self.schedule.sigmas[index : index + 2]
+        return ReverseStep(self.schedule.num_steps, sample, x0, mean, std, sigma, next_sigma, actions, start)
+
+    def _denoise(self, denoiser: Denoiser, sample: Tensor, actions: Tensor, start: Tensor, index: int) -> Tensor:
+        """Estimate the clean trajectories behind a sample."""
+        sigma = sample.new_full(sample.shape[:1], self.schedule.sigmas[index])
+        return self._pin(denoiser(sample, actions, start, sigma))
+
+    def _pin(self, trajectories: Tensor) -> Tensor:
+        """Pin row 0: trajectories hold differences from the start state, which are zero there."""
+        return apply_conditioning(trajectories, trajectories.new_zeros(self.normalizer.obs_dim))
+
+    def _noise(self, start: Tensor, num_features: int, generator: torch.Generator) -> Tensor:
+        """Draw standard normal noise for every row."""
+        shape = (start.shape[0], self.normalizer.horizon, num_features)
+        return torch.randn(shape, generator=generator, device=start.device, dtype=start.dtype)
+
+    def _action_noise_std(self, step: ReverseStep) -> Tensor:
+        """Give the DDPM's noise of a step, in raw action units."""
+        return step.std / math.hypot(1.0, step.next_sigma) * self.normalizer.action_half_width

@@ -1,0 +1,103 @@
+"""Reductions over the processes of a run; each is the identity where there is only one.
+
+Lightning launches the processes, but the numbers that decide something (gradients, Fisher-vector products, divergences,
+statistics) are reduced here and nowhere else. Every rank must call the same reductions in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import Parameter
+from torch.nn.utils import parameters_to_vector
+
+
+def world_size() -> int:
+    """Return the number of processes that train together; 1 without a process group."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Add a tensor over all ranks.
+
+    Args:
+        tensor: Any shape, equal on every rank. Not differentiated through.
+
+    Returns:
+        The sum, in a new tensor; ``tensor`` itself on one process.
+
+    Example:
+        >>> all_reduce_sum(torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
+    """
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def all_reduce_mean(tensor: Tensor) -> Tensor:
+    """Average a tensor over all ranks.
+
+    Args:
+        tensor: Any shape, equal on every rank. Not differentiated through.
+
+    Returns:
+        The mean, in a new tensor; ``tensor`` itself on one process.
+    """
+    size = world_size()
+    return tensor if size == 1 else all_reduce_sum(tensor) / size
+
+
+def average_gradients(parameters: Iterable[Parameter]) -> None:
+    """Replace every gradient by its mean over all ranks, in one reduction.
+
+    Args:
+        parameters: Parameters whose ``grad`` has been computed on this rank's share of the data.
+    """
+    if world_size() == 1:
+        return
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    flat = all_reduce_mean(torch.cat([parameter.grad.reshape(-1) for parameter in with_gradient]))
+    offset = 0
+    for parameter in with_gradient:
+        parameter.grad.copy_(flat[offset : offset + parameter.numel()].view_as(parameter))
+        offset += parameter.numel()
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """Collect one picklable object from every rank.
+
+    Args:
+        item: This rank's object.
+
+    Returns:
+        The objects of all ranks, in rank order, on every rank.
+
+    Example:
+        >>> gather_objects("mine")
+        ['mine']
+    """
+    if world_size() == 1:
+        return [item]
+    items: list[Any] = [None] * world_size()
+    distributed.all_gather_object(items, item)
+    return items
+
+
+def broadcast_parameters(parameters: Iterable[Parameter]) -> None:
+    """Give every rank rank 0's parameters, so that all start from one point.
+
+    Args:
+        parameters: Parameters in the same order on every rank.
+    """
+    if world_size() == 1:
+        return
+    parameters = list(parameters)
+    flat = parameters_to_vector(parameters).detach()
+    distributed.broadcast(flat, src=0)
+    torch.nn.utils.vector_to_parameters(flat, parameters)

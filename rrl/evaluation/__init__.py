@@ -1,0 +1,26 @@
+"""How good a policy is.
+
+- ``episodes``: whole episodes of a policy, without bias towards short ones
+- ``statistics``: mean, tail and worst case with bootstrap intervals
+- ``callback``: evaluation during training
+- ``replay``: given actions in the simulator, under many draws of its randomness
+- ``imagination``: imagined trajectories against their replays
+"""
+
+from rrl.evaluation.callback import NominalEvaluation
+from rrl.evaluation.episodes import EpisodeReturns, run_episodes
+from rrl.evaluation.imagination import ImaginationDiagnostics
+from rrl.evaluation.replay import Replays, replay
+from rrl.evaluation.statistics import Estimate, ReturnSummary, summarize_returns
+
+__all__ = [
+    "EpisodeReturns",
+    "Estimate",
+    "ImaginationDiagnostics",
+    "NominalEvaluation",
+    "Replays",
+    "ReturnSummary",
+    "replay",
+    "run_episodes",
+    "summarize_returns",
+]

@@ -1,0 +1,144 @@
+"""Judge imagined trajectories where it matters: against the simulator, from the same states with the same actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from rrl.evaluation.replay import Replays, replay
+
+SEED_OFFSET = 2_000_000
+"""Added to the training seed, so that replays share no random stream with training or evaluation."""
+
+
+class ImaginationDiagnostics(Callback):
+    """Replays imagined actions in the simulator every few epochs, and logs what that says of model and guidance.
+
+    The model:
+
+    - ``model/replay_error``: root mean square distance of imagined observations to the nearest of the replays, in
+      standard deviations of the observations; ``model/persistence_error`` is that of assuming that nothing changes;
+    - ``model/imagined_termination_rate`` and ``model/replayed_termination_rate``: windows in which the episode ends.
+
+    The guidance, by its effect:
+
+    - ``guidance/return_shift``: change of the predicted return, in its standard deviations within a start state;
+    - ``guidance/quantile`` and ``guidance/unguided_quantile``: where predicted returns lie in the true distribution of
+      returns of the same start and actions over the uncertainty set; 0.5 is no effect, ``alpha / 2`` to ``alpha`` is
+      what the method promises.
+
+    Only tasks that are stepped natively can be replayed; for others the callback logs ``guidance/return_shift`` alone.
+
+    Args:
+        every_n_epochs: Epochs between two diagnoses.
+        starts: Start states, ``B``.
+        draws: Draws of pushes and physics for each, ``W``; also the imagined draws for each start.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, starts: int = 32, draws: int = 32) -> None:
+        for name, value in {"every_n_epochs": every_n_epochs, "starts": starts, "draws": draws}.items():
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        self.every_n_epochs, self.starts, self.draws = every_n_epochs, starts, draws
+        self.envs: VectorEnv[Any, Any, Any] | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Diagnose, if it is time and the module imagines.
+
+        Args:
+            trainer: Gives the buffer's start states and the worlds.
+            pl_module: Imagines and judges.
+        """
+        epochs = trainer.current_epoch + 1
+        is_time = epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs
+        if is_time and hasattr(pl_module, "world_model"):
+            pl_module.log_dict(self.diagnose(trainer.datamodule, pl_module), batch_size=1)  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def diagnose(self, data: Any, module: Any) -> dict[str, float]:
+        """Compute all metrics.
+
+        Args:
+            data: The trajectory DataModule, with its buffer and worlds.
+            module: The algorithm, with its ``world_model`` and ``protagonist``.
+
+        Returns:
+            Values by log key.
+        """
+        starts = data.buffer.sample_starts(self.starts, recent=data.recent_starts)
+        repeated = starts.observations.to(module.device).repeat_interleave(self.draws, dim=0)
+        unguided, guided = (module.imagine(repeated, guided=kind) for kind in (False, True))
+        returns, guided_returns = (self._returns(module, part) for part in (unguided, guided))
+        spread = returns.var(dim=1).mean().sqrt().clamp(min=1e-8)
+        metrics = {"guidance/return_shift": float((guided_returns.mean() - returns.mean()) / spread)}
+        if starts.simulator_states.shape[-1] == 0:
+            return metrics
+        if self.envs is None:
+            self.envs = data.make_envs(self.starts * self.draws, seed=data.seed + SEED_OFFSET)
+        # One trajectory of each start is replayed in all worlds.
+        replays = replay(self.envs, starts.simulator_states, unguided.actions[:: self.draws].cpu(), draws=self.draws)
+        metrics |= judge_model(unguided.observations[:: self.draws].cpu(), replays, module.world_model)
+        metrics["guidance/unguided_quantile"] = self._quantile(module, replays, returns)
+        replays = replay(self.envs, starts.simulator_states, guided.actions[:: self.draws].cpu(), draws=self.draws)
+        metrics["guidance/quantile"] = self._quantile(module, replays, guided_returns)
+        return metrics
+
+    def _returns(self, module: Any, trajectories: Any) -> Tensor:
+        """Predict returns, shape ``[B, W]``."""
+        returns: Tensor = module.world_model.predicted_returns(trajectories, module.protagonist)
+        return returns.view(self.starts, self.draws)
+
+    def _quantile(self, module: Any, replays: Replays, returns: Tensor) -> float:
+        """Give the mean quantile of the replayed trajectories' predicted returns among their true returns."""
+        windows = replays.as_windows().to(module.device)
+        true = module.world_model.window_returns(windows, module.protagonist).view(self.draws, self.starts)
+        predicted = returns[:, 0]
+        return float(((true < predicted).float() + 0.5 * (true == predicted).float()).mean())
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close the worlds.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            stage: Lightning's stage.
+        """
+        if self.envs is not None:
+            self.envs.close()
+            self.envs = None
+
+
+def judge_model(imagined: Tensor, replays: Replays, world_model: Any) -> dict[str, float]:
+    """Compare imagined observations with their replays.
+
+    Args:
+        imagined: Raw observations of unguided trajectories. Shape ``[B, H, O]``.
+        replays: Their actions in the simulator.
+        world_model: Knows the scale of the observations and when an episode ends.
+
+    Returns:
+        Values by log key.
+    """
+    scale = world_model.normalizer.start_std.cpu()
+
+    def distance(guess: Tensor) -> float:
+        squares = ((guess - replays.observations) / scale).square().mean(dim=-1)[:, :, 1:]
+        seen = replays.valid[:, :, :-1]
+        per_world = (squares * seen).sum(dim=-1) / seen.sum(dim=-1)
+        return float(per_world.min(dim=0).values.mean().sqrt())
+
+    metrics = {
+        "model/replay_error": distance(imagined),
+        "model/persistence_error": distance(imagined[:, :1].expand_as(imagined)),
+        "model/replayed_termination_rate": float(replays.terminated.any(dim=-1).float().mean()),
+    }
+    low, high = world_model.healthy_low.cpu(), world_model.healthy_high.cpu()
+    if len(low) > 0:
+        unhealthy = ((imagined[:, 1:] < low) | (imagined[:, 1:] > high)).flatten(1).any(dim=1)
+        metrics["model/imagined_termination_rate"] = float(unhealthy.float().mean())
+    return metrics

@@ -1,0 +1,73 @@
+"""Replay given actions in the simulator from given states, under many draws of what the policy does not see."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rrl.types import WindowBatch
+
+
+class Replays(NamedTuple):
+    """The same actions from the same states, under several draws of pushes and physics."""
+
+    observations: Tensor
+    """Raw observations; behind an episode's end the last one repeats. Shape ``[W, B, H, O]``."""
+    rewards: Tensor
+    """Rewards; 0 behind an episode's end and in the last column. Shape ``[W, B, H]``."""
+    terminated: Tensor
+    """Transitions that ended the episode for good. Boolean, shape ``[W, B, H]``."""
+    valid: Tensor
+    """Transitions up to the end of the episode; the last row has none. Boolean, shape ``[W, B, H]``."""
+
+    def as_windows(self) -> WindowBatch:
+        """Deliver all replays as one batch of ``W * B`` windows, without their actions."""
+        observations, rewards, terminated, valid = (column.flatten(0, 1) for column in self)
+        return WindowBatch(observations, observations[..., :0], rewards, terminated, valid)
+
+
+def replay(envs: VectorEnv[Any, Any, Any], states: Tensor, actions: Tensor, *, draws: int) -> Replays:
+    """Replay actions from given states, each under several draws of the worlds' randomness.
+
+    Args:
+        envs: ``W * B`` native worlds; their physics and pushes are drawn anew.
+        states: Simulator states. float64, shape ``[B, S]``.
+        actions: Raw actions; the last row leads nowhere and is not used. Shape ``[B, H, A]``.
+        draws: Worlds to try for each trajectory, ``W``.
+
+    Returns:
+        What happened.
+
+    Raises:
+        ValueError: If there are not ``W * B`` worlds.
+    """
+    if envs.num_envs != draws * len(states):
+        raise ValueError(f"`envs` must have {draws * len(states)} worlds, got {envs.num_envs}.")
+    space = envs.single_action_space
+    controls = np.tile(np.clip(actions.numpy(), space.low, space.high), (draws, 1, 1))
+    envs.reset()
+    current = envs.set_simulator_states(np.tile(states.numpy(), (draws, 1)))  # type: ignore[attr-defined]
+    running = np.ones(len(current), dtype=bool)
+    columns: list[list[NDArray[Any]]] = [[current], [], [], []]
+    for step in range(controls.shape[1] - 1):
+        after, rewards, terminated, truncated, infos = envs.step(controls[:, step])
+        # The worlds reset themselves where an episode ends; what the trajectory saw is the observation before that.
+        following = np.where(infos["_final_obs"][:, None], infos["final_obs"], after) if "final_obs" in infos else after
+        current = np.where(running[:, None], following, current)
+        for column, values in zip(columns, (current, rewards * running, terminated & running, running), strict=True):
+            column.append(values)
+        running = running & ~(terminated | truncated)
+    for column in columns[1:]:
+        column.append(np.zeros_like(column[0]))
+    return Replays(*(_stacked(column, draws) for column in columns))
+
+
+def _stacked(column: list[NDArray[Any]], draws: int) -> Tensor:
+    """Turn a list over steps of ``[W * B, ...]`` into ``[W, B, H, ...]``."""
+    tensor = torch.from_numpy(np.stack(column, axis=1))
+    return (tensor.float() if tensor.is_floating_point() else tensor).unflatten(0, (draws, -1))

@@ -1,0 +1,159 @@
+"""The evaluation of a checkpoint: run it, print it, log it to the run that trained it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
+from rrl.evaluation.callback import nominal_worlds
+from rrl.evaluation.episodes import run_episodes
+from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
+
+SEED_OFFSET = 2_000_000
+"""Neither training nor the evaluation during training has these worlds: the best checkpoint was chosen on the latter,
+so they would flatter it."""
+ROWS = {
+    "return_mean": ("return, mean", "reward"),
+    "return_cvar": ("return, CVaR10", "reward"),
+    "return_worst": ("return, worst", "reward"),
+    "episode_length": ("episode length", "steps"),
+    "forward_distance": ("forward distance", "m"),
+}
+
+
+@dataclass(frozen=True)
+class CheckpointEvaluation:
+    """The nominal evaluation of one checkpoint."""
+
+    path: str
+    env_id: str
+    num_episodes: int
+    env_steps: int
+    """Real environment steps after which the checkpoint was written."""
+    failure_rate: float
+    """Fraction of the episodes that terminated."""
+    summary: ReturnSummary
+    origin: dict[str, Any]
+    """The mark in the checkpoint: run, tracking URI, version."""
+
+
+def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> CheckpointEvaluation:
+    """Run the mean action of a checkpoint's policy in unchanged worlds.
+
+    Args:
+        path: A checkpoint written by ``train.py``.
+        num_episodes: Episodes, at least 1.
+
+    Returns:
+        The evaluation. Its episodes are the same for every checkpoint of the same training seed, and not those on which
+        the best checkpoint was chosen.
+
+    Raises:
+        ValueError: If ``num_episodes`` is below 1, or the file is not a checkpoint of this package.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"`--episodes` must be at least 1, got {num_episodes}.")
+    checkpoint = read_checkpoint(path)
+    worlds = checkpoint[MARKER]["worlds"]
+    actor = actor_of(load_algorithm(path))
+    envs = nominal_worlds(worlds, num_episodes, seed_offset=SEED_OFFSET)
+    try:
+        episodes = run_episodes(envs, actor, num_episodes)
+    finally:
+        envs.close()
+    return CheckpointEvaluation(
+        path=str(path),
+        env_id=worlds["env_id"],
+        num_episodes=num_episodes,
+        env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
+        failure_rate=float(episodes.failed.mean()),
+        summary=summarize_returns(episodes),
+        origin=checkpoint[MARKER],
+    )
+
+
+def format_table(result: CheckpointEvaluation) -> str:
+    """Lay an evaluation out as text.
+
+    Args:
+        result: The evaluation.
+
+    Returns:
+        A heading and aligned columns: quantity, unit, value, interval.
+    """
+    cells = [("quantity", "unit", "value", f"{CONFIDENCE:.0%} interval")]
+    for name, (label, unit) in ROWS.items():
+        estimate: Estimate | None = getattr(result.summary, name)
+        if estimate is not None:
+            interval = f"[{estimate.low:.1f}, {estimate.high:.1f}]"
+            cells.append((label, unit, f"{estimate.value:.1f}", interval))
+    cells.append(("failed episodes", "%", f"{100 * result.failure_rate:.1f}", ""))
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = [
+        f"{label:<{widths[0]}}  {unit:<{widths[1]}}  {value:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
+        for label, unit, value, interval in cells
+    ]
+    heading = (
+        f"{result.env_id}, nominal, {result.num_episodes} episodes, {result.env_steps:,} training steps: {result.path}"
+    )
+    return "\n".join([heading, "", lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def log_to_run(result: CheckpointEvaluation) -> str:
+    """Log an evaluation to the MLflow run that trained the policy, as ``evaluation/*``.
+
+    Args:
+        result: The evaluation.
+
+    Returns:
+        A sentence that says where it went, or why nowhere; an unreachable server is not an error.
+    """
+    run_id = result.origin["run_id"]
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or result.origin["tracking_uri"]
+    if not run_id or not uri:
+        return "Not logged: the checkpoint names no MLflow run."
+    # Connecting to an SQLite file that is not there would create it.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return f"Not logged: there is no database at {uri}."
+    try:
+        _send(uri, run_id, metrics_of(result), result.env_steps)
+    except Exception as error:  # the numbers are on the screen already
+        return f"Not logged: {uri} cannot be reached ({(str(error).splitlines() or [''])[0][:120]})."
+    return f"Logged to MLflow run {run_id} at {uri}."
+
+
+def metrics_of(result: CheckpointEvaluation) -> dict[str, float]:
+    """Name the numbers of an evaluation as they are logged.
+
+    Args:
+        result: The evaluation.
+
+    Returns:
+        Values by key; the ends of the intervals end in ``_low`` and ``_high``.
+    """
+    metrics = {"evaluation/failure_rate": result.failure_rate, "evaluation/episodes": float(result.num_episodes)}
+    for name in ROWS:
+        estimate: Estimate | None = getattr(result.summary, name)
+        if estimate is not None:
+            key = f"evaluation/{name}"
+            metrics |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+    return metrics
+
+
+def _send(uri: str, run_id: str, metrics: dict[str, float], step: int) -> None:
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    import time
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    now = int(time.time() * 1000)
+    entries = [Metric(key, value, now, step) for key, value in metrics.items()]
+    MlflowClient(tracking_uri=uri).log_batch(run_id, metrics=entries)

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM: finish the iteration, save, and say so."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from rrl.tracking import MLflowRunLogger
+
+
+class GracefulInterrupt(Callback):
+    """Lets the running iteration end before Ctrl-C takes effect, as Lightning does for SIGTERM.
+
+    In the middle of an iteration the policy may be half updated and experience half used; at its end the checkpoint
+    continues exactly. A second Ctrl-C stops at once. Either signal marks the run as killed rather than failed.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._previous: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signal of Ctrl-C.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+        """
+        self._previous = signal.signal(signal.SIGINT, self._request)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Stop here if Ctrl-C was pressed during the iteration.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            *args: Ignored; part of Lightning's interface.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C was pressed.
+        """
+        if self._requested:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signal back.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+        """
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tell MLflow whether the run was killed or failed.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            exception: Why the run ends.
+        """
+        self._restore()
+        killed = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        for logger in trainer.loggers:
+            if isinstance(logger, MLflowRunLogger):
+                logger.outcome = "KILLED" if killed else "FAILED"
+
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        sys.stderr.write("\nStopping after this iteration. Press Ctrl-C again to stop at once.\n")
+
+    def _restore(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None

@@ -1,0 +1,172 @@
+"""Figures. Each function takes numbers, returns a Matplotlib figure, and knows nothing of where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from torch import Tensor
+
+BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
+STYLE: dict[Any, Any] = {
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 12,
+    "grid.color": "#e5e7eb",
+    "font.size": 10,
+}
+
+
+def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, float]) -> Figure:
+    """Draw returns against real environment steps.
+
+    Args:
+        training: Mean return of the training episodes, with exploration noise and in the training worlds, in units of
+            reward, by environment steps. May be empty.
+        evaluation: Mean return of the evaluation episodes, mean action in the nominal worlds. May be empty.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = new_figure()
+    raw = finite_points(training)
+    axes.plot(*raw, color=GREY, alpha=0.45, linewidth=1)
+    axes.plot(raw[0], smooth(raw[1]), color=GREY, linewidth=2, label="training (noisy actions, training worlds)")
+    axes.plot(
+        *finite_points(evaluation),
+        color=BLUE,
+        linewidth=2,
+        marker="o",
+        markersize=4,
+        label="evaluation (mean action, nominal worlds)",
+    )
+    axes.set_title("Learning curve", loc="left")
+    axes.set(xlabel="real environment steps", ylabel="mean episode return (reward)")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.legend(loc="best", frameon=False)
+    return figure
+
+
+def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
+    """Compare the returns of guided and unguided imagined trajectories.
+
+    Args:
+        guided: Returns of trajectories imagined under guidance, in units of reward. Shape ``[B]``.
+        unguided: Returns of trajectories imagined from the same start states without it. Shape ``[B]``.
+
+    Returns:
+        The figure: two histograms on common bins with their means.
+    """
+    figure, axes = new_figure()
+    samples = {"unguided": (unguided, GREY), "guided": (guided, ORANGE)}
+    values = {name: tensor.detach().double().cpu().numpy().ravel() for name, (tensor, _) in samples.items()}
+    values = {name: array[np.isfinite(array)] for name, array in values.items()}
+    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=40).tolist()
+    for name, (_, color) in samples.items():
+        mean = values[name].mean()
+        label = f"{name}: mean {mean:.3g}, n = {values[name].size}"
+        axes.hist(values[name], bins=bins, density=True, color=color, alpha=0.55, label=label)
+        axes.axvline(mean, color=color, linewidth=2, linestyle="--")
+    axes.set_title("Imagined returns", loc="left")
+    axes.margins(y=0.25)  # headroom for the legend
+    axes.set(xlabel="return of an imagined trajectory (reward)", ylabel="density (1 / reward)")
+    axes.legend(loc="best", frameon=False)
+    return figure
+
+
+def plot_time_shares(shares: Mapping[str, float]) -> Figure:
+    """Show where the wall clock went.
+
+    Args:
+        shares: Fraction of the wall time of an iteration by part. They may leave a rest, which is shown as other.
+
+    Returns:
+        The figure: one horizontal bar for each part.
+    """
+    parts = {**shares, "other": max(1.0 - sum(shares.values()), 0.0)}
+    figure, axes = new_figure(height=1.0 + 0.45 * len(parts))
+    bars = axes.barh(list(parts), [100 * share for share in parts.values()], color=BLUE)
+    axes.bar_label(bars, [f"{share:.0%}" for share in parts.values()], padding=4)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.12)
+    axes.set_title("Where the time goes", loc="left")
+    axes.set(xlabel="share of wall time (%)")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure, creating its folder.
+
+    Args:
+        figure: The figure.
+        path: The file; its ending chooses the format.
+
+    Returns:
+        The same path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndarray:
+    """Average each value with those around it.
+
+    Args:
+        values: A series. Length ``K``.
+        share: Width of the window as a fraction of the series; at least 1 value.
+
+    Returns:
+        A series of the same length. Near the ends the window is cut off, not padded.
+
+    Example:
+        >>> smooth([0.0, 3.0, 6.0, 3.0], share=0.75).tolist()
+        [1.5, 3.0, 4.0, 4.5]
+    """
+    series = np.asarray(values, dtype=float)
+    half = int(len(series) * share / 2)
+    sums = np.concatenate([[0.0], np.cumsum(series)])
+    first = np.clip(np.arange(len(series)) - half, 0, None)
+    last = np.clip(np.arange(len(series)) + half + 1, None, len(series))
+    return np.asarray((sums[last] - sums[first]) / (last - first))
+
+
+def finite_points(series: Mapping[int, float]) -> tuple[list[int], list[float]]:
+    """Split a series into coordinates, leaving out values that cannot be drawn.
+
+    Args:
+        series: Values by environment steps.
+
+    Returns:
+        Steps and values.
+
+    Example:
+        >>> finite_points({1: 2.0, 2: float("nan")})
+        ([1], [2.0])
+    """
+    points = [(step, value) for step, value in series.items() if np.isfinite(value)]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def new_figure(width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
+    """Make an empty figure in the house style. It belongs to no window and needs no closing.
+
+    Args:
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        The figure and its axes.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()

@@ -1,0 +1,133 @@
+"""One player: a policy, its value function, and the normalisers that both look through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rrl.distributed import all_reduce_sum
+from rrl.policies.gaussian import GaussianPolicy
+from rrl.policies.networks import Activation, mlp
+from rrl.policies.normalization import RunningNormalizer
+from rrl.types import PolicyStep
+
+
+class ValueFunction(nn.Module):
+    """A value network that learns in standardised units while it answers in units of reward.
+
+    Returns grow by orders of magnitude while a policy learns. The targets are therefore standardised by a moving mean
+    and scale, and whenever those move, the last layer is corrected so that no prediction changes (Pop-Art).
+
+    Args:
+        obs_dim: Observation size, ``O``.
+        hidden_sizes: Widths of the hidden layers.
+        activation: ``"tanh"`` or ``"silu"``.
+
+    References:
+        van Hasselt et al., "Learning values across many orders of magnitude", NeurIPS 2016, section 2.1.
+    """
+
+    mean: Tensor
+    """Moving mean of the targets, in units of reward. Scalar."""
+    scale: Tensor
+    """Moving standard deviation of the targets, in units of reward. Scalar."""
+
+    def __init__(self, obs_dim: int, *, hidden_sizes: Sequence[int] = (64, 64), activation: Activation = "tanh") -> None:
+        super().__init__()
+        self.network = mlp(obs_dim, hidden_sizes, 1, activation=activation, output_gain=1.0)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Predict values.
+
+        Args:
+            observations: Normalised observations. Shape ``[..., O]``.
+
+        Returns:
+            Values in units of reward. Shape ``[...]``.
+        """
+        return self.standardized(observations) * self.scale + self.mean
+
+    def standardized(self, observations: Tensor) -> Tensor:
+        """Predict values in the units in which the network learns. Shape ``[..., O] -> [...]``."""
+        return self.network(observations).squeeze(-1)
+
+    def standardize(self, targets: Tensor) -> Tensor:
+        """Bring targets in units of reward to the units in which the network learns."""
+        return (targets - self.mean) / self.scale
+
+    @torch.no_grad()
+    def rescale(self, targets: Tensor, weights: Tensor, *, momentum: float = 0.1) -> None:
+        """Move the scale towards that of new targets without changing any prediction.
+
+        Args:
+            targets: Value targets in units of reward. Shape ``[N]``.
+            weights: How much each target counts. Shape ``[N]``.
+            momentum: Weight of the new targets, in ``(0, 1]``. The first targets are taken whole.
+        """
+        sums = torch.stack([weights.sum(), (weights * targets).sum(), (weights * targets.square()).sum()]).double()
+        total, first, second = all_reduce_sum(sums)
+        new_mean = first / total
+        new_variance = (second / total - new_mean.square()).clamp(min=1e-6)
+        is_first = (self.mean == 0.0) & (self.scale == 1.0)
+        weight = torch.where(is_first, torch.ones_like(new_mean), torch.full_like(new_mean, momentum))
+        mean = torch.lerp(self.mean.double(), new_mean, weight)
+        scale = torch.lerp(self.scale.double().square(), new_variance, weight).sqrt()
+
+        output = self.network[-1]
+        output.weight.mul_(self.scale / scale)
+        output.bias.copy_((output.bias * self.scale + self.mean - mean) / scale)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+
+class ActorCritic(nn.Module):
+    """A player: what acts, what judges, and the observation statistics of both.
+
+    Args:
+        obs_dim: Observation size, ``O``.
+        action_dim: Action size, ``A``.
+        hidden_sizes: Widths of the hidden layers of policy and value function.
+        activation: ``"tanh"`` or ``"silu"``.
+        initial_log_std: Logarithm of the policy's initial standard deviation.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: Activation = "tanh",
+        initial_log_std: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalizer = RunningNormalizer(obs_dim)
+        self.policy = GaussianPolicy(
+            obs_dim, action_dim, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=initial_log_std
+        )
+        self.value_function = ValueFunction(obs_dim, hidden_sizes=hidden_sizes, activation=activation)
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+        """Choose actions; see :class:`rrl.types.Actor`."""
+        mean = self.policy.mean(self.normalizer(observations))
+        return PolicyStep(mean + self.policy.log_std.exp() * noise)
+
+    def mean_and_std(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the policy's mean action and standard deviation.
+
+        Args:
+            observations: Raw observations. Shape ``[..., O]``.
+
+        Returns:
+            Mean of shape ``[..., A]`` and standard deviation of shape ``[A]``.
+        """
+        return self.policy.mean(self.normalizer(observations)), self.policy.log_std.exp()
+
+    def value(self, observations: Tensor) -> Tensor:
+        """Predict values of raw observations, in units of reward. Shape ``[..., O] -> [...]``."""
+        return self.value_function(self.normalizer(observations))

@@ -1,0 +1,55 @@
+"""Multi-layer perceptrons with orthogonal initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+Activation = Literal["tanh", "silu"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "silu": nn.SiLU}
+
+
+def mlp(
+    input_dim: int, hidden_sizes: Sequence[int], output_dim: int, *, activation: Activation, output_gain: float
+) -> nn.Sequential:
+    """Build a multi-layer perceptron with orthogonal weights and zero biases.
+
+    Args:
+        input_dim: Size of the input.
+        hidden_sizes: Widths of the hidden layers.
+        output_dim: Size of the output, which has no activation.
+        activation: ``"tanh"`` or ``"silu"``, after each hidden layer.
+        output_gain: Gain of the last layer; a small one starts a policy near its mean action 0.
+
+    Returns:
+        The network, ``[..., input_dim] -> [..., output_dim]``.
+
+    Raises:
+        ValueError: If the activation is unknown or a size is not positive.
+
+    Example:
+        >>> len(mlp(3, [64, 64], 2, activation="tanh", output_gain=0.01))
+        5
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"`activation` must be one of {sorted(ACTIVATIONS)}, got {activation!r}.")
+    sizes = [input_dim, *hidden_sizes, output_dim]
+    if min(sizes) < 1:
+        raise ValueError(f"layer sizes must be positive, got {sizes}.")
+
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+        layers += [_linear(fan_in, fan_out, gain=math.sqrt(2.0)), ACTIVATIONS[activation]()]
+    layers.append(_linear(sizes[-2], sizes[-1], gain=output_gain))
+    return nn.Sequential(*layers)
+
+
+def _linear(fan_in: int, fan_out: int, *, gain: float) -> nn.Linear:
+    layer = nn.Linear(fan_in, fan_out)
+    nn.init.orthogonal_(layer.weight, gain=gain)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,10 @@
+"""From environments to tensors.
+
+- ``collector``: rollouts of the current policy.
+- ``buffer``: windows of real experience and start states.
+"""
+
+from rrl.rollout.buffer import StartStates, TrajectoryBuffer
+from rrl.rollout.collector import RolloutCollector
+
+__all__ = ["RolloutCollector", "StartStates", "TrajectoryBuffer"]

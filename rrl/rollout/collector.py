@@ -1,0 +1,145 @@
+"""Drive environments with an actor and record what happens."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
+
+NOISE_STREAM = 1
+"""Distinguishes the action-noise stream of a world from its physics stream, which has the same seed and index."""
+
+
+class RolloutCollector:
+    """Collect rollouts of fixed length; episodes continue from one rollout to the next.
+
+    Each world has its own stream of action noise, so what a world does is independent of how many worlds share its
+    process.
+
+    Args:
+        envs: Environments with SAME_STEP autoreset, reset here.
+        seed: Seed of the action noise.
+        first_world: Index of the first world over all ranks.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int = 0) -> None:
+        self.envs = envs
+        worlds = range(first_world, first_world + envs.num_envs)
+        self.streams = [np.random.Generator(np.random.PCG64([seed, world, NOISE_STREAM])) for world in worlds]
+        self.observations, _ = envs.reset()
+        self.returns = np.zeros(envs.num_envs)
+        self.lengths = np.zeros(envs.num_envs, dtype=np.int64)
+        self.action_low = envs.single_action_space.low
+        self.action_high = envs.single_action_space.high
+
+    @torch.no_grad()
+    def collect(self, actor: Actor, num_steps: int) -> Rollout:
+        """Step all worlds ``num_steps`` times.
+
+        Args:
+            actor: Chooses the actions; they are clipped to the action box on their way to the environment and recorded
+                unclipped, since that is what the policy sampled.
+            num_steps: Steps of each world, ``T``.
+
+        Returns:
+            The rollout, on the CPU and without a gradient graph.
+
+        Raises:
+            ValueError: If ``num_steps`` is not positive.
+            FloatingPointError: If the actor chooses actions that are not finite.
+        """
+        if num_steps < 1:
+            raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+        start = time.perf_counter()
+        action_dim = self.action_low.shape[0]
+        noise = np.stack([stream.standard_normal((num_steps, action_dim)) for stream in self.streams], axis=1)
+        noise_tensor = torch.from_numpy(noise).float()
+        steps: list[dict[str, NDArray[Any]]] = []
+        episodes: list[tuple[float, int, bool]] = []
+        for step in range(num_steps):
+            steps.append(self._step(actor, noise_tensor[step]))
+            episodes += self._finish_episodes(steps[-1])
+        return self._as_rollout(steps, episodes, time.perf_counter() - start)
+
+    def _step(self, actor: Actor, noise: Tensor) -> dict[str, NDArray[Any]]:
+        states = self._simulator_states()
+        observations = self.observations.astype(np.float32)
+        actions = actor.act(torch.from_numpy(observations), noise).actions.numpy()
+        if not np.isfinite(actions).all():
+            raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
+        clipped = np.clip(actions, self.action_low, self.action_high)
+        self.observations, rewards, terminated, truncated, infos = self.envs.step(clipped)
+        following = self.observations
+        if (terminated | truncated).any():
+            ended = infos["_final_obs"]
+            following = self.observations.copy()
+            following[ended] = infos["final_obs"][ended]
+        return {
+            "observations": observations,
+            "actions": actions,
+            "rewards": rewards,
+            "terminated": terminated,
+            "truncated": truncated & ~terminated,
+            "next_observations": following.astype(np.float32),
+            "simulator_states": states,
+        }
+
+    def _simulator_states(self) -> NDArray[np.float64]:
+        states = getattr(self.envs, "simulator_states", None)
+        return np.zeros((self.envs.num_envs, 0)) if states is None else states()
+
+    def _finish_episodes(self, step: dict[str, NDArray[Any]]) -> list[tuple[float, int, bool]]:
+        """Count this step and return (return, length, failed) of the episodes that it ended."""
+        self.returns += step["rewards"]
+        self.lengths += 1
+        ended = np.flatnonzero(step["terminated"] | step["truncated"])
+        finished = [(float(self.returns[i]), int(self.lengths[i]), bool(step["terminated"][i])) for i in ended]
+        self.returns[ended], self.lengths[ended] = 0.0, 0
+        return finished
+
+    @staticmethod
+    def _as_rollout(
+        steps: list[dict[str, NDArray[Any]]], episodes: list[tuple[float, int, bool]], seconds: float
+    ) -> Rollout:
+        columns = {name: torch.from_numpy(np.stack([step[name] for step in steps])) for name in steps[0]}
+        states = columns.pop("simulator_states")
+        columns["rewards"] = columns["rewards"].float()
+        transitions = RolloutBatch(**columns, weights=torch.ones_like(columns["rewards"]))
+        returns, lengths, failed = ([episode[i] for episode in episodes] for i in range(3))
+        statistics = EpisodeStatistics(
+            torch.tensor(returns), torch.tensor(lengths, dtype=torch.long), torch.tensor(failed, dtype=torch.bool)
+        )
+        return Rollout(transitions, statistics, states, torch.tensor(seconds))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that an exact continuation needs, in plain types and tensors."""
+        return {
+            "streams": [stream.bit_generator.state for stream in self.streams],
+            "observations": torch.from_numpy(self.observations.copy()),
+            "returns": torch.from_numpy(self.returns.copy()),
+            "lengths": torch.from_numpy(self.lengths.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state that :meth:`state_dict` returned for as many worlds.
+
+        Args:
+            state: The saved state.
+
+        Raises:
+            ValueError: If it belongs to another number of worlds.
+        """
+        if len(state["streams"]) != len(self.streams):
+            raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
+        for stream, saved in zip(self.streams, state["streams"], strict=True):
+            stream.bit_generator.state = saved
+        self.observations = state["observations"].numpy().copy()
+        self.returns[:] = state["returns"].numpy()
+        self.lengths[:] = state["lengths"].numpy()

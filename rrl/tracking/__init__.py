@@ -1,0 +1,11 @@
+"""What a run leaves behind besides its checkpoints.
+
+- ``logger``: MLflow as seen by a training run
+- ``outbox``: delivery that survives an unreachable server
+- ``provenance``: commit and package versions
+- ``figures``: the figures drawn at the end of a run
+"""
+
+from rrl.tracking.logger import ENV_STEPS, MLflowRunLogger
+
+__all__ = ["ENV_STEPS", "MLflowRunLogger"]

@@ -1,0 +1,300 @@
+"""MLflow as seen by a training run: it gets every number, and it can neither stop nor stall the run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from rrl.tracking.outbox import Message, Outbox, RejectedMessageError, append_lines, read_lines
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ENV_STEPS = "time/env_steps"
+"""The metric against which all others are logged: real environment steps, over all processes."""
+MAX_PARAM_LENGTH = 6000
+"""MLflow's own limit; longer values would be refused."""
+MAX_PARAMS_PER_CALL = 100
+"""MLflow's own limit."""
+PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
+
+
+class MLflowRunLogger(Logger):
+    """One run in MLflow and its twin on disk.
+
+    Without any server, runs go to an SQLite database in the working folder (look at them with ``mlflow ui``). All
+    files of a run lie in ``<root>/runs/<run_name>``: checkpoints, figures, ``metrics.jsonl`` with every metric logged,
+    and, while MLflow cannot be reached, ``unsent.jsonl`` with what it has missed. That is sent as soon as a call gets
+    through, at the end, or when the run is resumed. Repeats are harmless: MLflow stores one value per metric, step
+    and time.
+
+    Every metric is logged against real environment steps: the metric ``time/env_steps`` of the same call, else the last
+    one seen, else Lightning's step.
+
+    Args:
+        root: Working folder that takes ``mlflow.db``, ``mlruns`` and ``runs``.
+        experiment_name: MLflow experiment; created if missing.
+        run_name: Name of the run and of its folder; made from the time by default.
+        tracking_uri: Where MLflow stores runs: by default the environment variable ``MLFLOW_TRACKING_URI`` at the time
+            of construction, else ``sqlite:///<root>/mlflow.db``.
+        run_id: Continue this MLflow run instead of starting one.
+        tags: Further tags of the run.
+    """
+
+    def __init__(
+        self,
+        root: str = ".",
+        experiment_name: str = "rrl",
+        run_name: str | None = None,
+        tracking_uri: str | None = None,
+        run_id: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root).resolve()
+        self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
+        self.experiment_name = experiment_name
+        self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri(self.root)
+        self.run_id = run_id
+        self.outcome = "FAILED"
+        """Status that the run gets if it does not end well; a callback says ``KILLED`` for Ctrl-C and SIGTERM."""
+        self._tags = dict(tags or {})
+        self._client: MlflowClient | None = None
+        self._checkpoints: Checkpoint | None = None
+        self._config_recorded = False
+        self._env_steps: int | None = None
+        self._outbox = Outbox(self._deliver, self.run_dir / "unsent.jsonl")
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of all files of this run."""
+        return self.root / "runs" / self.run_name
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of all files of this run, for Lightning."""
+        return str(self.run_dir)
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.experiment_name
+
+    @property
+    def version(self) -> str:
+        """Name of the run."""
+        return self.run_name
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics against real environment steps.
+
+        Args:
+            metrics: Values by name, ``group/quantity``.
+            step: Lightning's step, used only until environment steps are known.
+        """
+        values = {key: float(value) for key, value in metrics.items()}
+        if not math.isnan(values.get(ENV_STEPS, math.nan)):
+            self._env_steps = int(values[ENV_STEPS])
+        at = self._env_steps if self._env_steps is not None else int(step or 0)
+        record = {"step": at, "time": int(time.time() * 1000), "metrics": values}
+        append_lines(self.metrics_file, [record])
+        self._outbox.post(record)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Log hyperparameters, unless the whole configuration has been recorded already.
+
+        Args:
+            params: Hyperparameters by name.
+            *args: Ignored; part of Lightning's interface.
+            **kwargs: Ignored; part of Lightning's interface.
+        """
+        if not self._config_recorded:
+            named = vars(params) if isinstance(params, Namespace) else params
+            self.log_params({key: value for key, value in named.items() if not key.startswith("_")})
+
+    @rank_zero_only
+    def log_params(self, params: Mapping[str, Any], *, whole_config: bool = False) -> None:
+        """Log parameters. What a run has logged once is not changed when it is resumed.
+
+        Args:
+            params: Values by name.
+            whole_config: These are all there is: later calls by Lightning add nothing.
+        """
+        self._config_recorded = self._config_recorded or whole_config
+        self._outbox.post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
+
+    @rank_zero_only
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run.
+
+        Args:
+            tags: Values by name.
+        """
+        self._outbox.post({"tags": dict(tags)})
+
+    @rank_zero_only
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file.
+
+        Args:
+            path: The file; it must stay where it is until it has been sent.
+            folder: Folder among the run's artifacts.
+        """
+        self._outbox.post({"artifact": str(path), "folder": folder})
+
+    @property
+    def metrics_file(self) -> Path:
+        """Every metric this run has logged, as JSON lines."""
+        return self.run_dir / "metrics.jsonl"
+
+    def history(self, key: str) -> dict[int, float]:
+        """Read back a metric of this run, including the part before a resume.
+
+        Args:
+            key: Name of the metric.
+
+        Returns:
+            Values by environment steps, in order. Where a resumed run repeats a step, its value counts.
+        """
+        records = read_lines(self.metrics_file)
+        return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
+
+    def means(self, prefix: str, suffix: str) -> dict[str, float]:
+        """Average metrics of this run over all its iterations.
+
+        Args:
+            prefix: Beginning of their names.
+            suffix: End of their names.
+
+        Returns:
+            Means by what stands between prefix and suffix.
+        """
+        series: dict[str, list[float]] = {}
+        for record in read_lines(self.metrics_file):
+            for key, value in record["metrics"].items():
+                if key.startswith(prefix) and key.endswith(suffix):
+                    series.setdefault(key.removeprefix(prefix).removesuffix(suffix), []).append(value)
+        return {part: sum(values) / len(values) for part, values in series.items()}
+
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
+        """Remember whose checkpoints to upload at the end.
+
+        Args:
+            checkpoint_callback: The callback that has just saved.
+        """
+        self._checkpoints = checkpoint_callback
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Upload the best and the last checkpoint, close the run and deliver what waits.
+
+        Args:
+            status: ``"success"``, or anything else for a run that did not end well.
+        """
+        for kind in ("best_model_path", "last_model_path"):
+            path = Path(getattr(self._checkpoints, kind, ""))
+            if path.is_file():
+                self.log_artifact(path, "checkpoints")
+        self._outbox.post({"status": "FINISHED" if status == "success" else self.outcome})
+        if unsent := self._outbox.flush():
+            rank_zero_warn(f"{unsent} messages did not reach MLflow. They wait in {self._outbox.path} for a resume.")
+
+    @property
+    def experiment(self) -> MlflowClient | None:
+        """The MLflow client, connected if MLflow can be reached; None on all processes but the first."""
+        if self._client is None:
+            self.log_tags(self._tags)
+        return self._client
+
+    def _deliver(self, message: Message) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client = self._client or self._connect()
+            self._transmit(client, str(self.run_id), message)
+        except MlflowException as error:
+            if error.error_code in PERMANENT_ERRORS and self._client is not None:
+                raise RejectedMessageError(str(error)) from error
+            raise
+
+    def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if "metrics" in message:
+            at, when = message["step"], message["time"]
+            metrics = [Metric(key, value, when, at) for key, value in message["metrics"].items()]
+            client.log_batch(run_id, metrics=metrics)
+        elif "params" in message:
+            known = client.get_run(run_id).data.params
+            params = [Param(key, value) for key, value in message["params"].items() if key not in known]
+            for first in range(0, len(params), MAX_PARAMS_PER_CALL):
+                client.log_batch(run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
+        elif "tags" in message:
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
+        elif "artifact" in message:
+            if not Path(message["artifact"]).is_file():
+                raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
+            client.log_artifact(run_id, message["artifact"], message["folder"])
+        else:
+            client.set_terminated(run_id, status=message["status"])
+
+    def _connect(self) -> MlflowClient:
+        """Open the run, or start it. Imports MLflow only here, since that takes seconds."""
+        # MLflow's own seven retries block for four minutes when its server is gone.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        from mlflow import MlflowClient
+
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        client = MlflowClient(tracking_uri=self.tracking_uri)
+        if self.run_id is None or not self._reopen(client, self.run_id):
+            experiment = self._experiment_id(client)
+            self.run_id = client.create_run(experiment, run_name=self.run_name).info.run_id
+        self._client = client
+        return client
+
+    def _reopen(self, client: MlflowClient, run_id: str) -> bool:
+        """Set a run that has ended back to running; False where this MLflow does not know it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            rank_zero_warn(f"{self.tracking_uri} does not know the run {run_id}; starting a new one.")
+            return False
+        return True
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        known = client.get_experiment_by_name(self.experiment_name)
+        if known is not None:
+            return str(known.experiment_id)
+        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
+        location = (self.root / "mlruns").as_uri() if self.tracking_uri.startswith("sqlite:") else None
+        return str(client.create_experiment(self.experiment_name, artifact_location=location))
+
+
+def default_tracking_uri(root: Path) -> str:
+    """Name the embedded database.
+
+    Args:
+        root: Working folder.
+
+    Returns:
+        The URI of ``mlflow.db`` in it, absolute, so that it can be stored.
+    """
+    return f"sqlite:///{root.resolve() / 'mlflow.db'}"

@@ -1,0 +1,22 @@
+"""Trust region policy optimisation.
+
+- ``step``: the TRPO step: surrogate, Fisher-vector product, natural step.
+- ``conjugate_gradient``: the linear solver.
+- ``line_search``: the backtracking line search.
+- ``optimizer``: the step as Lightning sees it.
+"""
+
+from rrl.trpo.conjugate_gradient import conjugate_gradient
+from rrl.trpo.line_search import backtracking_line_search
+from rrl.trpo.optimizer import TrustRegionOptimizer
+from rrl.trpo.step import TrustRegionStep, fisher_vector_product, surrogate_objective, trpo_step
+
+__all__ = [
+    "TrustRegionOptimizer",
+    "TrustRegionStep",
+    "backtracking_line_search",
+    "conjugate_gradient",
+    "fisher_vector_product",
+    "surrogate_objective",
+    "trpo_step",
+]

@@ -1,0 +1,43 @@
+"""The TRPO step as Lightning sees it: an optimiser whose closure does the whole step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from rrl.trpo.step import TrustRegionStep
+
+
+class TrustRegionOptimizer(Optimizer):
+    """An optimiser without arithmetic of its own: ``step(closure)`` runs the closure, which calls ``trpo_step``.
+
+    Lightning counts ``global_step`` and writes checkpoints by the optimiser steps it sees; a policy that changes
+    behind its back would never be saved.
+
+    Args:
+        parameters: The policy's parameters.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        super().__init__(parameters, defaults={})
+        self.last_step = TrustRegionStep(0.0, 0.0, 0.0)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Run one policy update.
+
+        Args:
+            closure: Does the step and returns its :class:`~rrl.trpo.step.TrustRegionStep`.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            ValueError: If there is no closure.
+        """
+        if closure is None:
+            raise ValueError("`closure` must be given: it performs the TRPO step.")
+        self.last_step = closure()
+        return self.last_step

@@ -1,0 +1,206 @@
+"""The TRPO step: the natural gradient of the surrogate, scaled to the trust region, then a line search."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from rrl.distributed import all_reduce_sum
+from rrl.trpo.conjugate_gradient import conjugate_gradient
+from rrl.trpo.line_search import backtracking_line_search
+
+
+class TrustRegionStep(NamedTuple):
+    """What one step did."""
+
+    surrogate: float
+    """Rise of the surrogate objective, in standardised advantages; 0 where the step was rejected."""
+    kl_divergence: float
+    """Mean KL divergence from the old to the new policy, in nats; 0 where the step was rejected."""
+    step_fraction: float
+    """Accepted fraction of the full natural-gradient step; 0 where it was rejected."""
+
+
+def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    r"""Compute the importance-weighted mean advantage, :math:`\sum_n w_n e^{\ell_n} A_n`.
+
+    Args:
+        log_ratio: Log-probability of each action under the new policy minus that under the old. Shape ``[N]``.
+        advantages: Shape ``[N]``.
+        weights: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
+
+    Returns:
+        Scalar: this rank's part of the sum, differentiable with respect to ``log_ratio``.
+
+    Example:
+        >>> shares = torch.tensor([0.5, 0.5])
+        >>> surrogate_objective(torch.zeros(2), torch.tensor([1.0, 3.0]), shares)
+        tensor(2.)
+
+    References:
+        Schulman et al., "Trust region policy optimization", ICML 2015, eq. 14.
+    """
+    return (weights * log_ratio.exp() * advantages).sum()
+
+
+def fisher_vector_product(policy: nn.Module, observations: Tensor, weights: Tensor, vector: Tensor) -> Tensor:
+    """Multiply the Hessian of the mean KL divergence at the current policy, its Fisher matrix, by a vector.
+
+    Args:
+        policy: Maps normalised observations to a distribution.
+        observations: Normalised observations. Shape ``[N, O]``.
+        weights: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
+        vector: Shape ``[P]`` for ``P`` policy parameters.
+
+    Returns:
+        The product over the samples of all ranks. Shape ``[P]``.
+    """
+    return _FisherProduct(policy, observations, weights)(vector)
+
+
+class _FisherProduct:
+    """The Fisher-vector product with the gradient graph of the KL divergence built once for all products."""
+
+    def __init__(self, policy: nn.Module, observations: Tensor, weights: Tensor) -> None:
+        self.parameters = list(policy.parameters())
+        with torch.enable_grad():
+            current = policy(observations)
+            divergence = (weights * kl_divergence(_frozen(current), current)).sum()
+            self.gradient = _flat_gradient(divergence, self.parameters, create_graph=True)
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        with torch.enable_grad():
+            product = _flat_gradient(self.gradient @ vector, self.parameters, retain_graph=True)
+        return all_reduce_sum(product)
+
+
+@torch.no_grad()
+def trpo_step(
+    policy: nn.Module,
+    observations: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    *,
+    max_kl: float,
+    cg_iterations: int = 15,
+    cg_damping: float = 0.1,
+    backtrack_ratio: float = 0.8,
+    max_backtracks: int = 10,
+    fisher_fraction: float = 1.0,
+) -> TrustRegionStep:
+    r"""Improve a policy by one constrained step, in place.
+
+    Solves :math:`\max_\theta \sum_n w_n \frac{\pi_\theta}{\pi_{old}} A_n` subject to a mean KL divergence of at most
+    ``max_kl``: the step :math:`\sqrt{2 \delta / x^T F x}\, x` with :math:`F x = g` by conjugate gradients, shortened
+    until the surrogate rises and the divergence respects its bound. Where no fraction does, every parameter is restored
+    bit for bit. Ranks share one step: gradient, Fisher products, surrogate and divergence are summed over them.
+
+    Args:
+        policy: Maps normalised observations to a distribution; the parameters change in place.
+        observations: Normalised observations. Shape ``[N, O]``.
+        actions: Actions taken in them. Shape ``[N, A]``.
+        advantages: Their advantages, usually standardised. Shape ``[N]``.
+        weights: Non-negative weight of each sample, any scale; zeros exclude samples. Shape ``[N]``.
+        max_kl: Bound on the mean KL divergence, in nats. ``0.01`` in the paper.
+        cg_iterations: Conjugate-gradient steps.
+        cg_damping: Multiple of the identity added to the Fisher matrix.
+        backtrack_ratio: Factor between two tries of the line search.
+        max_backtracks: Tries of the line search.
+        fisher_fraction: Share of the samples, drawn at random, on which the Fisher matrix is computed, in ``(0, 1]``.
+            It only shapes the direction; the line search holds the bound on all samples. ``0.1`` in the paper.
+
+    Returns:
+        What the step did.
+
+    Raises:
+        ValueError: If ``max_kl`` is not positive, ``fisher_fraction`` is outside ``(0, 1]``, or no sample has a
+            positive weight.
+        FloatingPointError: If surrogate or gradient are not finite.
+
+    References:
+        Schulman et al., "Trust region policy optimization", ICML 2015, section 6 and appendix C.
+    """
+    if max_kl <= 0.0:
+        raise ValueError(f"`max_kl` must be positive, got {max_kl}.")
+    if not 0.0 < fisher_fraction <= 1.0:
+        raise ValueError(f"`fisher_fraction` must lie in (0, 1], got {fisher_fraction}.")
+    total = float(all_reduce_sum(weights.sum()))
+    if not total > 0.0:
+        raise ValueError(f"at least one sample must have a positive weight, got a total of {total}.")
+    shares = weights / total
+
+    parameters = list(policy.parameters())
+    old_distribution = _frozen(policy(observations))
+    old_log_probs = old_distribution.log_prob(actions)
+    with torch.enable_grad():
+        log_ratio = policy(observations).log_prob(actions) - old_log_probs
+        gradient = _flat_gradient(surrogate_objective(log_ratio, advantages, shares), parameters)
+    gradient = all_reduce_sum(gradient)
+    if not torch.isfinite(gradient).all():
+        raise FloatingPointError("the policy gradient is not finite.")
+    fisher = _FisherProduct(policy, *_subsample(observations, weights, fisher_fraction))
+    full_step = _natural_step(fisher, gradient, max_kl, cg_iterations, cg_damping)
+
+    old_parameters = parameters_to_vector(parameters).clone()
+    old_surrogate = all_reduce_sum((shares * advantages).sum())
+    outcome = torch.zeros(2)
+
+    def is_acceptable(fraction: float) -> bool:
+        nonlocal outcome
+        vector_to_parameters(old_parameters + fraction * full_step, parameters)
+        distribution = policy(observations)
+        log_ratio = distribution.log_prob(actions) - old_log_probs
+        divergence = (shares * kl_divergence(old_distribution, distribution)).sum()
+        surrogate = surrogate_objective(log_ratio, advantages, shares)
+        # One transfer to the host a try; all ranks see the same sums, so all decide alike.
+        outcome = all_reduce_sum(torch.stack([surrogate, divergence])).double().cpu()
+        return bool(outcome[0] > old_surrogate) and bool(outcome[1] <= max_kl)
+
+    fraction = backtracking_line_search(is_acceptable, backtrack_ratio=backtrack_ratio, max_backtracks=max_backtracks)
+    if fraction == 0.0:
+        vector_to_parameters(old_parameters, parameters)
+        return TrustRegionStep(0.0, 0.0, 0.0)
+    return TrustRegionStep(float(outcome[0] - old_surrogate), float(outcome[1]), fraction)
+
+
+def _subsample(observations: Tensor, weights: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Draw a share of the samples; return their observations and their shares among themselves, over all ranks."""
+    if fraction < 1.0:
+        chosen = torch.randperm(len(weights), device=weights.device)[: max(round(fraction * len(weights)), 1)]
+        observations, weights = observations[chosen], weights[chosen]
+    total = all_reduce_sum(weights.sum())
+    # All chosen weights can be zero; then the Fisher matrix is zero too and the damping alone remains.
+    return observations, weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _natural_step(
+    fisher: _FisherProduct, gradient: Tensor, max_kl: float, cg_iterations: int, cg_damping: float
+) -> Tensor:
+    """Scale the natural gradient so that the quadratic model of the divergence equals ``max_kl``."""
+
+    def damped(vector: Tensor) -> Tensor:
+        return fisher(vector) + cg_damping * vector
+
+    direction = conjugate_gradient(damped, gradient, iterations=cg_iterations)
+    curvature = direction @ damped(direction)
+    # A zero gradient has no direction; the guard turns 0 / 0 into a zero step, which the line search rejects.
+    tiny = torch.finfo(curvature.dtype).tiny
+    return torch.sqrt(2.0 * max_kl / curvature.clamp(min=tiny)) * direction
+
+
+def _frozen(distribution: Independent) -> Independent:
+    base = distribution.base_dist
+    copy = Normal(base.loc.detach().clone(), base.scale.detach().clone(), validate_args=False)
+    return Independent(copy, 1, validate_args=False)
+
+
+def _flat_gradient(
+    value: Tensor, parameters: list[nn.Parameter], *, create_graph: bool = False, retain_graph: bool | None = None
+) -> Tensor:
+    gradients = torch.autograd.grad(value, parameters, create_graph=create_graph, retain_graph=retain_graph)
+    return torch.cat([gradient.reshape(-1) for gradient in gradients])

@@ -1,0 +1,77 @@
+"""A checkpoint gives back the policy that was trained, and nothing else passes for one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import rrl
+import train
+from rrl.checkpoints import CheckpointError, load_algorithm, read_checkpoint
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def checkpoint(workdir):
+    config = str(PROJECT / "tests" / "conf" / "toy.yaml")
+    assert train.main(["--config", config, "--trainer.max_epochs", "1"]) == 0
+    (path,) = workdir.glob("runs/*/checkpoints/best.ckpt")
+    return path
+
+
+def test_policy_takes_the_clipped_mean_action(checkpoint):
+    policy = rrl.load_policy(checkpoint)
+    algorithm = load_algorithm(checkpoint)
+    observation = np.array([0.5, -1.0, 2.0])
+    expected = algorithm.mean(torch.as_tensor(observation, dtype=torch.float32)).clamp(-2, 2).numpy()
+    np.testing.assert_allclose(policy.act(observation), expected, rtol=1e-6)
+    assert policy.act(observation).shape == (1,)
+    assert policy.act(np.stack([observation] * 4)).shape == (4, 1)
+    assert np.abs(policy.act(1e6 * observation)).max() <= 2.0
+
+
+def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint):
+    algorithm = load_algorithm(checkpoint)
+    stored = read_checkpoint(checkpoint)["state_dict"]
+    assert all(torch.equal(value, stored[name]) for name, value in algorithm.state_dict().items())
+    assert not algorithm.training
+    assert not any(parameter.requires_grad for parameter in algorithm.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"algorithm": "nowhere.Nothing"}, "cannot be imported"),
+        ({"algorithm": "pathlib.Path"}, "not a LightningModule"),
+        ({"format": 99, "version": "9.0"}, "newer rrl 9.0"),
+    ],
+)
+def test_mark_that_cannot_be_followed_is_refused(checkpoint, change, message):
+    content = torch.load(checkpoint, weights_only=True)
+    content["rrl"] |= change
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match=message):
+        load_algorithm(checkpoint)
+
+
+def test_file_that_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+        read_checkpoint(tmp_path / "missing.ckpt")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(CheckpointError, match="is not a checkpoint, or is damaged"):
+        read_checkpoint(tmp_path / "text")
+    torch.save({"state_dict": {}}, tmp_path / "foreign")
+    with pytest.raises(CheckpointError, match="not a checkpoint that rrl has written"):
+        read_checkpoint(tmp_path / "foreign")
+
+
+def test_code_hidden_in_a_checkpoint_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    torch.save({"rrl": Evil()}, tmp_path / "evil")
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / "evil")
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,1 @@
+"""Claims about the diffusion package, each a test."""

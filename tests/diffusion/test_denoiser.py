@@ -1,0 +1,57 @@
+"""Noise, its scaling and embedding, and the loss."""
+
+import pytest
+import torch
+
+from rrl.diffusion.denoiser import NoiseLevelEmbedding, add_noise, denoising_loss, scale_noisy
+from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+
+
+def test_noisy_data_of_unit_scale_are_scaled_to_unit_variance():
+    sigma = torch.tensor([0.03, 1.0, 20.0])
+    data, noise = torch.randn(2, 3, 50, 50)
+    noisy = data + sigma[:, None, None] * noise
+    torch.testing.assert_close(scale_noisy(noisy, sigma).std(dim=(1, 2)), torch.ones(3), atol=0.08, rtol=0.0)
+
+
+def test_noise_leaves_the_start_alone():
+    x0 = torch.randn(4, 3, 5)
+    x0[:, 0, :3] = 0.0
+    noise = torch.randn(4, 3, 5)
+    noisy = add_noise(x0, torch.full((4,), 2.0), noise, obs_dim=3)
+    assert (noisy[:, 0, :3] == 0.0).all()
+    torch.testing.assert_close(noisy[:, 1:], (x0 + 2.0 * noise)[:, 1:])
+    torch.testing.assert_close(noisy[:, 0, 3:], (x0 + 2.0 * noise)[:, 0, 3:])
+
+
+def test_the_loss_ignores_what_has_no_weight():
+    predicted, x0 = torch.randn(2, 4, 3, 5)
+    weights = (torch.rand(4, 3, 5) < 0.5).float()
+    expected = (predicted - x0)[weights.bool()].square().mean()
+    torch.testing.assert_close(denoising_loss(predicted, x0, weights), expected)
+
+
+def test_noise_levels_of_all_schedules_embed_apart():
+    sigma = torch.logspace(-2.3, 3.4, 40)
+    features = NoiseLevelEmbedding(16)(sigma)
+    distances = torch.cdist(features, features) + torch.eye(40)
+    assert distances.min() > 1e-3
+    assert torch.isfinite(features).all()
+
+
+@pytest.mark.parametrize("sigma", [0.03, 20.0])
+def test_a_denoiser_learns_what_actions_do(sigma: float):
+    torch.manual_seed(0)
+    denoiser = ResidualMLPDenoiser(obs_dim=1, action_dim=1, horizon=4, hidden_dim=64, num_layers=1)
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=3e-3)
+    for _ in range(250):
+        actions = 2.0 * torch.rand(128, 4, 1) - 1.0
+        walks = torch.cat([torch.zeros(128, 1, 1), actions[:, :-1].cumsum(dim=1)], dim=1)
+        x0 = torch.cat([walks, walks, -torch.ones_like(walks)], dim=-1)
+        levels = torch.full((128,), sigma)
+        noisy = add_noise(x0, levels, torch.randn_like(x0), obs_dim=1)
+        loss = denoising_loss(denoiser(noisy, actions, torch.zeros(128, 1), levels), x0, torch.ones_like(x0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05 * x0.square().mean()

@@ -1,0 +1,259 @@
+"""The CVaR guidance, against the closed forms of Gaussian trajectories and for untrained networks."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rrl.diffusion.denoiser import Denoiser
+from rrl.diffusion.guidance import (
+    Guidance,
+    NoiseConditionalGuidance,
+    PaperGuidance,
+    ReleasedGuidance,
+    ReverseStep,
+    mean_shift,
+    return_gradient,
+    select_worst,
+    unit_direction,
+)
+from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.policy_guidance import ReparameterizedGuidance
+from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+from rrl.diffusion.returns import ReturnModel
+from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
+from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
+from rrl.diffusion.unet import TemporalUNet
+from tests.diffusion.oracles import GaussianOracle, standard_policy, unit_normalizer
+
+OBS_DIM, HORIZON = 3, 4
+SCHEDULES = {"ddpm": ddpm_schedule(128), "few_step": few_step_schedule(8)}
+
+
+def random_networks(kind: str = "residual_mlp") -> tuple[Denoiser, ReturnModel]:
+    """Untrained networks; the denoiser's output layer is random too."""
+    torch.manual_seed(0)
+    if kind == "unet":
+        denoiser: nn.Module = TemporalUNet(OBS_DIM, 1, HORIZON, channels=(8, 8))
+    else:
+        denoiser = ResidualMLPDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=24, num_layers=1)
+    for parameter in list(denoiser.parameters())[-2:]:
+        nn.init.normal_(parameter)
+    return denoiser, ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=24, num_layers=1)
+
+
+def imagine(
+    denoiser: Denoiser, schedule: NoiseSchedule, guidance: Guidance | None, num_samples: int = 2000
+) -> ImaginedTrajectories:
+    generator = torch.Generator().manual_seed(1)
+    return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
+        denoiser,
+        standard_policy,
+        torch.randn(num_samples, OBS_DIM, generator=generator),
+        policy_guidance=ReparameterizedGuidance(),
+        guidance=guidance,
+        generator=generator,
+    )
+
+
+def make_step(dtype: torch.dtype = torch.float32) -> ReverseStep:
+    generator = torch.Generator().manual_seed(0)
+    sample, x0, mean = torch.randn(3, 5, HORIZON, OBS_DIM + 2, generator=generator, dtype=dtype)
+    actions = torch.randn(5, HORIZON, 1, generator=generator, dtype=dtype)
+    start = torch.randn(5, OBS_DIM, generator=generator, dtype=dtype)
+    return ReverseStep(8, sample, x0, mean, math.sqrt(0.75), 2.0, 1.0, actions, start)
+
+
+def make_guidances(return_model: ReturnModel, alpha: float) -> list[Guidance]:
+    return [
+        PaperGuidance(return_model, alpha),
+        ReleasedGuidance(return_model, alpha),
+        NoiseConditionalGuidance(return_model, alpha, GuidanceStrength()),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["residual_mlp", "unet"])
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+def test_papers_rule_spends_its_budget_with_any_networks(kind: str, schedule: NoiseSchedule, alpha: float):
+    denoiser, return_model = random_networks(kind)
+    imagined = imagine(denoiser, schedule, PaperGuidance(return_model, alpha), num_samples=16)
+    budget = math.log(1 / alpha) * (schedule.num_steps - 1) / schedule.num_steps
+    torch.testing.assert_close(imagined.path_kl, torch.full((16,), budget), rtol=1e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_papers_likelihood_ratio_is_log_normal_with_any_networks(schedule: NoiseSchedule):
+    denoiser, return_model = random_networks()
+    log_ratio = imagine(denoiser, schedule, PaperGuidance(return_model, 0.1)).log_ratio
+    budget, count = math.log(10) * (schedule.num_steps - 1) / schedule.num_steps, len(log_ratio)
+    assert log_ratio.mean().item() == pytest.approx(budget, abs=4 * math.sqrt(2 * budget / count))
+    assert log_ratio.var().item() == pytest.approx(2 * budget, rel=4 * math.sqrt(2 / count))
+    # So half of the paths exceed the bound that the paper claims for all.
+    assert (log_ratio > budget).float().mean().item() == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / count))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_the_likelihood_ratio_averages_to_1_over_unguided_paths(schedule: NoiseSchedule):
+    denoiser, return_model = random_networks()
+    log_ratio = imagine(denoiser, schedule, PaperGuidance(return_model, 0.5), num_samples=4000).log_ratio
+    # E_unguided[xi] = 1 means E_guided[1 / xi] = 1; its relative variance is exp(2 K) - 1.
+    inverse = (-log_ratio).exp()
+    assert inverse.mean().item() == pytest.approx(1.0, abs=4 * math.sqrt(3.0 / 4000))
+
+
+@pytest.mark.parametrize(("num_steps", "tolerance"), [(16, 0.01), (128, 0.001)])
+def test_noise_conditional_rule_is_the_exact_tilt_of_gaussian_trajectories(num_steps: int, tolerance: float):
+    oracle, schedule = GaussianOracle(), ddpm_schedule(num_steps)
+    strength = GuidanceStrength(initial=1.755 / oracle.return_std)
+    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, strength)
+    guided, unguided = (oracle.features(oracle.sample(schedule, 8, rule)) for rule in (guidance, None))
+    # The chain is linear, so with equal noise the shift is the same number on every path: -c S w. What is missing is
+    # the last step, which is not guided.
+    expected = -1.755 / oracle.return_std * oracle.covariance @ oracle.slope
+    torch.testing.assert_close(guided - unguided, expected.expand(8, -1), rtol=tolerance, atol=0.0)
+
+
+def test_noise_conditional_rule_keeps_the_covariance_of_gaussian_trajectories():
+    oracle = GaussianOracle()
+    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.755 / oracle.return_std))
+    covariance = oracle.features(oracle.sample(ddpm_schedule(128), 4096, guidance)).T.cov()
+    assert (covariance - oracle.covariance).abs().max() < 4 * 1.3 * math.sqrt(2 / 4096) + 0.03
+
+
+def test_few_steps_tilt_gaussian_trajectories_in_the_exact_direction_and_efficiently():
+    oracle, schedule = GaussianOracle(), few_step_schedule(8)
+    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.0 / oracle.return_std))
+    guided, unguided = (oracle.sample(schedule, 8, rule) for rule in (guidance, None))
+    shift = (oracle.features(guided) - oracle.features(unguided)).mean(0)
+    exact = -oracle.covariance @ oracle.slope
+    assert torch.cosine_similarity(shift, exact, dim=0) > 0.9999
+    fall = -(shift @ oracle.slope).item() / oracle.return_std
+    # The optimum is sqrt(2 KL) standard deviations.
+    assert fall > 0.9 * math.sqrt(2 * guided.path_kl.mean().item())
+
+
+def test_the_path_spends_at_least_the_divergence_of_the_tilt():
+    oracle = GaussianOracle()
+    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.755 / oracle.return_std))
+    path_kl = oracle.sample(ddpm_schedule(128), 8, guidance).path_kl
+    # Data processing: equality would need the exact reverse covariance, of which 128 steps come close.
+    assert 1.0 <= path_kl.mean().item() / (0.5 * 1.755**2) < 1.1
+
+
+def test_smaller_tail_levels_lower_the_return_further():
+    oracle, schedule = GaussianOracle(), few_step_schedule(8)
+    rules = [PaperGuidance(oracle.expected_return, alpha) for alpha in (1.0, 0.5, 0.2, 0.05)]
+    means = torch.stack([oracle.returns(oracle.sample(schedule, 64, rule)).mean() for rule in rules])
+    assert (means.diff() < -0.1 * oracle.return_std).all()
+
+
+def test_papers_rule_lowers_the_return_by_about_the_dossiers_figure():
+    oracle, schedule = GaussianOracle(), ddpm_schedule(128)
+    rules = PaperGuidance(oracle.expected_return, 0.1), None
+    guided, unguided = (oracle.returns(oracle.sample(schedule, 8, rule)) for rule in rules)
+    shift = (guided - unguided).mean().item() / oracle.return_std
+    # No tilt within the budget can do more than sqrt(2 K) standard deviations.
+    assert -math.sqrt(2 * math.log(10)) < shift < -1.5
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(1.0, 1.24e-4), (0.1, 4.45e-3)])
+def test_released_rule_spends_almost_nothing_with_any_networks(temperature: float, expected: float):
+    denoiser, return_model = random_networks()
+    imagined = imagine(denoiser, ddpm_schedule(128, temperature), ReleasedGuidance(return_model, 0.1), num_samples=16)
+    torch.testing.assert_close(imagined.path_kl, torch.full((16,), expected), rtol=0.02, atol=0.0)
+
+
+def test_released_rule_moves_the_return_by_less_than_a_twentieth():
+    oracle, schedule = GaussianOracle(), ddpm_schedule(128)
+    rules = ReleasedGuidance(oracle.expected_return, 0.1), None
+    guided, unguided = (oracle.returns(oracle.sample(schedule, 8, rule)) for rule in rules)
+    assert (guided - unguided).abs().max() < 0.05 * oracle.return_std
+
+
+@pytest.mark.parametrize("index", [0, 60, 126])
+def test_an_edit_of_the_estimate_is_a_shift_of_the_mean(index: int):
+    schedule, (sample, x0, edit) = SCHEDULES["ddpm"], torch.randn(3, 2, 4, 3, dtype=torch.float64)
+    edited, plain = (schedule.reverse_step(index, sample, estimate, None)[0] for estimate in (x0 + edit, x0))
+    torch.testing.assert_close(edited - plain, mean_shift(edit, *schedule.sigmas[index : index + 2]))
+
+
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_alpha_1_is_exactly_no_shift(variant: int):
+    _, return_model = random_networks()
+    assert (make_guidances(return_model, 1.0)[variant](make_step()) == 0.0).all()
+
+
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_only_observations_after_the_start_are_shifted(variant: int):
+    _, return_model = random_networks()
+    shift = make_guidances(return_model, 0.1)[variant](make_step())
+    assert (shift[:, 0] == 0.0).all()
+    assert (shift[..., OBS_DIM:] == 0.0).all()
+    assert (shift[:, 1:, :OBS_DIM] != 0.0).all()
+
+
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_the_shift_descends_the_predicted_return(variant: int):
+    _, return_model = random_networks()
+    step = make_step()
+    shift = make_guidances(return_model, 0.1)[variant](step)
+    point, sigma = [(step.mean, 1.0), (step.x0 * math.sqrt(5.0), 2.0), (step.sample, 2.0)][variant]
+    gradient = return_gradient(return_model, point, step, sigma=sigma)
+    cosine = (shift * gradient).sum((1, 2)) / shift.norm(dim=(1, 2)) / gradient.norm(dim=(1, 2))
+    torch.testing.assert_close(cosine, -torch.ones(5))
+
+
+def test_the_gradient_equals_finite_differences():
+    return_model, step = random_networks()[1].double(), make_step(torch.float64)
+    gradient = return_gradient(return_model, step.sample, step, sigma=2.0)
+    numeric, width = torch.zeros_like(gradient), 1e-6
+
+    def predict(sample: Tensor) -> Tensor:
+        return return_model(sample[..., :OBS_DIM], step.actions, step.start, torch.full((5,), 2.0).double())
+
+    for row in range(1, HORIZON):
+        for feature in range(OBS_DIM):
+            bump = torch.zeros_like(step.sample)
+            bump[:, row, feature] = width
+            numeric[:, row, feature] = (predict(step.sample + bump) - predict(step.sample - bump)).detach() / (
+                2 * width
+            )
+    torch.testing.assert_close(gradient, numeric, atol=1e-8, rtol=1e-6)
+
+
+def test_the_gradient_works_where_gradients_are_off_and_leaves_none_behind():
+    _, return_model = random_networks()
+    with torch.no_grad():
+        gradient = return_gradient(return_model, make_step().sample, make_step(), sigma=2.0)
+    assert not gradient.requires_grad
+    assert all(parameter.grad is None for parameter in return_model.parameters())
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_directions_have_length_1_at_any_scale(scale: float):
+    lengths = unit_direction(scale * torch.randn(5, 3, 2)).norm(dim=(1, 2))
+    torch.testing.assert_close(lengths, torch.ones(5))
+
+
+def test_worst_of_m_has_its_closed_form_law():
+    returns = torch.randn(40_000, generator=torch.Generator().manual_seed(0))
+    worst = returns[select_worst(returns, 10)]
+    # The minimum of ten standard normal draws has mean -1.5388 and standard deviation 0.5868.
+    assert worst.mean().item() == pytest.approx(-1.5388, abs=4 * 0.5868 / math.sqrt(4000))
+
+
+def test_worst_of_m_stays_within_each_start():
+    indices = select_worst(torch.rand(60), 5)
+    assert torch.equal(indices // 5, torch.arange(12))
+
+
+def test_worst_of_1_keeps_all():
+    assert torch.equal(select_worst(torch.rand(7), 1), torch.arange(7))
+
+
+@pytest.mark.parametrize("m", [0, 4])
+def test_worst_of_m_needs_whole_groups(m: int):
+    with pytest.raises(ValueError, match=f"`m` must be positive and divide the number of returns 6, got {m}"):
+        select_worst(torch.rand(6), m)

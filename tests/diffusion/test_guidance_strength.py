@@ -1,0 +1,88 @@
+"""The controllers of the guidance strength reach their targets and never break."""
+
+import math
+
+import pytest
+import torch
+
+from rrl.cvar import empirical_cvar
+from rrl.diffusion.guidance import NoiseConditionalGuidance
+from rrl.diffusion.guidance_strength import LOG_BOUND, GuidanceStrength
+from rrl.diffusion.scheduler import few_step_schedule
+from tests.diffusion.oracles import GaussianOracle
+
+
+@pytest.mark.parametrize("initial", [0.01, 1.0, 100.0])
+def test_the_realised_divergence_tends_to_the_budget(initial: float):
+    oracle, schedule = GaussianOracle(), few_step_schedule()
+    strength = GuidanceStrength(initial, gain=0.5)
+    for _ in range(40):
+        guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, strength)
+        path_kl = oracle.sample(schedule, 4, guidance).path_kl.mean()
+        strength.update_to_kl(path_kl, 0.1)
+    assert path_kl.item() == pytest.approx(math.log(10.0), rel=1e-3)
+
+
+def gaussian_returns() -> torch.Tensor:
+    return torch.randn(20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def bimodal_returns() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    modes = 2.0 * (torch.rand(20_000, generator=generator) < 0.5).double() - 1.0
+    return modes + 0.5 * torch.randn(20_000, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("returns", [gaussian_returns(), bimodal_returns()], ids=["gaussian", "bimodal"])
+def test_the_guided_mean_tends_to_the_cvar(returns: torch.Tensor):
+    strength = GuidanceStrength(initial=0.3)
+    cvar = empirical_cvar(returns, 0.1)
+    for _ in range(300):
+        # The mean of the exact tilt exp(-strength Z), by reweighting.
+        guided_mean = torch.softmax(-strength.value * returns, dim=0) @ returns
+        strength.update_to_cvar(guided_mean, cvar, returns.std(), 0.1)
+    assert guided_mean.item() == pytest.approx(cvar.item(), abs=0.01)
+
+
+def test_gaussian_returns_need_the_strength_of_the_closed_form():
+    strength = GuidanceStrength()
+    density = math.exp(-0.5 * 1.2815515655**2) / math.sqrt(2 * math.pi)
+    for _ in range(300):
+        strength.update_to_cvar(-strength.value, torch.tensor(-density / 0.1), torch.tensor(1.0), 0.1)
+    assert strength.value.item() == pytest.approx(1.7550, abs=1e-3)
+
+
+@pytest.mark.parametrize("path_kl", [0.0, math.inf, math.nan, 1e30])
+def test_odd_divergences_leave_a_finite_strength(path_kl: float):
+    strength = GuidanceStrength()
+    for _ in range(500):
+        strength.update_to_kl(torch.tensor(path_kl), 0.1)
+    assert torch.isfinite(strength.value)
+    assert strength.log_strength.abs() <= LOG_BOUND
+
+
+@pytest.mark.parametrize("spread", [0.0, math.nan, math.inf])
+def test_odd_returns_leave_a_finite_strength(spread: float):
+    strength = GuidanceStrength()
+    for _ in range(50):
+        strength.update_to_cvar(torch.tensor(1.0), torch.tensor(0.0), torch.tensor(spread), 0.1)
+    assert torch.isfinite(strength.log_strength)
+
+
+def test_alpha_1_lowers_the_strength():
+    strength = GuidanceStrength()
+    strength.update_to_kl(torch.tensor(1.0), 1.0)
+    assert strength.value < 1.0
+
+
+def test_the_strength_survives_a_checkpoint():
+    strength, restored = GuidanceStrength(2.5), GuidanceStrength()
+    restored.load_state_dict(strength.state_dict())
+    assert restored.value == strength.value
+
+
+def test_bad_arguments_raise():
+    with pytest.raises(ValueError, match=r"`initial` must be positive, got 0\.0"):
+        GuidanceStrength(initial=0.0)
+    with pytest.raises(ValueError, match=r"`gain` must lie in \(0, 1\], got 2.0"):
+        GuidanceStrength(gain=2.0)

@@ -1,0 +1,92 @@
+"""Imagined actions stay on-policy."""
+
+import pytest
+import torch
+
+from rrl.diffusion.policy_guidance import ReparameterizedGuidance, ScoreGuidance, action_spread
+from rrl.diffusion.sampler import TrajectorySampler
+from rrl.diffusion.scheduler import few_step_schedule
+from tests.diffusion.oracles import GaussianOracle, unit_normalizer
+
+
+def revise(
+    guidance: ReparameterizedGuidance | ScoreGuidance, actions: torch.Tensor, noise: torch.Tensor, seed: int = 0
+):
+    """One revision towards a policy with mean 1 and standard deviation 0.5, with little noise."""
+    policy = torch.ones_like(actions), torch.tensor([0.5])
+    generator = torch.Generator().manual_seed(seed)
+    return guidance(actions, policy, noise=noise, noise_std=torch.tensor([0.01]), generator=generator)
+
+
+def test_reparameterized_goes_the_damped_way_to_mean_plus_noise():
+    revised = revise(ReparameterizedGuidance(damping=0.25), torch.zeros(1, 1, 1), noise=torch.full((1, 1, 1), 2.0))
+    assert revised.item() == 0.25 * (1.0 + 0.5 * 2.0)
+
+
+def test_reparameterized_converges_to_the_action_of_its_noise():
+    guidance, actions, noise = ReparameterizedGuidance(), torch.zeros(4, 3, 1), torch.randn(4, 3, 1)
+    for _ in range(40):
+        actions = revise(guidance, actions, noise)
+    torch.testing.assert_close(actions, 1.0 + 0.5 * noise)
+
+
+def test_reparameterized_draws_nothing():
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    policy = torch.zeros(1, 1, 1), torch.ones(1)
+    ReparameterizedGuidance()(
+        torch.zeros(1, 1, 1), policy, noise=torch.ones(1, 1, 1), noise_std=torch.ones(1), generator=generator
+    )
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("damping", [0.0, 1.5])
+def test_damping_outside_its_range_raises(damping: float):
+    with pytest.raises(ValueError, match=r"`damping` must lie in \(0, 1\]"):
+        ReparameterizedGuidance(damping)
+
+
+def test_score_follows_the_gradient_of_the_log_likelihood():
+    actions = torch.full((1, 1, 1), 1.7, requires_grad=True)
+    torch.distributions.Normal(1.0, 0.5).log_prob(actions).backward()
+    fresh = torch.randn(1, 1, 1, generator=torch.Generator().manual_seed(0))
+    revised = revise(ScoreGuidance(scale=0.1), actions.detach(), noise=torch.zeros(1, 1, 1))
+    torch.testing.assert_close(revised, actions.detach() + 0.1 * actions.grad + 0.01 * fresh)
+
+
+def test_score_stays_within_three_standard_deviations():
+    revised = revise(ScoreGuidance(), torch.tensor([[[-50.0], [50.0]]]), noise=torch.zeros(1, 2, 1))
+    assert revised.min() >= 1.0 - 3.0 * 0.5
+    assert revised.max() <= 1.0 + 3.0 * 0.5
+
+
+def test_score_pulls_harder_when_actions_spread_too_far():
+    guidance = ScoreGuidance(scale=1.0, learning_rate=0.1)
+    guidance.adapt(torch.tensor(2.0))
+    torch.testing.assert_close(guidance.log_scale, torch.tensor(0.1))
+    guidance.adapt(torch.tensor(0.0))
+    torch.testing.assert_close(guidance.log_scale, torch.tensor(0.0))
+
+
+def test_spread_is_1_for_actions_of_the_policy():
+    mean, std = torch.randn(100, 8, 2), torch.tensor([0.3, 2.0])
+    actions = mean + std * torch.randn(100, 8, 2, generator=torch.Generator().manual_seed(0))
+    assert action_spread(actions, (mean, std)).item() == pytest.approx(1.0, abs=0.07)
+
+
+@pytest.mark.parametrize("guidance", [ReparameterizedGuidance(), ScoreGuidance(learning_rate=0.2)], ids=type)
+def test_spread_of_imagined_actions_tends_to_1(guidance: ReparameterizedGuidance | ScoreGuidance):
+    oracle = GaussianOracle(horizon=4)
+    sampler = TrajectorySampler(few_step_schedule(16), unit_normalizer(4, 2))
+    generator, spreads = torch.Generator().manual_seed(0), []
+    for _ in range(60):
+        imagined = sampler.sample(
+            oracle.denoise,
+            lambda observations: (0.2 * observations[..., :1], torch.tensor(0.4)),
+            torch.zeros(256, 2, dtype=torch.float64),
+            policy_guidance=guidance,
+            generator=generator,
+        )
+        guidance.adapt(imagined.action_spread)
+        spreads.append(imagined.action_spread)
+    assert torch.stack(spreads[-20:]).mean().item() == pytest.approx(1.0, abs=0.05)

@@ -1,0 +1,233 @@
+"""The denoising loop."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from rrl.diffusion.guidance import Guidance, NoiseConditionalGuidance, PaperGuidance, ReleasedGuidance, ReverseStep
+from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.policy_guidance import PolicyGuidance, ReparameterizedGuidance, ScoreGuidance
+from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+from rrl.diffusion.returns import ReturnModel
+from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
+from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
+from tests.diffusion.oracles import GaussianOracle, standard_policy, unit_normalizer
+
+OBS_DIM, HORIZON = 3, 4
+SCHEDULES = {"ddpm": ddpm_schedule(16), "few_step": few_step_schedule(8)}
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+
+
+def shrinking_denoiser(noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    """A dummy that depends on all its inputs."""
+    return noisy / (1.0 + sigma[:, None, None] ** 2) + 0.1 * actions + 0.01 * start.sum(1)[:, None, None]
+
+
+def mean_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    """A dummy return."""
+    return observations.mean(dim=(1, 2))
+
+
+def following_policy(observations: Tensor) -> tuple[Tensor, Tensor]:
+    """A policy that depends on the observations."""
+    return observations[..., :1].tanh(), torch.tensor([0.3])
+
+
+def make_start(num_samples: int = 6) -> Tensor:
+    return torch.linspace(-2.0, 3.0, num_samples * OBS_DIM).view(num_samples, OBS_DIM)
+
+
+def imagine(
+    schedule: NoiseSchedule,
+    guidance: Guidance | None = None,
+    seed: int = 0,
+    policy_guidance: PolicyGuidance | None = None,
+) -> ImaginedTrajectories:
+    return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
+        shrinking_denoiser,
+        following_policy,
+        make_start(),
+        policy_guidance=policy_guidance or ReparameterizedGuidance(),
+        guidance=guidance,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def assert_equal(first: ImaginedTrajectories, second: ImaginedTrajectories) -> None:
+    assert all(torch.equal(left, right) for left, right in zip(first, second, strict=True))
+
+
+@every_schedule
+def test_the_first_state_stays_pinned_to_the_bit(schedule: NoiseSchedule):
+    imagined = imagine(schedule, PaperGuidance(mean_return, 0.01))
+    assert torch.equal(imagined.observations[:, 0], make_start())
+
+
+@every_schedule
+def test_the_denoiser_always_sees_the_pinned_state(schedule: NoiseSchedule):
+    seen = []
+
+    def spy(step: ReverseStep) -> Tensor:
+        seen.append([step.sample, step.x0, step.mean])
+        return torch.ones_like(step.mean)  # also moves row 0, against the rule
+
+    imagine(schedule, spy)
+    assert len(seen) == schedule.num_steps - 1
+    assert all((tensor[:, 0, :OBS_DIM] == 0.0).all() for step in seen for tensor in step)
+
+
+@every_schedule
+@pytest.mark.parametrize("alpha_1", [PaperGuidance(mean_return, 1.0), ReleasedGuidance(mean_return, 1.0)], ids=type)
+def test_scale_0_is_bit_equal_to_unguided(schedule: NoiseSchedule, alpha_1: Guidance):
+    assert_equal(imagine(schedule, alpha_1), imagine(schedule))
+
+
+@every_schedule
+def test_strength_0_is_bit_equal_to_unguided(schedule: NoiseSchedule):
+    strength = GuidanceStrength()
+    strength.log_strength.fill_(-math.inf)
+    assert_equal(imagine(schedule, NoiseConditionalGuidance(mean_return, 0.1, strength)), imagine(schedule))
+
+
+def test_guidance_does_change_trajectories():
+    guided, unguided = imagine(SCHEDULES["few_step"], PaperGuidance(mean_return, 0.1)), imagine(SCHEDULES["few_step"])
+    assert (guided.observations.mean((1, 2)) < unguided.observations.mean((1, 2))).all()
+
+
+@every_schedule
+def test_a_perfect_denoiser_returns_x0(schedule: NoiseSchedule):
+    x0 = torch.randn(6, HORIZON, OBS_DIM + 2)
+    imagined = TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
+        lambda noisy, actions, start, sigma: x0,
+        standard_policy,
+        make_start(),
+        policy_guidance=ReparameterizedGuidance(),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert torch.equal(imagined.observations[:, 1:], make_start()[:, None] + x0[:, 1:, :OBS_DIM])
+    assert torch.equal(imagined.rewards, x0[..., -2])
+    assert torch.equal(imagined.ended, x0[..., -1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "tolerance"), [(ddpm_schedule(128), 0.05), (few_step_schedule(8), 0.07)], ids=SCHEDULES
+)
+def test_unguided_samples_have_the_law_of_the_data(schedule: NoiseSchedule, tolerance: float):
+    oracle = GaussianOracle()
+    returns = oracle.returns(oracle.sample(schedule, 4096))
+    expected = (oracle.slope @ oracle.mean).item()
+    assert returns.std().item() == pytest.approx(oracle.return_std, rel=tolerance)
+    assert returns.mean().item() == pytest.approx(expected, abs=4.5 * oracle.return_std / math.sqrt(4096))
+
+
+@every_schedule
+def test_same_seed_same_trajectories(schedule: NoiseSchedule):
+    assert_equal(imagine(schedule, seed=3), imagine(schedule, seed=3))
+    assert not torch.equal(imagine(schedule, seed=3).observations, imagine(schedule, seed=4).observations)
+
+
+def test_no_graph_is_attached():
+    torch.manual_seed(0)
+    return_model = ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
+    assert not any(value.requires_grad for value in imagine(SCHEDULES["few_step"], PaperGuidance(return_model, 0.1)))
+
+
+def test_actions_are_returned_as_the_policy_draws_them():
+    imagined = TrajectorySampler(few_step_schedule(8), unit_normalizer(HORIZON, OBS_DIM)).sample(
+        shrinking_denoiser,
+        standard_policy,
+        make_start(400),
+        policy_guidance=ReparameterizedGuidance(),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert imagined.actions.abs().max() > 2.0  # the box of the actions ends at 1
+    assert imagined.action_spread.item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_denoiser_sees_actions_inside_the_box():
+    def check(noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+        assert actions.abs().max() <= 1.0
+        return shrinking_denoiser(noisy, actions, start, sigma)
+
+    TrajectorySampler(few_step_schedule(4), unit_normalizer(HORIZON, OBS_DIM)).sample(
+        check,
+        standard_policy,
+        make_start(100),
+        policy_guidance=ReparameterizedGuidance(),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+@every_schedule
+def test_unguided_paths_have_no_divergence(schedule: NoiseSchedule):
+    imagined = imagine(schedule)
+    assert (imagined.path_kl == 0.0).all()
+    assert (imagined.log_ratio == 0.0).all()
+
+
+def test_log_ratio_is_single_precision_whatever_the_data():
+    oracle = GaussianOracle()
+    imagined = oracle.sample(few_step_schedule(4), 2, PaperGuidance(oracle.expected_return, 0.1))
+    assert imagined.observations.dtype == torch.float64
+    assert imagined.log_ratio.dtype == imagined.path_kl.dtype == torch.float32
+
+
+class NoHostSync(TorchDispatchMode):
+    """Raises where a tensor's value is read by Python, which would stall an accelerator."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: D105
+        if func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}:
+            raise AssertionError("a tensor was read by the host")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_the_loop_never_waits_for_the_device(variant: int, policy_guidance: PolicyGuidance):
+    torch.manual_seed(0)
+    denoiser = ResidualMLPDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
+    return_model = ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
+    guidance = [
+        PaperGuidance(return_model, 0.1),
+        ReleasedGuidance(return_model, 0.1),
+        NoiseConditionalGuidance(return_model, 0.1, GuidanceStrength()),
+    ][variant]
+    sampler = TrajectorySampler(few_step_schedule(4), unit_normalizer(HORIZON, OBS_DIM))
+    with NoHostSync():
+        sampler.sample(
+            denoiser,
+            following_policy,
+            make_start(),
+            policy_guidance=policy_guidance,
+            guidance=guidance,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+
+def test_the_check_for_host_reads_works():
+    with pytest.raises(AssertionError, match="read by the host"), NoHostSync():
+        torch.ones(1).item()
+
+
+# Sums of observations, actions, rewards and log-likelihood ratios.
+PINNED = {
+    "ddpm": [47.0713, 4.1091, 5.3182, 0.0],
+    "few_step": [53.0749, 5.2265, -0.5133, 0.0],
+    "guided": [21.3944, 3.1057, -1.2677, 12.7275],
+    "score": [55.6450, 3.0419, 1.1221, 0.0],
+}
+
+
+@pytest.mark.parametrize("case", ["ddpm", "few_step", "guided", "score"])
+def test_the_full_reverse_loop_is_pinned(case: str):
+    imagined = imagine(
+        SCHEDULES.get(case, SCHEDULES["few_step"]),
+        PaperGuidance(mean_return, 0.1) if case == "guided" else None,
+        policy_guidance=ScoreGuidance() if case == "score" else None,
+    )
+    sums = [imagined.observations.sum(), imagined.actions.sum(), imagined.rewards.sum(), imagined.log_ratio.sum()]
+    torch.testing.assert_close(torch.stack(sums), torch.tensor(PINNED[case]), rtol=1e-4, atol=1e-4)

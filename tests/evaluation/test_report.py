@@ -1,0 +1,63 @@
+"""`evaluate.py`: the table, the log, and what cannot be evaluated."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import evaluate
+import train
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def checkpoint(workdir, capsys):
+    config = str(PROJECT / "tests" / "conf" / "toy.yaml")
+    assert train.main(["--config", config, "--trainer.max_epochs", "1"]) == 0
+    (path,) = workdir.glob("runs/*/checkpoints/best.ckpt")
+    capsys.readouterr()
+    return path
+
+
+def test_evaluation_is_printed_and_logged_to_the_training_run(checkpoint, workdir, capsys):
+    from mlflow import MlflowClient
+
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "5"]) == 0
+    printed = capsys.readouterr().out
+    mean = float(re.search(r"return, mean +reward +(-?[\d.]+)", printed)[1])
+    (run,) = MlflowClient(tracking_uri=f"sqlite:///{workdir / 'mlflow.db'}").search_runs(["1"])
+    assert run.data.metrics["evaluation/return_mean"] == pytest.approx(mean, abs=0.05)
+    assert run.data.metrics["evaluation/episodes"] == 5
+    assert run.data.metrics["evaluation/return_mean_low"] <= run.data.metrics["evaluation/return_mean"]
+    assert re.search(r"episode length +steps +200\.0", printed)
+    assert run.info.run_id in printed
+
+
+def test_same_checkpoint_gives_the_same_table(checkpoint, capsys):
+    outputs = []
+    for _ in range(2):
+        assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "3"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
+def test_missing_database_is_not_created(checkpoint, workdir, capsys):
+    (workdir / "mlflow.db").unlink()
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "2"]) == 0
+    assert "Not logged: there is no database" in capsys.readouterr().out
+    assert not (workdir / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--checkpoint", "missing"], "There is no checkpoint at missing."),
+        (["--checkpoint", "missing", "--episodes", "0"], "`--episodes` must be at least 1, got 0."),
+        (["--checkpoint", "missing", "--episodes", "x"], "argument --episodes: invalid int value: 'x'"),
+        (["--checkpoint", "missing", "--episode", "3"], "There is no option --episode; see --help."),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
+    assert evaluate.main(arguments) == 2
+    assert capsys.readouterr().err == f"evaluate.py: error: {message}\n"

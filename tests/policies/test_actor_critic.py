@@ -1,0 +1,47 @@
+"""One player: how it acts, and a value function that keeps its predictions while its scale moves."""
+
+import torch
+
+from rrl.policies import ActorCritic, ValueFunction
+
+
+def test_zero_noise_gives_the_mean_and_unit_noise_one_deviation():
+    player = ActorCritic(3, 2, initial_log_std=-1.0)
+    observations = torch.randn(4, 3)
+    mean, std = player.mean_and_std(observations)
+    torch.testing.assert_close(player.act(observations, torch.zeros(4, 2)).actions, mean)
+    torch.testing.assert_close(player.act(observations, torch.ones(4, 2)).actions, mean + std)
+
+
+def test_acting_leaves_no_gradient_graph():
+    assert not ActorCritic(3, 2).act(torch.randn(4, 3), torch.zeros(4, 2)).actions.requires_grad
+
+
+def test_policy_and_value_see_normalised_observations():
+    player = ActorCritic(1, 1)
+    before = player.value(torch.tensor([[5.0]]))
+    player.normalizer.update(torch.tensor([[4.0], [6.0]]))
+    torch.testing.assert_close(player.value(torch.tensor([[5.0]])), player.value_function(torch.zeros(1, 1)))
+    assert not torch.equal(player.value(torch.tensor([[5.0]])), before)
+
+
+def test_a_moving_scale_changes_no_prediction():
+    torch.manual_seed(0)
+    value_function, observations = ValueFunction(3), torch.randn(50, 3)
+    before = value_function(observations).detach()
+    for scale in (1.0, 100.0, 5000.0):
+        value_function.rescale(scale * torch.randn(200) + scale, torch.ones(200))
+        torch.testing.assert_close(value_function(observations).detach(), before, rtol=1e-3, atol=1e-3)
+
+
+def test_the_first_targets_set_the_scale():
+    value_function = ValueFunction(3)
+    targets = torch.tensor([90.0, 110.0])
+    value_function.rescale(targets, torch.ones(2))
+    torch.testing.assert_close(value_function.standardize(targets), torch.tensor([-1.0, 1.0]))
+
+
+def test_targets_of_weight_zero_do_not_move_the_scale():
+    value_function = ValueFunction(3)
+    value_function.rescale(torch.tensor([90.0, 110.0, 1e6]), torch.tensor([1.0, 1.0, 0.0]))
+    assert float(value_function.mean) == 100.0

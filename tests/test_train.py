@@ -1,0 +1,123 @@
+"""`train.py` from the outside: what a run leaves behind, how it continues, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from rrl.checkpoints import read_checkpoint
+from rrl.tracking.outbox import read_lines
+from tests.conftest import PROJECT
+
+TOY = ["--config", str(PROJECT / "tests" / "conf" / "toy.yaml")]
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def client_of(folder: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def runs_of(folder: Path):
+    return client_of(folder).search_runs(["1"])
+
+
+def test_run_leaves_checkpoints_config_and_metrics_against_env_steps(workdir):
+    assert train.main(TOY) == 0
+
+    (run,) = runs_of(workdir)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["algo"] == "ToyAlgorithm"
+    assert run.data.tags["env"] == "Pendulum-v1"
+    assert run.data.tags["seed"] == "0"
+    assert run.data.params["model.alpha"] == "0.1"
+    history = client_of(workdir).get_metric_history(run.info.run_id, "rollout/episode_return_mean")
+    assert [metric.step for metric in history] == [8 * n for n in range(1, 9)]
+    evaluations = client_of(workdir).get_metric_history(run.info.run_id, "eval/return_mean")
+    assert [metric.step for metric in evaluations] == [32, 64]
+    uploaded = workdir / "mlruns" / run.info.run_id / "artifacts"
+    assert {path.name for path in uploaded.iterdir()} == {"checkpoints", "config.yaml", "figures"}
+    assert {path.name for path in (uploaded / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_resumed_run_ends_as_an_uninterrupted_one_in_the_same_mlflow_run(workdir):
+    assert train.main([*TOY, "--trainer.max_epochs", "3", "--trainer.logger.init_args.run_name", "whole"]) == 0
+    assert train.main([*TOY, "--trainer.max_epochs", "1", "--trainer.logger.init_args.run_name", "parts"]) == 0
+    torch.randn(7)  # whatever happens to the global streams in between does not matter
+    last = str(workdir / "runs" / "parts" / "checkpoints" / "last.ckpt")
+    assert train.main([*TOY, "--trainer.max_epochs", "3", "--ckpt_path", last]) == 0
+
+    whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")["state_dict"]
+    parts = read_checkpoint(last)["state_dict"]
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    runs = {run.info.run_name: run for run in runs_of(workdir)}
+    assert runs.keys() == {"whole", "parts"}
+    assert runs["parts"].info.status == "FINISHED"
+    history = client_of(workdir).get_metric_history(runs["parts"].info.run_id, "rollout/episode_return_mean")
+    assert [metric.step for metric in history] == [8 * n for n in range(1, 13)]
+
+
+def test_same_seed_gives_same_metrics(workdir):
+    for name in ("first", "second"):
+        assert train.main([*TOY, "--trainer.logger.init_args.run_name", name]) == 0
+    first, second = (
+        [record["metrics"] for record in read_lines(workdir / "runs" / name / "metrics.jsonl")]
+        for name in ("first", "second")
+    )
+    assert first == second
+
+
+def test_recorded_config_starts_a_run_of_its_own(workdir):
+    assert train.main(TOY) == 0
+    recorded = only(workdir, "runs/*/config.yaml")
+    assert train.main(["--config", str(recorded)]) == 0
+    assert len(list((workdir / "runs").iterdir())) == len(runs_of(workdir)) == 2
+
+
+def test_error_in_training_marks_the_run_failed_and_keeps_the_last_good_checkpoint(workdir):
+    with pytest.raises(RuntimeError, match="as it was told"):
+        train.main([*TOY, "--model.init_args.fail_at", "40"])
+    (run,) = runs_of(workdir)
+    assert run.info.status == "FAILED"
+    checkpoints = only(workdir, "runs/*/checkpoints")
+    assert read_checkpoint(checkpoints / "last.ckpt")["state_dict"]["env_steps"] == 32
+    assert read_checkpoint(checkpoints / "failed.ckpt")["state_dict"]["env_steps"] == 40
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_process_leaves_a_checkpoint_that_continues_exactly(workdir, number, code):
+    arguments = [*TOY, "--evaluation.every_n_epochs", "100000", "--trainer.logger.init_args.run_name", "stopped"]
+    command = [sys.executable, str(PROJECT / "train.py"), *arguments, "--trainer.max_epochs", "100000"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        metrics = workdir / "runs" / "stopped" / "metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while len(read_lines(metrics)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(timeout=30) == code
+
+    (run,) = runs_of(workdir)
+    assert run.info.status == "KILLED"
+    last = workdir / "runs" / "stopped" / "checkpoints" / "last.ckpt"
+    steps = int(read_checkpoint(last)["state_dict"]["env_steps"])
+    epochs = steps // 32 + 1
+    assert train.main([*arguments, "--trainer.max_epochs", str(epochs), "--ckpt_path", str(last)]) == 0
+    resumed = read_checkpoint(last)["state_dict"]
+    arguments[-1] = "whole"
+    assert train.main([*arguments, "--trainer.max_epochs", str(epochs)]) == 0
+    whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -1,0 +1,50 @@
+"""The containers: what moves, what keeps its order, and how windows are cut."""
+
+import dataclasses
+
+import torch
+
+from rrl.types import EpisodeStatistics, Rollout, RolloutBatch, WindowBatch
+
+
+def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
+    """Every entry tells its own step and environment: 10 * step + environment."""
+    label = 10.0 * torch.arange(num_steps).unsqueeze(1) + torch.arange(num_envs)
+    flag = torch.zeros(num_steps, num_envs, dtype=torch.bool)
+    vector = label.unsqueeze(-1)
+    return RolloutBatch(vector, vector, label, flag, flag.clone(), vector + 10.0, torch.ones_like(label))
+
+
+def test_flatten_keeps_the_order_step_then_environment():
+    flat = rollout_batch().flatten()
+    assert flat.rewards.tolist() == [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]
+    assert flat.observations.shape == (6, 1)
+
+
+def test_to_moves_every_field_also_of_nested_records():
+    episodes = EpisodeStatistics(torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.bool))
+    rollout = Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), torch.zeros(()))
+    moved = rollout.to("meta")
+    nested = [*dataclasses.astuple(moved.transitions), *dataclasses.astuple(moved.episodes), moved.simulator_states]
+    assert {tensor.device.type for tensor in nested} == {"meta"}
+
+
+def test_ended_is_terminated_or_truncated():
+    batch = rollout_batch()
+    batch.terminated[0, 0] = True
+    batch.truncated[1, 1] = True
+    assert batch.ended.nonzero().tolist() == [[0, 0], [1, 1]]
+
+
+def test_the_observation_behind_the_last_valid_transition_counts_as_observed():
+    valid = torch.tensor([[True, True, False, False]])
+    windows = WindowBatch(torch.zeros(1, 4, 1), torch.zeros(1, 4, 1), torch.zeros(1, 4), ~valid, valid)
+    assert windows.observed.tolist() == [[True, True, True, False]]
+
+
+def test_split_keeps_every_window_once_and_in_order():
+    label = torch.arange(5.0)[:, None].expand(5, 2)
+    flag = torch.ones(5, 2, dtype=torch.bool)
+    parts = WindowBatch(label[..., None], label[..., None], label, flag, flag).split(2)
+    assert [len(part.rewards) for part in parts] == [2, 2, 1]
+    assert torch.cat([part.rewards[:, 0] for part in parts]).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]

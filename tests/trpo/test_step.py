@@ -1,0 +1,139 @@
+"""The TRPO step: its curvature, its trust region, and what it leaves alone."""
+
+import pytest
+import torch
+from torch.autograd.functional import hessian
+from torch.distributions import kl_divergence
+from torch.func import functional_call
+
+from rrl.policies import GaussianPolicy
+from rrl.trpo import fisher_vector_product, surrogate_objective, trpo_step
+
+
+@pytest.fixture
+def policy() -> GaussianPolicy:
+    torch.manual_seed(0)
+    return GaussianPolicy(3, 2, hidden_sizes=(5,), initial_log_std=-0.3).double()
+
+
+def samples(policy: GaussianPolicy, count: int = 200) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    observations = torch.randn(count, 3, dtype=torch.float64)
+    actions = policy(observations).sample()
+    # Actions to the right of the mean are good: a signal that the step can follow.
+    advantages = (actions - policy.mean(observations).detach())[:, 0]
+    return observations, actions, advantages
+
+
+def flat(policy: GaussianPolicy) -> torch.Tensor:
+    return torch.cat([parameter.detach().reshape(-1).clone() for parameter in policy.parameters()])
+
+
+def explicit_hessian(policy: GaussianPolicy, observations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    names = [name for name, _ in policy.named_parameters()]
+    shapes = [parameter.shape for parameter in policy.parameters()]
+    frozen = policy(observations)
+    old = type(frozen)(type(frozen.base_dist)(frozen.mean.detach(), frozen.stddev.detach()), 1)
+
+    def divergence(vector: torch.Tensor) -> torch.Tensor:
+        parts = vector.split([shape.numel() for shape in shapes])
+        parameters = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        return (weights * kl_divergence(old, functional_call(policy, parameters, (observations,)))).sum()
+
+    return hessian(divergence, flat(policy))
+
+
+def test_the_fisher_vector_product_equals_the_explicit_hessian_of_the_divergence(policy: GaussianPolicy):
+    observations = samples(policy, 20)[0]
+    weights = torch.rand(20, dtype=torch.float64)
+    weights /= weights.sum()
+    matrix = explicit_hessian(policy, observations, weights)
+    vector = torch.randn(len(matrix), dtype=torch.float64)
+    torch.testing.assert_close(fisher_vector_product(policy, observations, weights, vector), matrix @ vector)
+
+
+@pytest.mark.parametrize("max_kl", [1e-4, 0.01, 0.1])
+def test_the_divergence_after_a_step_respects_its_bound_and_the_surrogate_rises(policy: GaussianPolicy, max_kl: float):
+    observations, actions, advantages = samples(policy)
+    old = policy(observations)
+    old_log_probs = old.log_prob(actions).detach()
+    step = trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=max_kl)
+    with torch.no_grad():
+        new = policy(observations)
+        divergence = float(kl_divergence(old, new).mean())
+        shares = torch.full((200,), 1 / 200).double()
+        rise = surrogate_objective(new.log_prob(actions) - old_log_probs, advantages, shares)
+    assert divergence <= max_kl
+    assert step.kl_divergence == pytest.approx(divergence)
+    assert step.surrogate == pytest.approx(float(rise - advantages.mean()))
+    assert step.surrogate > 0.0
+
+
+def test_the_divergence_comes_close_to_its_bound(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    step = trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.001, cg_damping=1e-6)
+    assert 0.5 * 0.001 < step.kl_divergence <= 0.001
+
+
+def test_a_failed_line_search_restores_every_parameter_bit_for_bit(
+    policy: GaussianPolicy, monkeypatch: pytest.MonkeyPatch
+):
+    observations, actions, advantages = samples(policy)
+    before = flat(policy)
+    monkeypatch.setattr("rrl.trpo.step.surrogate_objective", lambda *inputs: -1e9 + surrogate_objective(*inputs))
+    step = trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.01)
+    assert step == (0.0, 0.0, 0.0)
+    assert torch.equal(flat(policy), before)
+
+
+def test_zero_advantages_move_nothing(policy: GaussianPolicy):
+    observations, actions, _ = samples(policy)
+    before = flat(policy)
+    step = trpo_step(policy, observations, actions, torch.zeros(200).double(), torch.ones(200).double(), max_kl=0.01)
+    assert step.step_fraction == 0.0
+    assert torch.equal(flat(policy), before)
+
+
+def test_samples_of_weight_zero_have_no_influence(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    initial = {name: value.clone() for name, value in policy.state_dict().items()}
+    weights = torch.ones(200).double()
+    weights[100:] = 0.0
+    advantages[100:] = 1e3
+    trpo_step(policy, observations, actions, advantages, weights, max_kl=0.01)
+    masked = flat(policy)
+    policy.load_state_dict(initial)
+    trpo_step(policy, observations[:100], actions[:100], advantages[:100], weights[:100], max_kl=0.01)
+    torch.testing.assert_close(masked, flat(policy))
+
+
+def test_a_fisher_matrix_of_few_samples_keeps_the_bound_on_all_of_them(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    weights = torch.ones(200).double()
+    step = trpo_step(policy, observations, actions, advantages, weights, max_kl=0.01, fisher_fraction=0.1)
+    assert 0.0 < step.kl_divergence <= 0.01
+    assert step.surrogate > 0.0
+
+
+def test_repeated_steps_solve_a_bandit():
+    torch.manual_seed(0)
+    policy = GaussianPolicy(1, 1, hidden_sizes=(8,))
+    observations = torch.zeros(256, 1)
+    for _ in range(60):
+        actions = policy(observations).sample()
+        advantages = -(actions - 2.0).square().squeeze(1)
+        advantages = (advantages - advantages.mean()) / advantages.std()
+        trpo_step(policy, observations, actions, advantages, torch.ones(256), max_kl=0.02)
+    assert float(policy.mean(observations[:1]).detach()) == pytest.approx(2.0, abs=0.2)
+
+
+def test_bad_arguments_are_refused(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    with pytest.raises(ValueError, match="`max_kl` must be positive, got 0"):
+        trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.0)
+    with pytest.raises(ValueError, match="`fisher_fraction` must lie in"):
+        trpo_step(policy, observations, actions, advantages, torch.ones(200).double(), max_kl=0.01, fisher_fraction=0.0)
+    with pytest.raises(ValueError, match="positive weight"):
+        trpo_step(policy, observations, actions, advantages, torch.zeros(200).double(), max_kl=0.01)
+    with pytest.raises(FloatingPointError, match="gradient is not finite"):
+        trpo_step(policy, observations, actions, advantages * torch.nan, torch.ones(200).double(), max_kl=0.01)
