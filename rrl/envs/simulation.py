@@ -58,6 +58,17 @@ class Simulations:
             raise ValueError(f"`force_bodies` must be among {names[1:]}, got {name!r}.")
         return names.index(name)
 
+    def model_of(self, world: int) -> mujoco.MjModel:
+        """Build the model of one world, with the physics that it has now.
+
+        Args:
+            world: Its index.
+
+        Returns:
+            A copy, for inspection or rendering.
+        """
+        return self._batch.get_model(int(world))
+
     def begin(self, worlds: NDArray[np.intp], positions: Array, velocities: Array) -> None:
         """Put some worlds in given states at time zero, without forces or controls.
 

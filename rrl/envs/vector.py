@@ -148,7 +148,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             Raw observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
         """
         before = self._require_started()
-        actions = _checked("actions", actions, (self.num_envs, *self.single_action_space.shape))
+        actions = _checked("actions", actions, (self.num_envs, self._simulations.model.nu))
         self._exert(forces)
         worlds = self._simulations.worlds
         x_before = worlds.positions[:, 0].copy()
