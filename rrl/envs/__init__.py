@@ -4,7 +4,8 @@
 * ``bodies``: which body is pushed, which physics matter
 * ``physics``: mass, friction, ... as factors of the nominal values
 * ``pushes``: random held forces
-* ``vector``: the worlds
+* ``simulation``: the simulators, blind to tasks and episodes
+* ``vector``: the worlds: episodes, rewards, random streams
 * ``make``: native worlds, or Gymnasium's where a task has no row
 """
 

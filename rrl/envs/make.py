@@ -59,13 +59,14 @@ def make_vec_env(
         )
     if pushes is not None or physics:
         raise ValueError(f"`pushes` and `physics` need one of the tasks {sorted(TASKS)}, got {env_id!r}.")
-    if env_id not in gymnasium.registry:
-        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}.")
 
     def make_one() -> gymnasium.Env[Any, Any]:
         return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **(env_kwargs or {}))
 
-    envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    try:
+        envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    except gymnasium.error.UnregisteredEnv as error:
+        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}.") from error
     for name, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             envs.close()

@@ -47,7 +47,7 @@ class PhysicsFactors:
 
     @classmethod
     def constant(cls, num_worlds: int, factors: Mapping[str, float]) -> PhysicsFactors:
-        """Give all worlds the same physics.
+        """Give all worlds the same physics. An unknown name raises ValueError.
 
         Args:
             num_worlds: Number of worlds, ``N``.
@@ -55,9 +55,6 @@ class PhysicsFactors:
 
         Returns:
             The factors.
-
-        Raises:
-            ValueError: If a name is unknown or a factor is not positive and finite.
         """
         _require_known("factors", factors)
         return cls(**{name: np.full(num_worlds, factors.get(name, 1.0)) for name in PHYSICS_NAMES})
@@ -79,16 +76,13 @@ class PhysicsFactors:
         """Draw the physics of each world from its own stream.
 
         Args:
-            ranges: Lowest and highest factor by name of the field, drawn uniformly; 1 where not named.
+            ranges: Lowest and highest factor by name of the field, drawn uniformly; 1 where not named. They must
+                satisfy :func:`validate_ranges`.
             generators: One stream per world; each gives one number per range.
 
         Returns:
             Factors of as many worlds as there are generators.
-
-        Raises:
-            ValueError: If a name is unknown or a range is not ``0 < low <= high < inf``.
         """
-        validate_ranges(ranges)
         drawn = np.ones((len(generators), len(PHYSICS_NAMES)))
         for row, generator in zip(drawn, generators, strict=True):
             for column, name in enumerate(PHYSICS_NAMES):

@@ -1,4 +1,4 @@
-"""One class per MuJoCo task: reset noise, observation, reward and termination of Gymnasium's v5, for many worlds at once.
+"""One class per MuJoCo task: reset noise, observation, reward and termination of Gymnasium's v5, for many worlds.
 
 The fields of a task class are the numeric options of the Gymnasium environment of the same name, with its defaults;
 the model files are the installed Gymnasium's own. The tests hold both to be equal, step by step.
@@ -181,7 +181,7 @@ class InvertedPendulum(Task):
     def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
         """Pay 1 unless the pole fell, see :meth:`Task.outcome`."""
         terminated = np.abs(worlds.positions[:, 1]) > self.max_angle
-        return Outcome(1.0 - terminated, terminated)
+        return Outcome(np.where(terminated, 0.0, 1.0), terminated)
 
 
 @dataclass(frozen=True, kw_only=True)

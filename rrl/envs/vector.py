@@ -7,26 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from rrl.envs.bodies import TASK_BODIES
-from rrl.envs.physics import PHYSICS_NAMES, PhysicsFactors, Ranges, WorldPhysics, validate_ranges
+from rrl.envs.physics import PhysicsFactors, Ranges, validate_ranges
 from rrl.envs.pushes import Pushes, PushProcess
-from rrl.envs.tasks import Worlds, make_task
+from rrl.envs.simulation import Simulations
+from rrl.envs.tasks import Outcome, make_task
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
-
-# After these warnings MuJoCo silently resets the simulation inside the step: what follows is another episode.
-_WARNINGS = mujoco.mjtWarning
-_UNSTABLE = [int(warning) for warning in (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)]
 
 
 class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
@@ -73,6 +68,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         physics: Ranges | None = None,
         force_bodies: Sequence[str] | None = None,
     ) -> None:
+<<<<<<< HEAD
         for name, value in (
             ("num_envs", num_envs),
             ("num_threads", num_threads),
@@ -80,48 +76,39 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         ):
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
+=======
+        counts = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": max_episode_steps}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {count}.")
+>>>>>>> envs
         self.task = make_task(env_id, env_kwargs)
         self.spec = gymnasium.spec(env_id)
         self.num_envs = num_envs
+        num_threads = num_threads or min(len(os.sched_getaffinity(0)), num_envs)
+        self._simulations = Simulations(self.task.model_path, num_envs, num_threads)
+        self.dt: float = self._simulations.model.opt.timestep * self.task.frame_skip
+        """Simulated time of one environment step, seconds."""
         self.num_unstable = 0
-        """Episodes that an unstable simulation ended so far."""
-        self._time_limit = max_episode_steps or self.task.max_episode_steps
-        self._first_world = first_world
-        self._open(num_threads or min(len(os.sched_getaffinity(0)), num_envs))
+        """Episodes that an unstable simulation has ended so far."""
+        self._set_spaces()
+
         pushed = TASK_BODIES[env_id].pushed
-        self._pushed_id = self._body_id(pushed)
-        self._force_ids = [self._body_id(name) for name in ([pushed] if force_bodies is None else force_bodies)]
+        self._pushed_id = self._simulations.body_id(pushed)
+        self._force_ids = [
+            self._simulations.body_id(name) for name in ([pushed] if force_bodies is None else force_bodies)
+        ]
         if len(set(self._force_ids)) < len(self._force_ids):
             raise ValueError(f"`force_bodies` must name each body once, got {force_bodies}.")
         self._pushes = pushes
         self._ranges: Ranges = dict(physics or {})
         validate_ranges(self._ranges)
-        self._require_effective([name for name in self._ranges if tuple(self._ranges[name]) != (1.0, 1.0)])
-        self._reseed(seed)
-
-    def _open(self, num_threads: int) -> None:
-        """Load the model and lay views over the simulations."""
-        model = mujoco.MjModel.from_xml_path(str(self.task.model_path))
-        data = mujoco.MjData(model)
-        self._initial = data.qpos.copy(), data.qvel.copy()
-        self._batch = batch = Batch(model, self.num_envs, num_threads)
-        fields = ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")
-        self._worlds = Worlds(*(batch.bind(field) for field in fields))
-        self._controls, self._applied = batch.bind("ctrl"), batch.bind("xfrc_applied")
-        self._physics = WorldPhysics(batch)
-        self._steps = np.zeros(self.num_envs, dtype=np.int64)
+        self._require_effective(set(self._ranges))
+        self._time_limit = max_episode_steps or self.task.max_episode_steps
+        self._first_world = first_world
+        self._steps = np.zeros(num_envs, dtype=np.int64)
         self._observations: Array | None = None
-        self.dt = float(model.opt.timestep) * self.task.frame_skip
-        """Simulated time of one environment step, seconds."""
-        low, high = model.actuator_ctrlrange.astype(np.float32).T
-        num_features = self._worlds_observation_size()
-        self.single_action_space = Box(low, high, dtype=np.float32)
-        self.single_observation_space = Box(-np.inf, np.inf, (num_features,), dtype=np.float64)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-
-    def _worlds_observation_size(self) -> int:
-        return self.task.observe(self._worlds).shape[1]
+        self._reseed(seed)
 
     @property
     def observations(self) -> Array:
@@ -131,7 +118,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     @property
     def physics(self) -> PhysicsFactors:
         """The factors in force now. Shapes ``[N]``."""
-        return self._physics.factors
+        return self._simulations.physics.factors
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start a new episode in every world.
@@ -151,13 +138,15 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         if seed is not None:
             self._reseed(seed)
         self._restart(np.arange(self.num_envs))
-        self._observations = self.task.observe(self._worlds)
+        self._observations = self.task.observe(self._simulations.worlds)
         return self._observations.copy(), {}
 
-    def step(  # type: ignore[override]
+    def step(
         self, actions: NDArray[Any], forces: Array | None = None
     ) -> tuple[Array, Array, Flags, Flags, dict[str, Any]]:
         """Advance every world by one environment step, and reset those whose episode ends.
+
+        An argument of the wrong shape, or one that is not finite, raises ValueError.
 
         Args:
             actions: Actuator controls; MuJoCo clips them to the action box, control costs see them as given.
@@ -167,37 +156,36 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
 
         Returns:
             Raw observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
-
-        Raises:
-            ValueError: If an argument has the wrong shape or is not finite.
         """
         before = self._require_started()
-        self._controls[:] = actions = self._checked("actions", actions, self.action_space.shape)
+        actions = _checked("actions", actions, (self.num_envs, self._simulations.model.nu))
         self._exert(forces)
-        x_before = self._worlds.positions[:, 0].copy()
-        self._batch.step(nstep=self.task.frame_skip)
-        self._applied[:] = 0.0
+        worlds = self._simulations.worlds
+        x_before = worlds.positions[:, 0].copy()
+        unstable = self._simulations.advance(actions, self.task.frame_skip)
         self._steps += 1
 
-        x_velocities = (self._worlds.positions[:, 0] - x_before) / self.dt
-        observations = self.task.observe(self._worlds)
-        rewards, terminated = self.task.outcome(self._worlds, actions, x_velocities)
-        infos: dict[str, Any] = {"x_velocity": x_velocities} if self.task.moves else {}
-        unstable = self._unstable()
+        with np.errstate(over="ignore", invalid="ignore"):  # an unstable world may hold infinities
+            x_velocities = (worlds.positions[:, 0] - x_before) / self.dt
+            observations = self.task.observe(worlds)
+            outcome = self.task.outcome(worlds, actions, x_velocities)
+        infos: dict[str, Any] = {}
         if unstable.any():
             observations[unstable] = before[unstable]
-            rewards[unstable] = x_velocities[unstable] = 0.0
-            terminated = terminated | unstable
+            x_velocities[unstable] = 0.0
+            outcome = Outcome(np.where(unstable, 0.0, outcome.rewards), outcome.terminated | unstable)
             infos["unstable"] = unstable
             self.num_unstable += int(unstable.sum())
+        if self.task.moves:
+            infos["x_velocity"] = x_velocities
         truncated = self._steps >= self._time_limit
-        ended = terminated | truncated
+        ended = outcome.terminated | truncated
         if ended.any():
             infos |= {"final_obs": observations.copy(), "_final_obs": ended}
             self._restart(np.flatnonzero(ended))
-            observations[ended] = self.task.observe(self._worlds)[ended]
+            observations[ended] = self.task.observe(worlds)[ended]
         self._observations = observations
-        return observations.copy(), rewards, terminated, truncated, infos
+        return observations.copy(), outcome.rewards, outcome.terminated, truncated, infos
 
     def set_physics(self, factors: PhysicsFactors) -> None:
         """Fix the physics of each world from now on, in place of any ranges.
@@ -208,14 +196,20 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         Raises:
             ValueError: If there are not ``N`` factors, or one changes what has no effect on this task.
         """
+<<<<<<< HEAD
         table = factors.as_table()
         if len(table) != self.num_envs:
             raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(table)}.")
         self._require_effective([
             name for name, changed in zip(PHYSICS_NAMES, (table != 1).any(0), strict=True) if changed
         ])
+=======
+        if len(factors.mass) != self.num_envs:
+            raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(factors.mass)}.")
+        self._require_effective({name for name, values in factors.as_dict().items() if (values != 1.0).any()})
+>>>>>>> envs
         self._ranges = {}
-        self._physics.apply(factors, np.arange(self.num_envs))
+        self._simulations.physics.apply(factors, np.arange(self.num_envs))
 
     def simulator_states(self) -> Array:
         """Read the generalised positions and velocities.
@@ -223,24 +217,23 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         Returns:
             A copy, positions first. Shape ``[N, S]``.
         """
-        return np.concatenate([self._worlds.positions, self._worlds.velocities], axis=1)
+        return np.concatenate([self._simulations.worlds.positions, self._simulations.worlds.velocities], axis=1)
 
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from a given state, with the physics it has and new pushes.
+
+        States of the wrong shape, or ones that are not finite, raise ValueError.
 
         Args:
             states: Generalised positions and velocities. Shape ``[N, S]``.
 
         Returns:
             Raw observations. Shape ``[N, O]``.
-
-        Raises:
-            ValueError: If the shape is wrong or a number not finite.
         """
-        num_positions, num_velocities = self._batch.model.nq, self._batch.model.nv
-        states = self._checked("states", states, (self.num_envs, num_positions + num_velocities))
-        self._begin(np.arange(self.num_envs), states[:, :num_positions], states[:, num_positions:])
-        self._observations = self.task.observe(self._worlds)
+        model = self._simulations.model
+        states = _checked("states", states, (self.num_envs, model.nq + model.nv))
+        self._begin(np.arange(self.num_envs), states[:, : model.nq], states[:, model.nq :])
+        self._observations = self.task.observe(self._simulations.worlds)
         return self._observations.copy()
 
     def state_dict(self) -> dict[str, Any]:
@@ -250,10 +243,11 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             Plain types and NumPy arrays.
         """
         return {
-            "simulations": self._batch.state.copy(),
+            "simulations": self._simulations.state.copy(),
             "observations": self._require_started().copy(),
             "steps": self._steps.copy(),
-            "physics": self._physics.factors.as_table(),
+            "physics": self.physics.as_table(),
+            "physics_varies": bool(self._ranges),
             "streams": [generator.bit_generator.state for generator in self._generators],
             "pushes": self._push_process.state_dict() if self._push_process else None,
             "num_unstable": self.num_unstable,
@@ -268,20 +262,30 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         Raises:
             ValueError: If it is of another task or number of worlds.
         """
-        simulations = np.asarray(state["simulations"])
-        if simulations.shape != self._batch.state.shape:
-            raise ValueError(
-                f"`state` must hold simulations of shape {list(self._batch.state.shape)}, got {list(simulations.shape)}."
-            )
-        self._physics.apply(PhysicsFactors.from_table(np.asarray(state["physics"])), np.arange(self.num_envs))
-        self._batch.state[:] = simulations
+        simulations, shape = np.asarray(state["simulations"]), self._simulations.state.shape
+        if simulations.shape != shape:
+            raise ValueError(f"`state` must hold simulations of shape {list(shape)}, got {list(simulations.shape)}.")
+        if (state["pushes"] is None) != (self._push_process is None):
+            raise ValueError(f"`state` must come from worlds with the same pushes, here {self._pushes}.")
+        factors = PhysicsFactors.from_table(np.asarray(state["physics"]))
+        self._simulations.physics.apply(factors, np.arange(self.num_envs))
+        self._simulations.state[:] = simulations
         self._observations = np.array(state["observations"])
         self._steps[:] = state["steps"]
+        self._ranges = self._ranges if state["physics_varies"] else {}
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
         if self._push_process:
             self._push_process.load_state_dict(state["pushes"])
         self.num_unstable = int(state["num_unstable"])
+
+    def _set_spaces(self) -> None:
+        low, high = self._simulations.model.actuator_ctrlrange.astype(np.float32).T
+        num_features = self.task.observe(self._simulations.worlds).shape[1]
+        self.single_action_space = Box(low, high, dtype=np.float32)
+        self.single_observation_space = Box(-np.inf, np.inf, (num_features,), dtype=np.float64)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def _reseed(self, seed: int) -> None:
         worlds = range(self._first_world, self._first_world + self.num_envs)
@@ -295,58 +299,50 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         """Draw physics and an initial state for some worlds."""
         generators = [self._generators[world] for world in worlds]
         if self._ranges:
-            self._physics.apply(PhysicsFactors.sample(self._ranges, generators), worlds)
-        drawn = [self.task.initial_state(*self._initial, generator) for generator in generators]
+            self._simulations.physics.apply(PhysicsFactors.sample(self._ranges, generators), worlds)
+        drawn = [self.task.initial_state(*self._simulations.initial_state, generator) for generator in generators]
         self._begin(worlds, np.stack([state[0] for state in drawn]), np.stack([state[1] for state in drawn]))
 
     def _begin(self, worlds: Indices, positions: Array, velocities: Array) -> None:
         """Start an episode of some worlds in given states."""
-        self._batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._worlds.positions[worlds], self._worlds.velocities[worlds] = positions, velocities
-        self._batch.forward(worlds)
-        self._batch.warning[worlds] = 0
+        self._simulations.begin(worlds, positions, velocities)
         self._steps[worlds] = 0
         if self._push_process:
             self._push_process.restart(worlds)
 
     def _exert(self, forces: Array | None) -> None:
-        """Write the external forces of this step."""
+        """Hand the external forces of this step to the simulations."""
         if forces is not None:
+<<<<<<< HEAD
             self._applied[:, self._force_ids, :3] = self._checked(
                 "forces", forces, (self.num_envs, len(self._force_ids), 3)
             )
+=======
+            forces = _checked("forces", forces, (self.num_envs, len(self._force_ids), 3))
+            self._simulations.exert(self._force_ids, forces)
+>>>>>>> envs
         if self._push_process:
-            self._applied[:, self._pushed_id, 0] += self._push_process.advance()
-
-    def _unstable(self) -> Flags:
-        """Find worlds that MuJoCo reset on its own, or whose state overflowed in the last substep."""
-        warned = self._batch.warning[:, _UNSTABLE, 1].any(axis=1)
-        finite = np.isfinite(self._worlds.positions).all(axis=1) & np.isfinite(self._worlds.velocities).all(axis=1)
-        return np.asarray(warned | ~finite)
-
-    def _checked(self, argument: str, values: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray[Any]:
-        values = np.asarray(values)
-        if values.shape != shape:
-            raise ValueError(f"`{argument}` must have shape {list(shape or ())}, got {list(values.shape)}.")
-        if not np.isfinite(values).all():
-            raise ValueError(f"`{argument}` must be finite, got NaN or infinity.")
-        return values
+            along_x = self._push_process.advance()[:, None, None] * np.array([1.0, 0.0, 0.0])
+            self._simulations.exert([self._pushed_id], along_x)
 
     def _require_started(self) -> Array:
         if self._observations is None:
-            raise gymnasium.error.ResetNeeded("Call `reset` or `load_state_dict` before the first step.")
+            raise gymnasium.error.ResetNeeded("Call `reset` or `load_state_dict` first.")
         return self._observations
 
-    def _require_effective(self, names: Sequence[str]) -> None:
+    def _require_effective(self, names: set[str]) -> None:
         effective = TASK_BODIES[self.task.env_id].physics
         if not effective.issuperset(names):
             raise ValueError(
-                f"`physics` of {self.task.env_id} may change {sorted(effective)}, the rest has no effect; got {sorted(names)}."
+                f"`physics` of {self.task.env_id} may change {sorted(effective)}, nothing else has an effect; "
+                f"got {sorted(names)}."
             )
 
-    def _body_id(self, name: str) -> int:
-        model = self._batch.model
-        names = [model.body(index).name for index in range(model.nbody)]
-        if name not in names:
-            raise ValueError(f"`force_bodies` of {self.task.env_id} must be among {names[1:]}, got {name!r}.")
-        return names.index(name)
+
+def _checked(argument: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    values = np.asarray(values)
+    if values.shape != shape:
+        raise ValueError(f"`{argument}` must have shape {list(shape)}, got {list(values.shape)}.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"`{argument}` must be finite, got NaN or infinity.")
+    return values

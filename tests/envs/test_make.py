@@ -1,0 +1,108 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode
+
+from rrl.envs import MuJoCoVectorEnv, Pushes, make_vec_env
+
+COUNTER_ID = "rrl-test/Counter-v0"
+
+
+class Counter(gymnasium.Env):
+    """Observes the number of its step and a random number of its episode; ends after ``length`` steps."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), dtype=np.float64)
+    action_space = Box(-1.0, 1.0, (1,))
+
+    def __init__(self, length: int = 3) -> None:
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count, self.tag = 0, self.np_random.random()
+        return np.array([0.0, self.tag]), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.array([float(self.count), self.tag]), 1.0, self.count >= self.length, False, {}
+
+
+@pytest.fixture(autouse=True)
+def counter():
+    gymnasium.register(COUNTER_ID, entry_point=Counter, max_episode_steps=100)
+    yield
+    gymnasium.registry.pop(COUNTER_ID)
+
+
+@pytest.mark.mujoco
+def test_tasks_are_native_and_receive_every_argument():
+    pushes = Pushes(force_std=1.0, redraw_probability=0.1)
+    arguments = {"seed": 3, "first_world": 2, "max_episode_steps": 7, "env_kwargs": {"healthy_reward": 2.0}}
+    made = make_vec_env("Hopper-v5", 2, pushes=pushes, physics={"mass": (0.5, 0.6)}, **arguments)
+    direct = MuJoCoVectorEnv("Hopper-v5", 2, pushes=pushes, physics={"mass": (0.5, 0.6)}, **arguments)
+    assert isinstance(made, MuJoCoVectorEnv)
+    np.testing.assert_array_equal(made.reset()[0], direct.reset()[0])
+    for _ in range(10):
+        for one, other in zip(made.step(np.zeros((2, 3)))[:4], direct.step(np.zeros((2, 3)))[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_other_environments_reset_in_the_same_step_and_keep_the_last_observation():
+    envs = make_vec_env(COUNTER_ID, 2, env_kwargs={"length": 2})
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    first, _ = envs.reset()
+    assert "final_obs" not in envs.step(np.zeros((2, 1)))[-1]
+    observations, _, terminated, truncated, infos = envs.step(np.zeros((2, 1)))
+    assert terminated.all()
+    assert not truncated.any()
+    assert infos["final_obs"].dtype == np.float64
+    np.testing.assert_array_equal(infos["final_obs"], np.column_stack([[2.0, 2.0], first[:, 1]]))
+    np.testing.assert_array_equal(infos["_final_obs"], [True, True])
+    np.testing.assert_array_equal(observations[:, 0], [0.0, 0.0])
+
+
+def test_other_environments_do_not_depend_on_how_they_are_split():
+    whole, _ = make_vec_env(COUNTER_ID, 3, seed=5).reset()
+    last, _ = make_vec_env(COUNTER_ID, 1, seed=5, first_world=2).reset()
+    np.testing.assert_array_equal(whole[2:], last)
+
+
+def test_other_environments_are_seeded_once():
+    envs = make_vec_env(COUNTER_ID, 2, seed=5)
+    first, second, again = envs.reset()[0], envs.reset()[0], envs.reset(seed=5)[0]
+    assert (first[:, 1] != second[:, 1]).all()
+    np.testing.assert_array_equal(first, again)
+
+
+def test_time_limit_of_other_environments():
+    envs = make_vec_env(COUNTER_ID, 1, max_episode_steps=2)
+    envs.reset()
+    ends = [(bool(row[2][0]), bool(row[3][0])) for row in (envs.step(np.zeros((1, 1))) for _ in range(2))]
+    assert ends == [(False, False), (False, True)]
+
+
+@pytest.mark.mujoco
+def test_other_mujoco_environments_work():
+    envs = make_vec_env("Pusher-v5", 2)
+    observations, _ = envs.reset()
+    assert envs.step(np.zeros(envs.action_space.shape))[0].shape == observations.shape
+    envs.close()
+
+
+@pytest.mark.parametrize("disturbance", [{"pushes": Pushes(1.0, 0.1)}, {"physics": {"mass": (0.5, 1.5)}}])
+def test_disturbances_of_other_environments_raise(disturbance):
+    with pytest.raises(ValueError, match="`pushes` and `physics` need one of the tasks"):
+        make_vec_env(COUNTER_ID, 2, **disturbance)
+
+
+@pytest.mark.parametrize(("env_id", "space"), [("CartPole-v1", "action"), ("FrozenLake-v1", "observation")])
+def test_spaces_that_are_no_flat_box_raise(env_id, space):
+    with pytest.raises(ValueError, match=f"The {space} space of {env_id} must be a flat Box, got Discrete"):
+        make_vec_env(env_id, 2)
+
+
+@pytest.mark.parametrize("env_id", ["Nonsense-v0", "Hopper-v99"])
+def test_unknown_environment_is_named(env_id):
+    with pytest.raises(ValueError, match=f"`env_id` must be a registered environment, got '{env_id}'"):
+        make_vec_env(env_id, 2)
