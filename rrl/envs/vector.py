@@ -68,20 +68,10 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         physics: Ranges | None = None,
         force_bodies: Sequence[str] | None = None,
     ) -> None:
-<<<<<<< HEAD
-        for name, value in (
-            ("num_envs", num_envs),
-            ("num_threads", num_threads),
-            ("max_episode_steps", max_episode_steps),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
-=======
         counts = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": max_episode_steps}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {count}.")
->>>>>>> envs
         self.task = make_task(env_id, env_kwargs)
         self.spec = gymnasium.spec(env_id)
         self.num_envs = num_envs
@@ -196,18 +186,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         Raises:
             ValueError: If there are not ``N`` factors, or one changes what has no effect on this task.
         """
-<<<<<<< HEAD
-        table = factors.as_table()
-        if len(table) != self.num_envs:
-            raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(table)}.")
-        self._require_effective([
-            name for name, changed in zip(PHYSICS_NAMES, (table != 1).any(0), strict=True) if changed
-        ])
-=======
         if len(factors.mass) != self.num_envs:
             raise ValueError(f"`factors` must hold {self.num_envs} worlds, got {len(factors.mass)}.")
         self._require_effective({name for name, values in factors.as_dict().items() if (values != 1.0).any()})
->>>>>>> envs
         self._ranges = {}
         self._simulations.physics.apply(factors, np.arange(self.num_envs))
 
@@ -313,14 +294,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     def _exert(self, forces: Array | None) -> None:
         """Hand the external forces of this step to the simulations."""
         if forces is not None:
-<<<<<<< HEAD
-            self._applied[:, self._force_ids, :3] = self._checked(
-                "forces", forces, (self.num_envs, len(self._force_ids), 3)
-            )
-=======
             forces = _checked("forces", forces, (self.num_envs, len(self._force_ids), 3))
             self._simulations.exert(self._force_ids, forces)
->>>>>>> envs
         if self._push_process:
             along_x = self._push_process.advance()[:, None, None] * np.array([1.0, 0.0, 0.0])
             self._simulations.exert([self._pushed_id], along_x)
