@@ -187,7 +187,13 @@ class RLModule(LightningModule):
         return PreparedBatch(*(column.flatten(0, 1) for column in columns))
 
     def update_player(
-        self, name: str, player: ActorCritic, batch: PreparedBatch, optimizers: tuple[TrustRegionOptimizer, Optimizer]
+        self,
+        name: str,
+        player: ActorCritic,
+        batch: PreparedBatch,
+        optimizers: tuple[TrustRegionOptimizer, Optimizer],
+        *,
+        fit_value: bool = True,
     ) -> None:
         """Improve a player's policy by one TRPO step and fit its value function, and log both.
 
@@ -196,6 +202,7 @@ class RLModule(LightningModule):
             player: Improved in place.
             batch: What :meth:`prepare` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
+            fit_value: Whether to fit the value function too.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
@@ -209,18 +216,19 @@ class RLModule(LightningModule):
         policy_optimizer, value_optimizer = optimizers
         try:
             step = policy_optimizer.step(closure=closure)
-            value_loss = self._fit_value(player, batch, value_optimizer)
+            metrics = {
+                f"{name}/surrogate": step.surrogate,
+                f"{name}/kl_divergence": step.kl_divergence,
+                f"{name}/step_fraction": step.step_fraction,
+                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+            }
+            if fit_value:
+                metrics[f"{name}/value_loss"] = self._fit_value(player, batch, value_optimizer)
+                metrics[f"{name}/explained_variance"] = _explained_variance(batch)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
-        self.log_metrics({
-            f"{name}/surrogate": step.surrogate,
-            f"{name}/kl_divergence": step.kl_divergence,
-            f"{name}/step_fraction": step.step_fraction,
-            f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-            f"{name}/value_loss": value_loss,
-            f"{name}/explained_variance": _explained_variance(batch),
-            f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
-        })
+        self.log_metrics(metrics)
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function
