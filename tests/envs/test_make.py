@@ -15,7 +15,7 @@ class Counter(gymnasium.Env):
     observation_space = Box(-np.inf, np.inf, (2,), dtype=np.float64)
     action_space = Box(-1.0, 1.0, (1,))
 
-    def __init__(self, length: int = 3):
+    def __init__(self, length: int = 3) -> None:
         self.length = length
 
     def reset(self, *, seed=None, options=None):
