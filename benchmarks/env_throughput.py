@@ -38,7 +38,7 @@ def main() -> None:
     """Print environment steps per second and their ratio."""
     arguments = parse_arguments()
     torch.set_num_threads(1)
-    print(  # noqa: T201
+    print(
         f"{'task':<28}{'native steps/s':>16}{'cores':>7}{'Gymnasium steps/s':>20}{'cores':>7}{'ratio':>8}{'/CPU-s':>8}"
     )
     for env_id in arguments.env_ids:

@@ -114,7 +114,7 @@ class RRLCLI(LightningCLI):
             save_config_callback=RecordConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            trainer_defaults={"callbacks": [EnvStepsProgressBar(), RunState(), FigureCallback(), GracefulInterrupt()]},
+            trainer_defaults={"callbacks": [RunState(), FigureCallback(), GracefulInterrupt()]},
             args=args,
         )
 
@@ -149,7 +149,9 @@ class RRLCLI(LightningCLI):
             raise ConfigurationError(self._explain(error)) from error
 
     def before_instantiate_classes(self) -> None:
-        """Name the run, find the checkpoint to continue from, and check that the output folder can be written."""
+        """Find the checkpoint to continue from, check that the output folder can be written, and name the run."""
+        if self.config.trainer.enable_progress_bar is not False:
+            self.trainer_defaults["callbacks"].append(EnvStepsProgressBar())
         if self.config.ckpt_path:
             self.checkpoint = read_checkpoint(self.config.ckpt_path)
         logger = self.config.get(LOGGER)

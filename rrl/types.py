@@ -89,7 +89,9 @@ class RolloutBatch(TensorBatch):
     next_observations: Tensor
     """Raw observations after the actions, before any reset. Shape ``[T, N, O]``."""
     weights: Tensor
-    """How much a transition counts in the update of policy and value; 0 excludes it. Shape ``[T, N]``."""
+    """How much a transition counts in the update of the policy; 0 excludes it. Shape ``[T, N]``."""
+    value_weights: Tensor
+    """How much a transition counts in the fit of the value function; 0 excludes it. Shape ``[T, N]``."""
 
     @property
     def ended(self) -> Tensor:

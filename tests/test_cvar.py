@@ -40,7 +40,7 @@ def test_cvar_approaches_the_gaussian_closed_form():
     alpha, count = 0.1, 200_000
     sample = torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     quantile = Normal(0.0, 1.0).icdf(torch.tensor(alpha))
-    expected = -math.exp(-float(quantile) ** 2 / 2) / math.sqrt(2 * math.pi) / alpha
+    expected = -math.exp(-(float(quantile) ** 2) / 2) / math.sqrt(2 * math.pi) / alpha
     assert float(empirical_cvar(sample, alpha)) == pytest.approx(expected, abs=4 * math.sqrt(3.71 / count))
 
 

@@ -32,6 +32,7 @@ class ADRRL(RLModule):
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
+    - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``, ``guidance/strength``: the realised relative entropy of the guided
       paths in nats, the mean of their log-likelihood ratios, and the strength that makes it so.
 
@@ -63,10 +64,11 @@ class ADRRL(RLModule):
         damping: Part of the way that ``reparameterized`` goes in one step, in ``(0, 1]``.
         bootstrap: Continue the return of a window by the value of its last state. False in the paper.
         real_fraction: Share of the real rollout in the policy update; ``0`` in the paper.
+        value_from_imagination: Fit the value function on the mixture; on the real rollout alone otherwise. True in the
+            paper. Imagined targets are mostly the value function's own predictions, and its errors feed on them.
         guided_fraction: Share of guided trajectories among the imagined; ``1`` in the paper.
         imagination_warmup: Real environment steps before imagined data are used at all.
         guidance_warmup: Real environment steps before trajectories are guided.
-        policy_updates: Policy steps an iteration; those after the first use imagined data alone.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
         ema_decay: Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper.
         gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow.
@@ -118,10 +120,10 @@ class ADRRL(RLModule):
         damping: float = 0.5,
         bootstrap: bool = True,
         real_fraction: float = 0.5,
+        value_from_imagination: bool = False,
         guided_fraction: float = 0.5,
         imagination_warmup: int = 5_000,
         guidance_warmup: int = 10_000,
-        policy_updates: int = 1,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,
         gamma: float = 0.99,
@@ -162,13 +164,15 @@ class ADRRL(RLModule):
         for name, value in {"real_fraction": real_fraction, "guided_fraction": guided_fraction}.items():
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
-        if policy_updates < 1:
-            raise ValueError(f"`policy_updates` must be at least 1, got {policy_updates}.")
+        if real_fraction == 0.0 and not value_from_imagination:
+            raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
         self.save_hyperparameters()
-        self.alpha, self.model_batch_size, self.policy_updates = alpha, model_batch_size, policy_updates
+        self.alpha, self.model_batch_size = alpha, model_batch_size
         self.real_fraction, self.guided_fraction = real_fraction, guided_fraction
+        self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
         self.model_learning_rate = model_learning_rate
+        self._starts: Tensor | None = None
         self.world_model = WorldModel(
             obs_dim,
             action_dim,
@@ -196,6 +200,7 @@ class ADRRL(RLModule):
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Perform one pass of Algorithm 1 on fresh experience: fit the models, imagine, improve the policy."""
+        self._starts = batch.start_observations
         self.count_steps(batch.rollout)
         with self.timed("diffusion"):
             self.log_metrics(self.world_model.evaluate(batch.fresh_windows, self.protagonist))
@@ -208,30 +213,18 @@ class ADRRL(RLModule):
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""
         optimizer = self.optimizers(use_pl_optimizer=False)[2]
-        self.log_metrics(
-            self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer)
-        )
+        self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
-        """Improve policy and value function on the mixture, then on imagined data alone."""
-        real = [_weighted(batch.rollout.transitions, 1.0)]
-        policy_optimizer = self.optimizers()[0]
-        value_optimizer = self.optimizers(use_pl_optimizer=False)[1]
-        if int(self.env_steps) < self.imagination_warmup:
-            self._update(real, policy_optimizer, value_optimizer)
-            return
-        for update, starts in enumerate(batch.start_observations.chunk(self.policy_updates)):
+        """Improve policy and value function on real and imagined data."""
+        sources = [batch.rollout.transitions]
+        if int(self.env_steps) >= self.imagination_warmup:
             with self.timed("imagine"):
-                imagined = self._imagine_mixture(starts)
-            sources = imagined if update > 0 or self.real_fraction == 0.0 else self._mix(real, imagined)
-            self._update(sources, policy_optimizer, value_optimizer)
-
-    def _update(
-        self, sources: list[RolloutBatch], policy_optimizer: Optimizer, value_optimizer: Optimizer
-    ) -> None:
+                sources = self._mix(sources[0], self._imagine_mixture(batch.start_observations))
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
-            self.update_player("protagonist", self.protagonist, prepared, (policy_optimizer, value_optimizer))
+            optimizers = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
+            self.update_player("protagonist", self.protagonist, prepared, optimizers)
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:
         """Imagine nominal and guided trajectories in the configured proportion and log both."""
@@ -245,16 +238,15 @@ class ADRRL(RLModule):
             parts.append(guided)
             self.log_metrics(self.world_model.adapt_guidance(guided, parts[0], self.protagonist))
         returns = torch.cat([self.world_model.predicted_returns(part, self.protagonist) for part in parts])
-        rollouts = [self.world_model.as_rollout(part) for part in parts]
+        rollouts = [self.world_model.as_rollout(part, self.protagonist) for part in parts]
         ended = torch.cat([rollout.terminated.any(dim=0) for rollout in rollouts])
-        self.log_metrics(
-            {
-                "diffusion/imagined_return_mean": returns.mean(),
-                "diffusion/imagined_return_cvar": empirical_cvar(returns, self.alpha),
-                "diffusion/imagined_termination_rate": ended.float().mean(),
-                "diffusion/action_spread": parts[0].action_spread,
-            }
-        )
+        self.log_metrics({
+            "diffusion/imagined_return_mean": returns.mean(),
+            "diffusion/imagined_return_cvar": empirical_cvar(returns, self.alpha),
+            "diffusion/imagined_termination_rate": ended.float().mean(),
+            "diffusion/action_spread": parts[0].action_spread,
+            "diffusion/used_fraction": torch.cat([rollout.weights.flatten() for rollout in rollouts]).mean(),
+        })
         return rollouts
 
     def imagine(self, starts: Tensor, *, guided: bool) -> ImaginedTrajectories:
@@ -269,15 +261,28 @@ class ADRRL(RLModule):
         """
         return self.world_model.imagine(starts, self.protagonist, guided=guided)
 
-    def _mix(self, real: list[RolloutBatch], imagined: list[RolloutBatch]) -> list[RolloutBatch]:
-        """Weight both sources so that the real one makes up its configured share of the total weight."""
-        real_total = sum(float(batch.weights.sum()) for batch in real)
-        imagined_total = sum(float(batch.weights.sum()) for batch in imagined)
-        share = self.real_fraction / real_total
-        imagined_share = (1.0 - self.real_fraction) / imagined_total
-        scale = real_total + imagined_total
-        return [_weighted(batch, share * scale) for batch in real] + [
-            _weighted(batch, imagined_share * scale) for batch in imagined
+    def imagined_returns(self) -> tuple[Tensor, Tensor] | None:
+        """Imagine from the newest start states with and without guidance, for the figure at the end of a run.
+
+        Returns:
+            Predicted returns of guided and of unguided trajectories, each of shape ``[B]``; None before any iteration.
+        """
+        if self._starts is None:
+            return None
+        guided, unguided = (
+            self.world_model.predicted_returns(self.imagine(self._starts, guided=kind), self.protagonist)
+            for kind in (True, False)
+        )
+        return guided, unguided
+
+    def _mix(self, real: RolloutBatch, imagined: list[RolloutBatch]) -> list[RolloutBatch]:
+        """Weight both sources so that the real one makes up its configured share of the policy update."""
+        imagined_total = torch.stack([batch.weights.sum() for batch in imagined]).sum().clamp(min=1.0)
+        sources = [] if self.real_fraction == 0.0 else [_weighted(real, self.real_fraction / real.weights.sum())]
+        scale = (1.0 - self.real_fraction) / imagined_total
+        return sources + [
+            replace(_weighted(batch, scale), value_weights=batch.value_weights * self.value_from_imagination)
+            for batch in imagined
         ]
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -286,6 +291,6 @@ class ADRRL(RLModule):
         return [*self.player_optimizers(self.protagonist), model]
 
 
-def _weighted(batch: RolloutBatch, weight: float) -> RolloutBatch:
-    """Scale the weights of all transitions of a batch."""
-    return replace(batch, weights=batch.weights * weight)
+def _weighted(batch: RolloutBatch, scale: Tensor) -> RolloutBatch:
+    """Scale the weights of all transitions of a batch in the policy update."""
+    return replace(batch, weights=batch.weights * scale)

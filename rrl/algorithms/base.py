@@ -34,7 +34,9 @@ class PreparedBatch(NamedTuple):
     values: Tensor
     """Predictions before the update, in units of reward. Shape ``[N]``."""
     weights: Tensor
-    """Shape ``[N]``."""
+    """Of the policy's update. Shape ``[N]``."""
+    value_weights: Tensor
+    """Of the value function's fit. Shape ``[N]``."""
 
 
 class RLModule(LightningModule):
@@ -181,7 +183,7 @@ class RLModule(LightningModule):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
-        columns = (observations, batch.actions, *estimate, values, batch.weights)
+        columns = (observations, batch.actions, *estimate, values, batch.weights, batch.value_weights)
         return PreparedBatch(*(column.flatten(0, 1) for column in columns))
 
     def update_player(
@@ -210,23 +212,21 @@ class RLModule(LightningModule):
             value_loss = self._fit_value(player, batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
-        self.log_metrics(
-            {
-                f"{name}/surrogate": step.surrogate,
-                f"{name}/kl_divergence": step.kl_divergence,
-                f"{name}/step_fraction": step.step_fraction,
-                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-                f"{name}/value_loss": value_loss,
-                f"{name}/explained_variance": _explained_variance(batch),
-                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
-            }
-        )
+        self.log_metrics({
+            f"{name}/surrogate": step.surrogate,
+            f"{name}/kl_divergence": step.kl_divergence,
+            f"{name}/step_fraction": step.step_fraction,
+            f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+            f"{name}/value_loss": value_loss,
+            f"{name}/explained_variance": _explained_variance(batch),
+            f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+        })
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function
-        value_function.rescale(batch.value_targets, batch.weights)
+        value_function.rescale(batch.value_targets, batch.value_weights)
         targets = value_function.standardize(batch.value_targets)
-        weights = batch.weights / all_reduce_mean(batch.weights.mean())
+        weights = batch.value_weights / all_reduce_mean(batch.value_weights.mean())
         count, loss = len(targets), targets.new_zeros(())
         for _ in range(self.value_epochs):
             order = torch.randperm(count, device=targets.device)
@@ -258,13 +258,11 @@ class RLModule(LightningModule):
             )
         )
         if len(returns) > 0:
-            self.log_metrics(
-                {
-                    "rollout/episode_return_mean": returns.mean(),
-                    "rollout/episode_length_mean": lengths.mean(),
-                    "rollout/failure_rate": failed.mean(),
-                }
-            )
+            self.log_metrics({
+                "rollout/episode_return_mean": returns.mean(),
+                "rollout/episode_length_mean": lengths.mean(),
+                "rollout/failure_rate": failed.mean(),
+            })
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -284,7 +282,11 @@ class RLModule(LightningModule):
         self._iteration_end = now
         shares = {f"time/{part}_share": seconds / total for part, seconds in self._seconds.items()}
         self._seconds = {}
-        self.log_metrics({"time/env_steps": float(self.env_steps), "time/steps_per_second": new_steps / total, **shares})
+        self.log_metrics({
+            "time/env_steps": float(self.env_steps),
+            "time/steps_per_second": new_steps / total,
+            **shares,
+        })
 
     def log_metrics(self, metrics: dict[str, float | Tensor]) -> None:
         """Log scalars that are equal on all ranks."""
@@ -311,7 +313,7 @@ def _standardize(advantages: Tensor, weights: Tensor) -> Tensor:
 
 def _explained_variance(batch: PreparedBatch) -> Tensor:
     """Share of the variance of the value targets that the values of before the update explain."""
-    weights = batch.weights / batch.weights.sum()
+    weights = batch.value_weights / batch.value_weights.sum()
 
     def variance(values: Tensor) -> Tensor:
         return (weights * (values - (weights * values).sum()).square()).sum()

@@ -123,6 +123,18 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``last.ckpt`` at the end of every epoch, also where the best one stays what it was.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+        """
+        super().on_train_epoch_end(trainer, pl_module)
+        # Lightning itself renews the last checkpoint only in epochs that improve on the best.
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what there is when a run ends early.
 

@@ -147,7 +147,9 @@ class RolloutDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""
         dataset = RolloutDataset(self.make_batch, self.iterations_per_epoch)
-        return DataLoader(dataset, batch_size=None, num_workers=0)
+        # Without a generator of its own the loader draws from the global stream whenever an epoch begins, and a run that
+        # was interrupted within an epoch would not resume exactly.
+        return DataLoader(dataset, batch_size=None, num_workers=0, generator=torch.Generator())
 
     def make_batch(self) -> TensorBatch:
         """Collect the next batch with the policy as it is now."""
@@ -185,7 +187,9 @@ class RolloutDataModule(LightningDataModule):
         """
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         if len(state_dict["ranks"]) != ranks:
-            raise ValueError(f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}.")
+            raise ValueError(
+                f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}."
+            )
         self.load_rank_state(state_dict["ranks"][rank])
 
     def rank_state(self) -> dict[str, Any]:

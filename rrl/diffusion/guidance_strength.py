@@ -31,7 +31,7 @@ class GuidanceStrength(nn.Module):
     log_strength: Tensor
     """Logarithm of the strength. Scalar."""
 
-    def __init__(self, initial: float = 1.0, gain: float = 0.1) -> None:
+    def __init__(self, initial: float = 1.0, gain: float = 0.5) -> None:
         super().__init__()
         if initial <= 0.0:
             raise ValueError(f"`initial` must be positive, got {initial}.")

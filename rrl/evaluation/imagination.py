@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,8 +31,11 @@ class ImaginationDiagnostics(Callback):
 
     - ``guidance/return_shift``: change of the predicted return, in its standard deviations within a start state;
     - ``guidance/quantile`` and ``guidance/unguided_quantile``: where predicted returns lie in the true distribution of
-      returns of the same start and actions over the uncertainty set; 0.5 is no effect, ``alpha / 2`` to ``alpha`` is
-      what the method promises.
+      returns over the uncertainty set, from the same start with the same actions; 0.5 is no effect, ``alpha / 2`` to
+      ``alpha`` is what the method promises;
+    - ``guidance/closed_loop_quantile`` and ``guidance/unguided_closed_loop_quantile``: the same where the policy reacts
+      to what happens, with the action noise of the imagined trajectory. This is the fair comparison where a body falls
+      unless its actions answer its states: actions that were right in one world are wrong in most others.
 
     Only tasks that are stepped natively can be replayed; for others the callback logs ``guidance/return_shift`` alone.
 
@@ -80,24 +85,46 @@ class ImaginationDiagnostics(Callback):
             return metrics
         if self.envs is None:
             self.envs = data.make_envs(self.starts * self.draws, seed=data.seed + SEED_OFFSET)
-        # One trajectory of each start is replayed in all worlds.
-        replays = replay(self.envs, starts.simulator_states, unguided.actions[:: self.draws].cpu(), draws=self.draws)
-        metrics |= judge_model(unguided.observations[:: self.draws].cpu(), replays, module.world_model)
-        metrics["guidance/unguided_quantile"] = self._quantile(module, replays, returns)
-        replays = replay(self.envs, starts.simulator_states, guided.actions[:: self.draws].cpu(), draws=self.draws)
-        metrics["guidance/quantile"] = self._quantile(module, replays, guided_returns)
-        return metrics
+        open_loop = self._replay(starts.simulator_states, _first(unguided.actions, self.draws))
+        metrics |= judge_model(_first(unguided.observations, self.draws), open_loop, module.world_model)
+        metrics |= self._quantiles(module, starts.simulator_states, unguided, returns[:, 0], open_loop, "unguided_")
+        open_loop = self._replay(starts.simulator_states, _first(guided.actions, self.draws))
+        return metrics | self._quantiles(module, starts.simulator_states, guided, guided_returns[:, 0], open_loop, "")
+
+    def _quantiles(
+        self, module: Any, states: Tensor, trajectories: Any, predicted: Tensor, open_loop: Replays, prefix: str
+    ) -> dict[str, float]:
+        """Place trajectories among the replays of their actions, and among those of the policy with their noise."""
+        actions, observations = (
+            _first(column, self.draws) for column in (trajectories.actions, trajectories.observations)
+        )
+        player = copy.deepcopy(module.protagonist).cpu()
+        mean, std = player.mean_and_std(observations)
+        noise = (actions - mean) / std
+        closed_loop = self._replay(
+            states, noise, lambda step, seen: player.mean_and_std(seen)[0] + std * noise[:, step]
+        )
+        return {
+            f"guidance/{prefix}quantile": self._quantile(module, open_loop, predicted),
+            f"guidance/{prefix}closed_loop_quantile": self._quantile(module, closed_loop, predicted),
+        }
+
+    def _replay(
+        self, states: Tensor, actions: Tensor, choose: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Replays:
+        """Replay actions ``[B, H, A]``, or what is chosen in their place."""
+        open_loop = choose or (lambda step, seen: actions[:, step])
+        return replay(self.envs, states, open_loop, draws=self.draws, horizon=actions.shape[1])  # type: ignore[arg-type]
 
     def _returns(self, module: Any, trajectories: Any) -> Tensor:
         """Predict returns, shape ``[B, W]``."""
         returns: Tensor = module.world_model.predicted_returns(trajectories, module.protagonist)
         return returns.view(self.starts, self.draws)
 
-    def _quantile(self, module: Any, replays: Replays, returns: Tensor) -> float:
-        """Give the mean quantile of the replayed trajectories' predicted returns among their true returns."""
+    def _quantile(self, module: Any, replays: Replays, predicted: Tensor) -> float:
+        """Give the mean quantile of predicted returns ``[B]`` among the true returns of their replays."""
         windows = replays.as_windows().to(module.device)
         true = module.world_model.window_returns(windows, module.protagonist).view(self.draws, self.starts)
-        predicted = returns[:, 0]
         return float(((true < predicted).float() + 0.5 * (true == predicted).float()).mean())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -111,6 +138,11 @@ class ImaginationDiagnostics(Callback):
         if self.envs is not None:
             self.envs.close()
             self.envs = None
+
+
+def _first(column: Tensor, draws: int) -> Tensor:
+    """Take the first of the draws of each start, on the CPU where the simulator is."""
+    return column[::draws].cpu()
 
 
 def judge_model(imagined: Tensor, replays: Replays, world_model: Any) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""Replay given actions in the simulator from given states, under many draws of what the policy does not see."""
+"""Start the simulator in given states, many times, under fresh draws of what the policy does not see."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,14 +32,23 @@ class Replays(NamedTuple):
         return WindowBatch(observations, observations[..., :0], rewards, terminated, valid)
 
 
-def replay(envs: VectorEnv[Any, Any, Any], states: Tensor, actions: Tensor, *, draws: int) -> Replays:
-    """Replay actions from given states, each under several draws of the worlds' randomness.
+def replay(
+    envs: VectorEnv[Any, Any, Any],
+    states: Tensor,
+    choose: Callable[[int, Tensor], Tensor],
+    *,
+    draws: int,
+    horizon: int,
+) -> Replays:
+    """Run short trajectories from given states, each under several draws of the worlds' randomness.
 
     Args:
         envs: ``W * B`` native worlds; their physics and pushes are drawn anew.
         states: Simulator states. float64, shape ``[B, S]``.
-        actions: Raw actions; the last row leads nowhere and is not used. Shape ``[B, H, A]``.
-        draws: Worlds to try for each trajectory, ``W``.
+        choose: From the step and raw observations ``[W, B, O]`` to raw actions ``[W, B, A]``, or ``[B, A]`` for all
+            draws alike.
+        draws: Worlds to try for each state, ``W``.
+        horizon: Rows of a trajectory, ``H``.
 
     Returns:
         What happened.
@@ -49,13 +59,14 @@ def replay(envs: VectorEnv[Any, Any, Any], states: Tensor, actions: Tensor, *, d
     if envs.num_envs != draws * len(states):
         raise ValueError(f"`envs` must have {draws * len(states)} worlds, got {envs.num_envs}.")
     space = envs.single_action_space
-    controls = np.tile(np.clip(actions.numpy(), space.low, space.high), (draws, 1, 1))
     envs.reset()
     current = envs.set_simulator_states(np.tile(states.numpy(), (draws, 1)))  # type: ignore[attr-defined]
     running = np.ones(len(current), dtype=bool)
     columns: list[list[NDArray[Any]]] = [[current], [], [], []]
-    for step in range(controls.shape[1] - 1):
-        after, rewards, terminated, truncated, infos = envs.step(controls[:, step])
+    for step in range(horizon - 1):
+        actions = choose(step, torch.from_numpy(current).float().unflatten(0, (draws, -1)))
+        controls = actions.expand(draws, -1, -1).flatten(0, 1).numpy()
+        after, rewards, terminated, truncated, infos = envs.step(np.clip(controls, space.low, space.high))
         # The worlds reset themselves where an episode ends; what the trajectory saw is the observation before that.
         following = np.where(infos["_final_obs"][:, None], infos["final_obs"], after) if "final_obs" in infos else after
         current = np.where(running[:, None], following, current)

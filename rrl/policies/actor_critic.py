@@ -34,7 +34,9 @@ class ValueFunction(nn.Module):
     scale: Tensor
     """Moving standard deviation of the targets, in units of reward. Scalar."""
 
-    def __init__(self, obs_dim: int, *, hidden_sizes: Sequence[int] = (64, 64), activation: Activation = "tanh") -> None:
+    def __init__(
+        self, obs_dim: int, *, hidden_sizes: Sequence[int] = (64, 64), activation: Activation = "tanh"
+    ) -> None:
         super().__init__()
         self.network = mlp(obs_dim, hidden_sizes, 1, activation=activation, output_gain=1.0)
         self.register_buffer("mean", torch.zeros(()))

@@ -48,4 +48,6 @@ class GaussianPolicy(nn.Module):
             The distribution, batch shape ``[...]``, event shape ``[A]``; differentiable in the parameters.
         """
         mean = self.mean(observations)
-        return Independent(Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False), 1, validate_args=False)
+        return Independent(
+            Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False), 1, validate_args=False
+        )

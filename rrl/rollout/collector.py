@@ -111,7 +111,8 @@ class RolloutCollector:
         columns = {name: torch.from_numpy(np.stack([step[name] for step in steps])) for name in steps[0]}
         states = columns.pop("simulator_states")
         columns["rewards"] = columns["rewards"].float()
-        transitions = RolloutBatch(**columns, weights=torch.ones_like(columns["rewards"]))
+        ones = torch.ones_like(columns["rewards"])
+        transitions = RolloutBatch(**columns, weights=ones, value_weights=ones)
         returns, lengths, failed = ([episode[i] for episode in episodes] for i in range(3))
         statistics = EpisodeStatistics(
             torch.tensor(returns), torch.tensor(lengths, dtype=torch.long), torch.tensor(failed, dtype=torch.bool)

@@ -179,7 +179,7 @@ def test_log_ratio_is_single_precision_whatever_the_data():
 class NoHostSync(TorchDispatchMode):
     """Raises where a tensor's value is read by Python, which would stall an accelerator."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: D105
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}:
             raise AssertionError("a tensor was read by the host")
         return func(*args, **(kwargs or {}))

@@ -9,7 +9,9 @@ from rrl.types import EpisodeStatistics, Rollout, RolloutBatch
 EMPTY = EpisodeStatistics(torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
 
 
-def rollout(first: int, num_steps: int, *, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()) -> Rollout:
+def rollout(
+    first: int, num_steps: int, *, terminated: tuple[int, ...] = (), truncated: tuple[int, ...] = ()
+) -> Rollout:
     """Steps ``first, first + 1, ...`` of two worlds, world 1 shifted by 1000; the observation is the label.
 
     The observation after an episode's last step is its label plus 0.5, which occurs nowhere else.
@@ -21,7 +23,7 @@ def rollout(first: int, num_steps: int, *, terminated: tuple[int, ...] = (), tru
             flag[step - first] = True
     following = torch.where(flags[0] | flags[1], label + 0.5, label + 1.0)
     batch = RolloutBatch(
-        label.unsqueeze(-1), 3.0 * label.unsqueeze(-1), label, *flags, following.unsqueeze(-1), torch.ones_like(label)
+        label.unsqueeze(-1), 3.0 * label.unsqueeze(-1), label, *flags, following.unsqueeze(-1), torch.ones_like(label), torch.ones_like(label)
     )
     return Rollout(batch, EMPTY, label.unsqueeze(-1).double(), torch.zeros(()))
 

@@ -16,9 +16,7 @@ def test_it_takes_the_longest_acceptable_power_of_the_ratio(limit: float):
 
 def test_it_gives_up_after_its_tries():
     tried = []
-    fraction = backtracking_line_search(
-        lambda f: bool(tried.append(f)), backtrack_ratio=0.5, max_backtracks=3
-    )
+    fraction = backtracking_line_search(lambda f: bool(tried.append(f)), backtrack_ratio=0.5, max_backtracks=3)
     assert fraction == 0.0
     assert tried == [1.0, 0.5, 0.25]
 
