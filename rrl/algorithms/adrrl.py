@@ -108,7 +108,7 @@ class ADRRL(RLModule):
         horizon: int = 8,
         model_batch_size: int = 256,
         *,
-        denoiser: Literal["unet", "residual_mlp"] = "unet",
+        denoiser: Literal["unet", "residual_mlp", "causal_gru"] = "unet",
         channels: Sequence[int] = (16, 32),
         hidden_dim: int = 256,
         num_layers: int = 3,

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import (
+    CausalGRUDenoiser,
     GuidanceStrength,
     ImaginedTrajectories,
     NoiseConditionalGuidance,
@@ -84,11 +85,13 @@ class WorldModel(nn.Module):
         self.register_buffer("healthy_low", torch.tensor([] if healthy_low is None else healthy_low))
         self.register_buffer("healthy_high", torch.tensor([] if healthy_high is None else healthy_high))
         self.normalizer = TrajectoryNormalizer(horizon, obs_dim, action_low, action_high)
-        self.denoiser: nn.Module = (
-            TemporalUNet(obs_dim, action_dim, horizon, channels)
-            if denoiser == "unet"
-            else ResidualMLPDenoiser(obs_dim, action_dim, horizon, hidden_dim, num_layers)
-        )
+        self.denoiser: nn.Module
+        if denoiser == "unet":
+            self.denoiser = TemporalUNet(obs_dim, action_dim, horizon, channels)
+        elif denoiser == "causal_gru":
+            self.denoiser = CausalGRUDenoiser(obs_dim, action_dim, horizon, hidden_dim // 2)
+        else:
+            self.denoiser = ResidualMLPDenoiser(obs_dim, action_dim, horizon, hidden_dim, num_layers)
         self.return_model = ReturnModel(obs_dim, action_dim, horizon, hidden_dim, num_layers)
         # What imagines is a moving average of what is trained.
         self.denoiser_average = copy.deepcopy(self.denoiser).requires_grad_(False)
