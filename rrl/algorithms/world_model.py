@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import (
+    CausalDenoiser,
     CausalGRUDenoiser,
     GuidanceStrength,
     ImaginedTrajectories,
@@ -87,7 +88,8 @@ class WorldModel(nn.Module):
         self.normalizer = TrajectoryNormalizer(horizon, obs_dim, action_low, action_high)
         self.denoiser: nn.Module
         if denoiser == "unet":
-            self.denoiser = TemporalUNet(obs_dim, action_dim, horizon, channels)
+            network = TemporalUNet(obs_dim, action_dim + 1, horizon, channels)
+            self.denoiser = CausalDenoiser(network, obs_dim=obs_dim, horizon=horizon)
         elif denoiser == "causal_gru":
             self.denoiser = CausalGRUDenoiser(obs_dim, action_dim, horizon, hidden_dim // 2)
         else:
