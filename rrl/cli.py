@@ -87,8 +87,8 @@ class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
     - The defaults file is read before every ``--config``.
-    - ``evaluation``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the record of the configuration,
-      the random states in checkpoints and the handling of Ctrl-C are always there.
+    - ``evaluation``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the record of the
+      configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
     - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
     - ``--ckpt_path`` continues a run, in MLflow too.
 

@@ -217,7 +217,7 @@ class ADRRL(RLModule):
 
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""
-        optimizer = self.optimizers(use_pl_optimizer=False)[2]
+        optimizer = self.bare_optimizer(2)
         self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
@@ -234,7 +234,7 @@ class ADRRL(RLModule):
     def _update(self, sources: list[RolloutBatch], *, fit_value: bool = True) -> None:
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
-            optimizers = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
+            optimizers = self.player_step_optimizers()
             self.update_player("protagonist", self.protagonist, prepared, optimizers, fit_value=fit_value)
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:

@@ -323,7 +323,8 @@ class WorldModel(nn.Module):
         device = self.healthy_low.device
         if device.type == "cpu":
             return torch.default_generator
-        return torch.get_device_module(device).default_generators[device.index]
+        generator: torch.Generator = torch.get_device_module(device).default_generators[device.index]
+        return generator
 
 
 def _before_the_end(terminated: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class CausalGRUDenoiser(nn.Module):
 
 def _head(input_dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
     """Build an output network that starts at zero: an untrained model predicts that nothing changes."""
-    head = nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.SiLU(), nn.Linear(hidden_dim, output_dim))
-    nn.init.zeros_(head[-1].weight)
-    nn.init.zeros_(head[-1].bias)
-    return head
+    hidden, output = nn.Linear(input_dim, hidden_dim), nn.Linear(hidden_dim, output_dim)
+    nn.init.zeros_(output.weight)
+    nn.init.zeros_(output.bias)
+    return nn.Sequential(hidden, nn.SiLU(), output)

@@ -10,7 +10,7 @@
 """
 
 from rrl.envs.bodies import TASK_BODIES, TaskBodies
-from rrl.envs.make import make_vec_env
+from rrl.envs.make import flat_box, make_vec_env
 from rrl.envs.physics import PhysicsFactors
 from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS, Task, make_task
@@ -24,6 +24,7 @@ __all__ = [
     "Pushes",
     "Task",
     "TaskBodies",
+    "flat_box",
     "make_task",
     "make_vec_env",
 ]

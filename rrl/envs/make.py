@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from rrl.envs.physics import Ranges
@@ -72,6 +72,23 @@ def make_vec_env(
             envs.close()
             raise ValueError(f"The {name} space of {env_id} must be a flat Box, got {space}.")
     return SeededWorlds(envs, seed, first_world)
+
+
+def flat_box(space: Space[Any]) -> Box:
+    """Narrow the type of a space of one environment that :func:`make_vec_env` has checked already.
+
+    Args:
+        space: Space of single observations or actions.
+
+    Returns:
+        The same space.
+
+    Raises:
+        TypeError: If it is no box after all.
+    """
+    if not isinstance(space, Box):
+        raise TypeError(f"`space` must be a Box, got {space}.")
+    return space
 
 
 class SeededWorlds(VectorWrapper[Any, Any, Any]):

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.envs import flat_box
 from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
 
 NOISE_STREAM = 1
@@ -36,8 +37,8 @@ class RolloutCollector:
         self.observations, _ = envs.reset()
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, dtype=np.int64)
-        self.action_low = envs.single_action_space.low
-        self.action_high = envs.single_action_space.high
+        box = flat_box(envs.single_action_space)
+        self.action_low, self.action_high = box.low, box.high
 
     @torch.no_grad()
     def collect(self, actor: Actor, num_steps: int) -> Rollout:
