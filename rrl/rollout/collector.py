@@ -14,8 +14,8 @@ from torch import Tensor
 from rrl.envs import flat_box
 from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
 
-NOISE_STREAM = 1
-"""Distinguishes the action-noise stream of a world from its physics stream, which has the same seed and index."""
+NOISE_STREAM = 2
+"""Tells the action noise of a world from its physics and its pushes (1), whose streams have the same seed and index."""
 
 
 class RolloutCollector:
