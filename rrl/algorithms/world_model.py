@@ -260,11 +260,9 @@ class WorldModel(nn.Module):
         if self.strength_target == "kl":
             self.strength.update_to_kl(path_kl, self.alpha)
         else:
-            standardize = self.return_average.standardize
-            nominal = standardize(self.predicted_returns(unguided, player))
-            guided_mean = standardize(self.predicted_returns(guided, player)).mean()
+            nominal, tilted = (self._standardized_gains(part, player) for part in (unguided, guided))
             self.strength.update_to_cvar(
-                all_reduce_mean(guided_mean),
+                all_reduce_mean(tilted.mean()),
                 all_reduce_mean(empirical_cvar(nominal, self.alpha)),
                 all_reduce_mean(nominal.std()),
                 self.alpha,
@@ -274,6 +272,14 @@ class WorldModel(nn.Module):
             "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean()),
             "guidance/strength": self.strength.value,
         }
+
+    @torch.no_grad()
+    def _standardized_gains(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
+        """Return predicted returns in the units of the return model, start states taken out. Shape ``[B]``."""
+        returns = self.predicted_returns(trajectories, player)
+        if self.bootstrap:
+            returns = returns - player.value(trajectories.observations[:, 0])
+        return self.return_average.standardize(returns)
 
     @torch.no_grad()
     def predicted_returns(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
