@@ -62,7 +62,8 @@ class ADRRL(RLModule):
         policy_guidance: ``reparameterized`` moves imagined actions towards the policy under fixed noise, ``score`` is
             the rule of PolyGRAD and the paper.
         damping: Part of the way that ``reparameterized`` goes in one step, in ``(0, 1]``.
-        bootstrap: Continue the return of a window by the value of its last state. False in the paper.
+        bootstrap: Continue the return of a window by the value of its last state, and let the return model predict by
+            how much it beats the value of its first. False in the paper.
         real_fraction: Share of the real rollout in the policy update; ``0`` in the paper.
         value_from_imagination: Fit the value function on the mixture; on the real rollout alone otherwise. True in the
             paper. Imagined targets are mostly the value function's own predictions, and its errors feed on them.

@@ -130,7 +130,7 @@ class WorldModel(nn.Module):
         losses = torch.zeros(2, device=self.healthy_low.device)
         for windows in batches:
             self.normalizer.update_from(all_reduce_sum(self.normalizer.statistics(windows)))
-            targets = self.window_returns(windows, player)
+            targets = self._return_targets(windows, player)
             self.return_model.update_from(all_reduce_sum(self.return_model.statistics(targets)))
             loss, return_loss = self._losses(self.denoiser, self.return_model, windows, targets)
             optimizer.zero_grad()
@@ -170,7 +170,7 @@ class WorldModel(nn.Module):
             Held-out loss of the denoiser, correlation of predicted and realised returns at the lowest noise, and the
             share of windows in which the episode terminates.
         """
-        targets = self.window_returns(windows, player)
+        targets = self._return_targets(windows, player)
         loss, _ = self._losses(self.denoiser_average, self.return_average, windows, targets)
         start = self.normalizer.encode_start(windows.observations[:, 0])
         observations = self.normalizer.encode(windows)[..., : start.shape[-1]]
@@ -181,6 +181,16 @@ class WorldModel(nn.Module):
             "diffusion/return_correlation": all_reduce_mean(_correlation(predicted, targets)),
             "diffusion/real_termination_rate": all_reduce_mean(windows.terminated[:, :-1].any(dim=1).float().mean()),
         }
+
+    @torch.no_grad()
+    def _return_targets(self, windows: WindowBatch, player: ActorCritic) -> Tensor:
+        """Return what the return model learns: by how much a window beats the value of its start. Shape ``[B]``.
+
+        Returns differ far more between start states than within one, and only the latter is what guidance can tilt;
+        without the baseline, which has no gradient in later states, the network would spend itself on the former.
+        """
+        returns = self.window_returns(windows, player)
+        return returns - player.value(windows.observations[:, 0]) if self.bootstrap else returns
 
     @torch.no_grad()
     def window_returns(self, windows: WindowBatch, player: ActorCritic) -> Tensor:
@@ -250,11 +260,9 @@ class WorldModel(nn.Module):
         if self.strength_target == "kl":
             self.strength.update_to_kl(path_kl, self.alpha)
         else:
-            standardize = self.return_average.standardize
-            nominal = standardize(self.predicted_returns(unguided, player))
-            guided_mean = standardize(self.predicted_returns(guided, player)).mean()
+            nominal, tilted = (self._standardized_gains(part, player) for part in (unguided, guided))
             self.strength.update_to_cvar(
-                all_reduce_mean(guided_mean),
+                all_reduce_mean(tilted.mean()),
                 all_reduce_mean(empirical_cvar(nominal, self.alpha)),
                 all_reduce_mean(nominal.std()),
                 self.alpha,
@@ -264,6 +272,14 @@ class WorldModel(nn.Module):
             "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean()),
             "guidance/strength": self.strength.value,
         }
+
+    @torch.no_grad()
+    def _standardized_gains(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
+        """Return predicted returns in the units of the return model, start states taken out. Shape ``[B]``."""
+        returns = self.predicted_returns(trajectories, player)
+        if self.bootstrap:
+            returns = returns - player.value(trajectories.observations[:, 0])
+        return self.return_average.standardize(returns)
 
     @torch.no_grad()
     def predicted_returns(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
