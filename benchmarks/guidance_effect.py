@@ -35,7 +35,8 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int) -> TrajectoryDataMod
         settings["pushes"] = Pushes(**settings["pushes"])
     data = TrajectoryDataModule(**{**settings, "seed": settings["seed"] + FRESH_SEED})
     data.setup("fit")
-    assert isinstance(data.collector, RolloutCollector) and data.buffer is not None
+    assert isinstance(data.collector, RolloutCollector)
+    assert data.buffer is not None
     data.buffer.add(data.collector.collect(algorithm, num_steps))
     return data
 
