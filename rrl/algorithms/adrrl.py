@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from rrl.algorithms.base import RLModule
-from rrl.algorithms.world_model import WorldModel
+from rrl.algorithms.world_model import (
+    DenoiserName,
+    GuidanceRule,
+    PolicyGuidanceRule,
+    Solver,
+    StrengthTarget,
+    WorldModel,
+)
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import ImaginedTrajectories
 from rrl.types import DynaBatch, RolloutBatch
@@ -109,17 +116,17 @@ class ADRRL(RLModule):
         horizon: int = 8,
         model_batch_size: int = 256,
         *,
-        denoiser: Literal["unet", "residual_mlp", "causal_gru"] = "unet",
+        denoiser: DenoiserName = "unet",
         channels: Sequence[int] = (16, 32),
         hidden_dim: int = 256,
         num_layers: int = 3,
-        solver: Literal["few_step", "ddpm"] = "few_step",
+        solver: Solver = "few_step",
         diffusion_steps: int = 8,
         schedule_temperature: float = 1.0,
-        guidance: Literal["none", "paper", "released", "noise_cond", "worst_of_m"] = "noise_cond",
+        guidance: GuidanceRule = "noise_cond",
         alpha: float = 0.1,
-        strength_target: Literal["kl", "cvar"] = "kl",
-        policy_guidance: Literal["reparameterized", "score"] = "reparameterized",
+        strength_target: StrengthTarget = "kl",
+        policy_guidance: PolicyGuidanceRule = "reparameterized",
         damping: float = 0.5,
         bootstrap: bool = True,
         real_fraction: float = 0.5,
@@ -170,6 +177,8 @@ class ADRRL(RLModule):
                 raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
         if real_fraction == 0.0 and not value_from_imagination:
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
+        if strength_target == "cvar" and guided_fraction == 1.0:
+            raise ValueError("`guided_fraction` must be below 1 where `strength_target` is 'cvar', got 1.0.")
         self.save_hyperparameters()
         if policy_updates < 1:
             raise ValueError(f"`policy_updates` must be at least 1, got {policy_updates}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,12 @@ from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients
 from rrl.policies import ActorCritic
 from rrl.types import RolloutBatch, WindowBatch
 
+DenoiserName = Literal["unet", "residual_mlp", "causal_gru"]
+Solver = Literal["few_step", "ddpm"]
+GuidanceRule = Literal["none", "paper", "released", "noise_cond", "worst_of_m"]
+StrengthTarget = Literal["kl", "cvar"]
+PolicyGuidanceRule = Literal["reparameterized", "score"]
+
 MAX_ACTION_DISTANCE = 3.0
 """A Gaussian policy's own actions lie farther (root mean square) once in 400 in one dimension, in 250,000 in three."""
 
@@ -63,17 +70,17 @@ class WorldModel(nn.Module):
         healthy_high: Sequence[float] | None,
         horizon: int,
         *,
-        denoiser: str,
+        denoiser: DenoiserName,
         channels: Sequence[int],
         hidden_dim: int,
         num_layers: int,
-        solver: str,
+        solver: Solver,
         diffusion_steps: int,
         schedule_temperature: float,
-        guidance: str,
+        guidance: GuidanceRule,
         alpha: float,
-        strength_target: str,
-        policy_guidance: str,
+        strength_target: StrengthTarget,
+        policy_guidance: PolicyGuidanceRule,
         damping: float,
         bootstrap: bool,
         ema_decay: float,
@@ -81,6 +88,13 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         kl_budget(alpha)  # refuses a tail level outside (0, 1]
+        _require_known("denoiser", denoiser, DenoiserName)
+        _require_known("solver", solver, Solver)
+        _require_known("guidance", guidance, GuidanceRule)
+        _require_known("strength_target", strength_target, StrengthTarget)
+        _require_known("policy_guidance", policy_guidance, PolicyGuidanceRule)
+        if not 0.0 <= ema_decay < 1.0:
+            raise ValueError(f"`ema_decay` must lie in [0, 1), got {ema_decay}.")
         self.guidance, self.alpha, self.strength_target = guidance, alpha, strength_target
         self.bootstrap, self.ema_decay, self.gamma = bootstrap, ema_decay, gamma
         self.register_buffer("healthy_low", torch.tensor([] if healthy_low is None else healthy_low))
@@ -341,6 +355,12 @@ class WorldModel(nn.Module):
             return torch.default_generator
         generator: torch.Generator = torch.get_device_module(device).default_generators[device.index]
         return generator
+
+
+def _require_known(name: str, value: str, choices: Any) -> None:
+    """Refuse what is not among the literals of a type."""
+    if value not in get_args(choices):
+        raise ValueError(f"`{name}` must be one of {list(get_args(choices))}, got {value!r}.")
 
 
 def _before_the_end(terminated: Tensor) -> Tensor:

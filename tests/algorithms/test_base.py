@@ -167,6 +167,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_
     whole = read_checkpoint(run("whole", 4))
     resumed = read_checkpoint(run("parts", 4, run("parts", 2)))
     data_key = make_data.__annotations__["return"]
+    assert {"collector", "envs"} <= whole[data_key]["ranks"][0].keys()
     for key in ("state_dict", "optimizer_states", "global_step", "epoch", data_key):
         assert_same(whole[key], resumed[key], key)
     assert_same(whole["callbacks"]["RunState"], resumed["callbacks"]["RunState"])
