@@ -77,8 +77,6 @@ class ADRRL(RLModule):
         guided_fraction: Share of guided trajectories among the imagined; ``1`` in the paper.
         imagination_warmup: Real environment steps before imagined data are used at all.
         guidance_warmup: Real environment steps before trajectories are guided.
-        policy_updates: Policy steps an iteration, each on start states of its own; those after the first use imagined
-            data alone.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
         ema_decay: Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper.
         gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow.
@@ -134,7 +132,6 @@ class ADRRL(RLModule):
         guided_fraction: float = 0.5,
         imagination_warmup: int = 5_000,
         guidance_warmup: int = 10_000,
-        policy_updates: int = 1,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,
         gamma: float = 0.99,
@@ -180,9 +177,7 @@ class ADRRL(RLModule):
         if strength_target == "cvar" and guided_fraction == 1.0:
             raise ValueError("`guided_fraction` must be below 1 where `strength_target` is 'cvar', got 1.0.")
         self.save_hyperparameters()
-        if policy_updates < 1:
-            raise ValueError(f"`policy_updates` must be at least 1, got {policy_updates}.")
-        self.alpha, self.model_batch_size, self.policy_updates = alpha, model_batch_size, policy_updates
+        self.alpha, self.model_batch_size = alpha, model_batch_size
         self.real_fraction, self.guided_fraction = real_fraction, guided_fraction
         self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
@@ -232,20 +227,13 @@ class ADRRL(RLModule):
 
     def _improve(self, batch: DynaBatch) -> None:
         """Improve policy and value function on real and imagined data."""
-        real = batch.rollout.transitions
-        if int(self.env_steps) < self.imagination_warmup:
-            self._update([real])
-            return
-        for update, starts in enumerate(batch.start_observations.chunk(self.policy_updates)):
+        sources = [batch.rollout.transitions]
+        if int(self.env_steps) >= self.imagination_warmup:
             with self.timed("imagine"):
-                imagined = self._imagine_mixture(starts)
-            self._update(self._mix(real, imagined) if update == 0 else imagined, fit_value=update == 0)
-
-    def _update(self, sources: list[RolloutBatch], *, fit_value: bool = True) -> None:
+                sources = self._mix(sources[0], self._imagine_mixture(batch.start_observations))
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
-            optimizers = self.player_step_optimizers()
-            self.update_player("protagonist", self.protagonist, prepared, optimizers, fit_value=fit_value)
+            self.update_player("protagonist", self.protagonist, prepared, self.player_step_optimizers())
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:
         """Imagine nominal and guided trajectories in the configured proportion and log both."""

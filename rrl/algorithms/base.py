@@ -196,8 +196,6 @@ class RLModule(LightningModule):
         player: ActorCritic,
         batch: PreparedBatch,
         optimizers: tuple[LightningOptimizer, Optimizer],
-        *,
-        fit_value: bool = True,
     ) -> None:
         """Improve a player's policy by one TRPO step and fit its value function, and log both.
 
@@ -206,7 +204,6 @@ class RLModule(LightningModule):
             player: Improved in place.
             batch: What :meth:`prepare` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
-            fit_value: Whether to fit the value function too.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
@@ -218,19 +215,18 @@ class RLModule(LightningModule):
         policy_optimizer, value_optimizer = optimizers
         try:
             step = policy_optimizer.step(closure=closure)
-            metrics = {
-                f"{name}/surrogate": step.surrogate,
-                f"{name}/kl_divergence": step.kl_divergence,
-                f"{name}/step_fraction": step.step_fraction,
-                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
-            }
-            if fit_value:
-                metrics[f"{name}/value_loss"] = self._fit_value(player, batch, value_optimizer)
-                metrics[f"{name}/explained_variance"] = _explained_variance(batch)
+            value_loss = self._fit_value(player, batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
-        self.log_metrics(metrics)
+        self.log_metrics({
+            f"{name}/surrogate": step.surrogate,
+            f"{name}/kl_divergence": step.kl_divergence,
+            f"{name}/step_fraction": step.step_fraction,
+            f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+            f"{name}/value_loss": value_loss,
+            f"{name}/explained_variance": _explained_variance(batch),
+            f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+        })
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function

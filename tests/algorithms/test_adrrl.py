@@ -99,17 +99,6 @@ def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, im
     assert bool(batch.value_weights[REAL:].any()) == imagined
 
 
-def test_further_policy_updates_use_fresh_imagined_data_and_leave_the_value_function(monkeypatch):
-    batches = updates_of(monkeypatch, policy_updates=2)
-    assert [len(batch.weights) for batch, _ in batches] == [REAL + 8 * 3, 8 * 3]
-    assert [options["fit_value"] for _, options in batches] == [True, False]
-
-
-def test_every_policy_update_counts_as_a_step_of_the_run():
-    data = trajectories()
-    assert fit(adrrl(data, policy_updates=2), data).global_step == 4
-
-
 def test_every_iteration_logs_its_keys():
     data = trajectories()
     logged = fit(adrrl(data), data).logged_metrics
@@ -159,7 +148,6 @@ BAD_SETTINGS = [
     ({"guided_fraction": -0.5}, r"`guided_fraction` must lie in \[0, 1\], got -0.5"),
     ({"real_fraction": 0.0}, "`value_from_imagination` must be true where `real_fraction` is 0"),
     ({"strength_target": "cvar", "guided_fraction": 1.0}, "`guided_fraction` must be below 1"),
-    ({"policy_updates": 0}, "`policy_updates` must be at least 1, got 0"),
 ]
 
 
