@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,16 +58,19 @@ def make_vec_env(
             pushes=pushes,
             physics=physics,
         )
+    try:
+        gymnasium.spec(env_id)
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(env_id, [*TASKS, *gymnasium.registry], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}{hint}") from error
     if pushes is not None or physics:
         raise ValueError(f"`pushes` and `physics` need one of the tasks {sorted(TASKS)}, got {env_id!r}.")
 
     def make_one() -> gymnasium.Env[Any, Any]:
         return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **(env_kwargs or {}))
 
-    try:
-        envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
-    except gymnasium.error.UnregisteredEnv as error:
-        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}.") from error
+    envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
     for name, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             envs.close()
