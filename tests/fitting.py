@@ -60,11 +60,13 @@ def fit(
     max_epochs: int = 1,
     callbacks: tuple[Callback, ...] = (),
     ckpt_path: Path | None = None,
+    devices: int = 1,
 ) -> Trainer:
     """Train on the CPU without leaving anything behind."""
     trainer = Trainer(
         accelerator="cpu",
-        devices=1,
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp_spawn",
         max_epochs=max_epochs,
         logger=False,
         enable_checkpointing=any(type(callback).__name__ == "BestAndLastCheckpoint" for callback in callbacks),
