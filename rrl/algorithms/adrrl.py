@@ -233,7 +233,14 @@ class ADRRL(RLModule):
                 sources = self._mix(sources[0], self._imagine_mixture(batch.start_observations))
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
-            self.update_player("protagonist", self.protagonist, prepared, self.player_step_optimizers())
+            real_only = prepared.first(sources[0].weights.numel())
+            self.update_player(
+                "protagonist",
+                self.protagonist,
+                prepared,
+                self.player_step_optimizers(),
+                value_batch=prepared if self.value_from_imagination else real_only,
+            )
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:
         """Imagine nominal and guided trajectories in the configured proportion and log both."""
@@ -289,10 +296,7 @@ class ADRRL(RLModule):
         imagined_total = torch.stack([batch.weights.sum() for batch in imagined]).sum().clamp(min=1.0)
         sources = [] if self.real_fraction == 0.0 else [_weighted(real, self.real_fraction / real.weights.sum())]
         scale = (1.0 - self.real_fraction) / imagined_total
-        return sources + [
-            replace(_weighted(batch, scale), value_weights=batch.value_weights * self.value_from_imagination)
-            for batch in imagined
-        ]
+        return sources + [_weighted(batch, scale) for batch in imagined]
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""

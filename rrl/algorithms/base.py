@@ -41,6 +41,10 @@ class PreparedBatch(NamedTuple):
     value_weights: Tensor
     """Of the value function's fit. Shape ``[N]``."""
 
+    def first(self, count: int) -> PreparedBatch:
+        """Keep the first samples, which are those of the first source."""
+        return PreparedBatch(*(column[:count] for column in self))
+
 
 class RLModule(LightningModule):
     """The conductor of an on-policy algorithm: it holds players, calls the mathematics and logs.
@@ -196,6 +200,8 @@ class RLModule(LightningModule):
         player: ActorCritic,
         batch: PreparedBatch,
         optimizers: tuple[LightningOptimizer, Optimizer],
+        *,
+        value_batch: PreparedBatch | None = None,
     ) -> None:
         """Improve a player's policy by one TRPO step and fit its value function, and log both.
 
@@ -204,6 +210,7 @@ class RLModule(LightningModule):
             player: Improved in place.
             batch: What :meth:`prepare` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
+            value_batch: What the value function is fitted on; ``batch`` where None.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
@@ -213,9 +220,10 @@ class RLModule(LightningModule):
             return self.trpo_step(player.policy, batch.observations, batch.actions, batch.advantages, batch.weights)
 
         policy_optimizer, value_optimizer = optimizers
+        value_batch = batch if value_batch is None else value_batch
         try:
             step = policy_optimizer.step(closure=closure)
-            value_loss = self._fit_value(player, batch, value_optimizer)
+            value_loss = self._fit_value(player, value_batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
         self.log_metrics({
@@ -224,7 +232,7 @@ class RLModule(LightningModule):
             f"{name}/step_fraction": step.step_fraction,
             f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
             f"{name}/value_loss": value_loss,
-            f"{name}/explained_variance": _explained_variance(batch),
+            f"{name}/explained_variance": _explained_variance(value_batch),
             f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
         })
 

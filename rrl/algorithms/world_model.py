@@ -237,7 +237,7 @@ class WorldModel(nn.Module):
             guidance=guidance,
             generator=self._generator(),
         )
-        self.policy_guidance.adapt(trajectories.action_spread)
+        self.policy_guidance.adapt(all_reduce_mean(trajectories.action_spread))
         return trajectories
 
     def _worst_of_m(self, starts: Tensor, player: ActorCritic) -> ImaginedTrajectories:
@@ -271,6 +271,9 @@ class WorldModel(nn.Module):
             The realised relative entropy, mean log-likelihood ratio and strength, to be logged.
         """
         path_kl = all_reduce_mean(guided.path_kl.mean())
+        metrics = {"guidance/path_kl": path_kl, "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean())}
+        if self.guidance != "noise_cond":
+            return metrics  # no other rule has a strength to adapt
         if self.strength_target == "kl":
             self.strength.update_to_kl(path_kl, self.alpha)
         else:
@@ -281,11 +284,7 @@ class WorldModel(nn.Module):
                 all_reduce_mean(nominal.std()),
                 self.alpha,
             )
-        return {
-            "guidance/path_kl": path_kl,
-            "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean()),
-            "guidance/strength": self.strength.value,
-        }
+        return {**metrics, "guidance/strength": self.strength.value}
 
     @torch.no_grad()
     def _standardized_gains(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
@@ -315,25 +314,26 @@ class WorldModel(nn.Module):
             player: Whose policy the actions shall follow.
 
         Returns:
-            A rollout of ``T = H - 1`` steps; what follows an imagined end, or an action whose root mean square distance
-            from the policy's mean exceeds ``MAX_ACTION_DISTANCE`` standard deviations, has weight 0.
+            A rollout of ``T = H - 1`` steps; what follows an imagined end has weight 0. So has everything from the first
+            action on whose root mean square distance from the policy's mean exceeds ``MAX_ACTION_DISTANCE`` standard
+            deviations; the trajectory counts as cut off before it.
         """
         terminated = self._terminated(trajectories)
         mean, std = player.mean_and_std(trajectories.observations)
         distance = ((trajectories.actions - mean) / std).square().mean(dim=-1).sqrt()
         on_policy = (distance > MAX_ACTION_DISTANCE).cumsum(dim=1) == 0
         weights = (_before_the_end(terminated) & on_policy).to(trajectories.rewards)
+        # Without the cut, advantages of earlier actions would count what the off-policy one led to.
+        cut = (on_policy & ~on_policy.roll(-1, dims=1))[:, :-1] & ~terminated[:, :-1]
         observations = trajectories.observations.transpose(0, 1)
-        columns = [
-            column.transpose(0, 1)[:-1] for column in (trajectories.actions, trajectories.rewards, terminated, weights)
-        ]
-        actions, rewards, ended, weight = columns
+        columns = (trajectories.actions, trajectories.rewards, terminated, weights)
+        actions, rewards, ended, weight = (column[:, :-1].transpose(0, 1) for column in columns)
         return RolloutBatch(
             observations=observations[:-1],
             actions=actions,
             rewards=rewards,
             terminated=ended,
-            truncated=torch.zeros_like(ended),
+            truncated=cut.transpose(0, 1),
             next_observations=observations[1:],
             weights=weight,
             value_weights=weight,

@@ -94,9 +94,10 @@ def test_without_real_data_only_imagined_ones_are_used(monkeypatch):
 
 @pytest.mark.parametrize("imagined", [False, True])
 def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, imagined):
-    ((batch, _),) = updates_of(monkeypatch, value_from_imagination=imagined)
-    assert (batch.value_weights[:REAL] == 1.0).all()
-    assert bool(batch.value_weights[REAL:].any()) == imagined
+    ((batch, options),) = updates_of(monkeypatch, value_from_imagination=imagined)
+    assert len(batch.observations) > REAL
+    assert len(options["value_batch"].observations) == (len(batch.observations) if imagined else REAL)
+    assert torch.equal(options["value_batch"].observations[:REAL], batch.observations[:REAL])
 
 
 def test_every_iteration_logs_its_keys():

@@ -111,6 +111,7 @@ def test_nothing_counts_from_the_first_action_that_is_not_the_policys():
     trajectories = by_hand([0.0, 0.0, 0.0, 0.0], actions=[0.0, 9.0, 0.0, 0.0])
     rollout = module.world_model.as_rollout(trajectories, module.protagonist)
     assert rollout.weights[:, 0].tolist() == [1.0, 0.0, 0.0]
+    assert rollout.truncated[:, 0].tolist() == [True, False, False]
 
 
 def test_returns_stop_at_the_imagined_end():
