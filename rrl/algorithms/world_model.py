@@ -314,9 +314,9 @@ class WorldModel(nn.Module):
             player: Whose policy the actions shall follow.
 
         Returns:
-            A rollout of ``T = H - 1`` steps; what follows an imagined end has weight 0. So has everything from the first
-            action on whose root mean square distance from the policy's mean exceeds ``MAX_ACTION_DISTANCE`` standard
-            deviations; the trajectory counts as cut off before it.
+            A rollout of ``T = H - 1`` steps; what follows an imagined end has weight 0. So has everything from the
+            first action on whose root mean square distance from the policy's mean exceeds ``MAX_ACTION_DISTANCE``
+            standard deviations; the trajectory counts as cut off before it.
         """
         terminated = self._terminated(trajectories)
         mean, std = player.mean_and_std(trajectories.observations)
