@@ -34,7 +34,9 @@ class CalibrationMap(nn.Module, ABC):
             raise ValueError("`risk_logits` must be finite, got an infinite or undefined value.")
         if labels.dtype != torch.bool or labels.shape != risk_logits.shape:
             expected = list(risk_logits.shape)
-            raise ValueError(f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}.")
+            raise ValueError(
+                f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}."
+            )
         self.fit_map(risk_logits.detach().double(), labels)
 
     @abstractmethod
@@ -71,8 +73,8 @@ class HistogramBinning(CalibrationMap):
     .. math::
         \hat p_k = \frac{\sum_{i \in B_k} y_i + n_0 \bar p_k}{|B_k| + n_0}
 
-    with the bin's mean raw probability :math:`\bar p_k` and :math:`n_0` pseudo-counts. ``shrinkage=0`` gives the paper's
-    :math:`\hat p_k = \mathbb{E}[y \mid p_\mathrm{raw} \in B_k]`, which a bin of three samples does not support. An
+    with the bin's mean raw probability :math:`\bar p_k` and :math:`n_0` pseudo-counts. ``shrinkage=0`` gives the
+    paper's :math:`\hat p_k = \mathbb{E}[y \mid p_\mathrm{raw} \in B_k]`, which a bin of three samples does not support. An
     empty bin, undefined in the paper, is the identity.
 
     Args:

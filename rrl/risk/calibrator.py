@@ -1,4 +1,4 @@
-"""The risk calibrator: a predictor and a calibration map that are fitted together and never to the same trajectories."""
+"""The risk calibrator: a predictor and a calibration map, fitted together and never to the same trajectories."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class RiskCalibrator(nn.Module):
         self.fitted.fill_(True)
         return CalibratorFit(
             held_out=held_out,
-            num_trajectories=trajectory_ids.unique().numel(),
+            num_trajectories=torch.unique(trajectory_ids).numel(),
             base_rate=float(labels.double().mean()),
             degenerate=bool(self.predictor.degenerate),
         )

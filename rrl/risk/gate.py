@@ -41,10 +41,10 @@ class RiskGate(nn.Module):
 
     Args:
         mode: ``"fixed"``: :math:`\tau` is the given threshold, as in the paper; ``"base_rate"``: the base rate of the
-            labels; ``"quantile"``: the value that the share ``budget`` of the latest states exceeds; ``"adaptive"``: the
-            quantile, corrected by the open fraction that was really seen, and overruled where the risk has no skill:
-            with skill :math:`\kappa` from 0 to 1, a state that the threshold shuts is opened with probability
-            :math:`1 - \kappa`.
+            labels; ``"quantile"``: the value that the share ``budget`` of the latest states exceeds;
+            ``"adaptive"``: the quantile, corrected by the open fraction that was really seen, and overruled where the
+            risk has no skill: with skill :math:`\kappa` from 0 to 1, a state that the threshold shuts is opened with
+            probability :math:`1 - \kappa`.
         threshold: Risk above which ``fixed`` opens, in ``[0, 1]``. The paper does not state it.
         budget: Share of the states in which the adversary may push (``quantile``, ``adaptive``), in ``[0, 1]``.
         exploration: Probability that a state is open whatever its risk, in ``[0, 1]``; ``0`` in the paper.
@@ -77,7 +77,7 @@ class RiskGate(nn.Module):
     skill: Tensor
     """Trust in the threshold, from 0 (open everywhere) to 1. Scalar, float64."""
     requested_fraction: Tensor
-    """Share of the latest states above the threshold: the budget, corrected in mode ``adaptive``. Scalar, float64."""
+    """Share of the latest states to open: the budget, corrected in mode ``adaptive``. Scalar, float64."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class RiskGate(nn.Module):
 
         Args:
             risk: Calibrated risks, in ``[0, 1]``. Any shape.
-            uniforms: Uniform draws from ``[0, 1)``, one for each state, from the stream of its world. Shape of ``risk``.
+            uniforms: Uniform draws from ``[0, 1)``, one for each state from the stream of its world. Shape of ``risk``.
 
         Returns:
             True where the adversary may push. Boolean, shape of ``risk``.

@@ -47,7 +47,7 @@ class IsotonicCalibration(CalibrationMap):
         if labels.all() or not labels.any():
             self.reset()
             return
-        raw, position, counts = risk_logits.sigmoid().unique(return_inverse=True, return_counts=True)
+        raw, position, counts = torch.unique(risk_logits.sigmoid(), return_inverse=True, return_counts=True)
         rates = torch.zeros_like(raw).index_add_(0, position, labels.to(raw)) / counts
         fitted = pool_adjacent_violators(rates, counts.to(raw))
         # Inside a block the map is flat: only its ends are needed.

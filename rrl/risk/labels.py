@@ -19,7 +19,7 @@ class FailureLabels(NamedTuple):
     """Labels of the states of a rollout."""
 
     labels: Tensor
-    """True where the state leads to a failure; False where it does not or where that is unknown. Boolean, ``[T, N]``."""
+    """True where the state leads to a failure, False where it does not or that is unknown. Boolean, ``[T, N]``."""
     known: Tensor
     """True where the rollout decides the label. Only these states may be learnt from. Boolean, shape ``[T, N]``."""
 

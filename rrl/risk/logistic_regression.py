@@ -32,7 +32,10 @@ def fit_logistic_lbfgs(features: Tensor, targets: Tensor, *, l2: float, max_iter
     inputs, goals = features.double(), targets.double()
     coefficients = torch.zeros(inputs.shape[1] + 1, dtype=torch.float64, device=inputs.device, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [coefficients], max_iter=max_iterations, tolerance_grad=1e-7, tolerance_change=1e-12,
+        [coefficients],
+        max_iter=max_iterations,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
 
@@ -80,7 +83,7 @@ def fit_logistic_sgd(
     coefficients = initial.clone()
     for _ in range(num_epochs):
         order = torch.randperm(inputs.shape[0], generator=generator).to(inputs.device)
-        for batch in order.split(batch_size):
+        for batch in torch.split(order, batch_size):
             errors = torch.sigmoid(inputs[batch] @ coefficients) - targets[batch]
             coefficients -= learning_rate * (errors @ inputs[batch]) / batch.numel()
     return coefficients

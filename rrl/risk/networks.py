@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def fit_risk_network(
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     for _ in range(num_epochs):
         order = torch.randperm(targets.numel(), generator=generator).to(targets.device)
-        for batch in order.split(batch_size):
+        for batch in torch.split(order, batch_size):
             with torch.enable_grad():
                 loss = binary_cross_entropy_with_logits(network(features[batch]).squeeze(-1), targets[batch])
                 optimizer.zero_grad()
@@ -137,7 +138,7 @@ def risk_mlp(num_features: int, hidden_sizes: tuple[int, ...]) -> nn.Sequential:
         raise ValueError(f"`hidden_sizes` must be at least 1 each, got {hidden_sizes}.")
     sizes = (num_features, *hidden_sizes)
     layers: list[nn.Module] = []
-    for size, next_size in zip(sizes, sizes[1:], strict=False):
+    for size, next_size in pairwise(sizes):
         layers += [nn.Linear(size, next_size), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 

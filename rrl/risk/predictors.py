@@ -15,11 +15,11 @@ FEATURE_BOUND = 10.0
 
 
 class RiskPredictor(nn.Module, ABC):
-    """A model that is fitted to labelled states and returns risk logits, not yet calibrated.
+    r"""A model that is fitted to labelled states and returns risk logits, not yet calibrated.
 
     Life cycle: `fit` again and again, each time on the whole current data set; ``forward`` at any time. Data that hold
     one class only, or none, cannot be learnt from: the model then is `degenerate` and answers with the constant rate
-    :math:`(1 + \\text{positives}) / (2 + M)`, the posterior mean under a uniform Beta(1, 1) prior.
+    :math:`(1 + \text{positives}) / (2 + M)`, the posterior mean under a uniform Beta(1, 1) prior.
 
     A predictor reads observations of shape ``[..., O]``, or, where `history` is a number ``L``, the last ``L``
     observations of the episode, ``[..., L, O]`` (see `rrl.risk.trajectories.stack_history`).
@@ -70,7 +70,9 @@ class RiskPredictor(nn.Module, ABC):
         self._check(observations)
         if labels.dtype != torch.bool or labels.shape != observations.shape[:1]:
             expected = list(observations.shape[:1])
-            raise ValueError(f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}.")
+            raise ValueError(
+                f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}."
+            )
         if not observations.isfinite().all():
             raise ValueError("`observations` must be finite, got an infinite or undefined value.")
         positives, samples = int(labels.sum()), labels.numel()

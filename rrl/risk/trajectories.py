@@ -53,7 +53,7 @@ def hold_out_trajectories(ids: Tensor, fraction: float, *, generator: torch.Gene
     """
     if not 0.0 <= fraction < 1.0:
         raise ValueError(f"`fraction` must lie in [0, 1), got {fraction}.")
-    unique, position = ids.unique(return_inverse=True)
+    unique, position = torch.unique(ids, return_inverse=True)
     if fraction == 0.0 or unique.numel() < 2:
         return torch.zeros_like(ids, dtype=torch.bool)
     num_held_out = min(max(round(fraction * unique.numel()), 1), unique.numel() - 1)
