@@ -74,8 +74,8 @@ class HistogramBinning(CalibrationMap):
         \hat p_k = \frac{\sum_{i \in B_k} y_i + n_0 \bar p_k}{|B_k| + n_0}
 
     with the bin's mean raw probability :math:`\bar p_k` and :math:`n_0` pseudo-counts. ``shrinkage=0`` gives the
-    paper's :math:`\hat p_k = \mathbb{E}[y \mid p_\mathrm{raw} \in B_k]`, which a bin of three samples does not support. An
-    empty bin, undefined in the paper, is the identity.
+    paper's :math:`\hat p_k = \mathbb{E}[y \mid p_\mathrm{raw} \in B_k]`, which a bin of three samples does not
+    support. An empty bin, undefined in the paper, is the identity.
 
     Args:
         num_bins: Number of bins ``K``, at least 1. The paper does not state it.

@@ -64,8 +64,8 @@ class RiskGate(nn.Module):
         tensor([False, False,  True])
 
     References:
-        Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, section 3.4. All but ``fixed`` is
-        ours, after their section 7 ("dynamically adjusting the gating threshold").
+        Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, section 3.4. All but ``fixed``
+        is ours, after their section 7 ("dynamically adjusting the gating threshold").
     """
 
     fitted: Tensor

@@ -155,7 +155,7 @@ class TrajectoryCount(Metric):
 class RiskAUROC(BinaryAUROC):
     """Area under the receiver operating characteristic; not a number, rather than 0, where one class is absent."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """Return the area, in ``[0, 1]``."""
         return super().compute() if _has_both_classes(self.target) else torch.tensor(float("nan"))
 
@@ -163,7 +163,7 @@ class RiskAUROC(BinaryAUROC):
 class RiskAveragePrecision(BinaryAveragePrecision):
     """Area under the precision-recall curve; not a number where one class is absent."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """Return the area, in ``[0, 1]``."""
         return super().compute() if _has_both_classes(self.target) else torch.tensor(float("nan"))
 
