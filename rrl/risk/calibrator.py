@@ -93,9 +93,10 @@ class RiskCalibrator(nn.Module):
         """
         if observations.shape[0] == 0:
             raise ValueError(f"`observations` must hold at least one sample, got shape {list(observations.shape)}.")
-        if trajectory_ids.dtype != torch.long or trajectory_ids.shape != observations.shape[:1]:
-            got = f"{trajectory_ids.dtype} {list(trajectory_ids.shape)}"
-            raise ValueError(f"`trajectory_ids` must be long with shape {list(observations.shape[:1])}, got {got}.")
+        for name, values, dtype in (("labels", labels, torch.bool), ("trajectory_ids", trajectory_ids, torch.long)):
+            if values.dtype != dtype or values.shape != observations.shape[:1]:
+                expected = f"{dtype} with shape {list(observations.shape[:1])}"
+                raise ValueError(f"`{name}` must be {expected}, got {values.dtype} {list(values.shape)}.")
         held_out = hold_out_trajectories(trajectory_ids, self.held_out_fraction, generator=generator)
         self.predictor.fit(observations[~held_out], labels[~held_out], generator=generator)
         seen_by_map = held_out if self.held_out_fraction > 0.0 else torch.ones_like(held_out)

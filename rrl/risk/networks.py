@@ -18,8 +18,8 @@ def fit_risk_network(
     labels: Tensor,
     *,
     generator: torch.Generator,
-    num_epochs: int,
-    batch_size: int = 512,
+    num_updates: int,
+    batch_size: int = 256,
     learning_rate: float = 3e-3,
     weight_decay: float = 1e-2,
 ) -> None:
@@ -33,22 +33,21 @@ def fit_risk_network(
         features: Standardised features. Shape ``[M, ..., F]``.
         labels: True where the state led to a failure. Boolean, shape ``[M]``.
         generator: Source of the weights and of the order of the samples, on the CPU.
-        num_epochs: Passes over the data.
-        batch_size: Samples in a gradient.
+        num_updates: Gradient steps.
+        batch_size: Samples in a gradient, drawn with replacement.
         learning_rate: Step size of AdamW.
         weight_decay: Weight decay of AdamW.
     """
     _draw_weights(network, generator)
     targets = labels.to(features.dtype)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    for _ in range(num_epochs):
-        order = torch.randperm(targets.numel(), generator=generator).to(targets.device)
-        for batch in torch.split(order, batch_size):
-            with torch.enable_grad():
-                loss = binary_cross_entropy_with_logits(network(features[batch]).squeeze(-1), targets[batch])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+    for _ in range(num_updates):
+        batch = torch.randint(targets.numel(), (batch_size,), generator=generator).to(targets.device)
+        with torch.enable_grad():
+            loss = binary_cross_entropy_with_logits(network(features[batch]).squeeze(-1), targets[batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
     # The gradients are of no use any more; optimisers of the surrounding module shall not see them.
     network.zero_grad(set_to_none=True)
 
@@ -59,21 +58,21 @@ class MLPRiskModel(RiskPredictor):
     Args:
         obs_dim: Observation size ``O``.
         hidden_sizes: Width of each hidden layer.
-        num_epochs: Passes over the data of one fit, at least 1.
+        num_updates: Gradient steps of one fit, at least 1: the cost does not grow with the data.
 
     Raises:
         ValueError: If an argument is outside its range.
     """
 
-    def __init__(self, obs_dim: int, *, hidden_sizes: tuple[int, ...] = (32, 32), num_epochs: int = 10) -> None:
+    def __init__(self, obs_dim: int, *, hidden_sizes: tuple[int, ...] = (32, 32), num_updates: int = 400) -> None:
         super().__init__(obs_dim, squares=False)
-        _check_epochs(num_epochs)
-        self.num_epochs = num_epochs
+        _check_updates(num_updates)
+        self.num_updates = num_updates
         self.network = risk_mlp(self.num_features, hidden_sizes)
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Train the network on features ``[M, F]`` and labels ``[M]``."""
-        fit_risk_network(self.network, features, labels, generator=generator, num_epochs=self.num_epochs)
+        fit_risk_network(self.network, features, labels, generator=generator, num_updates=self.num_updates)
 
     def logits(self, features: Tensor) -> Tensor:
         """Apply the network to features ``[..., F]``."""
@@ -88,7 +87,7 @@ class EnsembleRiskModel(RiskPredictor):
         obs_dim: Observation size ``O``.
         num_members: Number of networks, at least 2.
         hidden_sizes: Width of each hidden layer.
-        num_epochs: Passes over the data of one fit, at least 1.
+        num_updates: Gradient steps of one fit, at least 1: the cost does not grow with the data.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -99,19 +98,19 @@ class EnsembleRiskModel(RiskPredictor):
     """
 
     def __init__(
-        self, obs_dim: int, *, num_members: int = 5, hidden_sizes: tuple[int, ...] = (32, 32), num_epochs: int = 10
+        self, obs_dim: int, *, num_members: int = 5, hidden_sizes: tuple[int, ...] = (32, 32), num_updates: int = 400
     ) -> None:
         super().__init__(obs_dim, squares=False)
-        _check_epochs(num_epochs)
+        _check_updates(num_updates)
         if num_members < 2:
             raise ValueError(f"`num_members` must be at least 2, got {num_members}.")
-        self.num_epochs = num_epochs
+        self.num_updates = num_updates
         self.members = nn.ModuleList(risk_mlp(self.num_features, hidden_sizes) for _ in range(num_members))
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Train every member on all features ``[M, F]`` and labels ``[M]``."""
         for member in self.members:
-            fit_risk_network(member, features, labels, generator=generator, num_epochs=self.num_epochs)
+            fit_risk_network(member, features, labels, generator=generator, num_updates=self.num_updates)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logit of the members' mean probability for features ``[..., F]``."""
@@ -154,6 +153,6 @@ def _draw_weights(network: nn.Module, generator: torch.Generator) -> None:
         parameter.copy_(torch.rand(parameter.shape, generator=generator).mul_(2 * bound).sub_(bound))
 
 
-def _check_epochs(num_epochs: int) -> None:
-    if num_epochs < 1:
-        raise ValueError(f"`num_epochs` must be at least 1, got {num_epochs}.")
+def _check_updates(num_updates: int) -> None:
+    if num_updates < 1:
+        raise ValueError(f"`num_updates` must be at least 1, got {num_updates}.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rrl.risk.logistic_regression import fit_logistic_lbfgs, fit_logistic_sgd
 
 FEATURE_BOUND = 10.0
-"""Standardised features are clipped here, so that one wild observation cannot produce an infinite logit."""
+"""Standardised observations are clipped here, so that one wild observation cannot produce an infinite logit."""
 
 
 class RiskPredictor(nn.Module, ABC):
@@ -26,8 +26,9 @@ class RiskPredictor(nn.Module, ABC):
 
     Args:
         obs_dim: Observation size ``O``.
-        squares: Whether squared observations are features as well: ``[s, s^2]``. Falling to either side is then the
-            same to a linear model.
+        squares: Whether squares are features as well: ``[s, s^2]``. A linear model then can see that falling to
+            either side is the same. Squared is the *standardised* observation: this spans the same functions, but stays
+            well conditioned where an observation varies little about a large mean.
 
     Raises:
         ValueError: If ``obs_dim`` is smaller than 1.
@@ -38,7 +39,7 @@ class RiskPredictor(nn.Module, ABC):
     base_rate_logit: Tensor
     """Logit of the constant rate that a degenerate model returns. Scalar."""
     feature_mean: Tensor
-    """Mean of each feature at the last fit. Shape ``[F]``."""
+    """Mean of each feature at the last fit: of the observation, then of its standardised square. Shape ``[F]``."""
     feature_std: Tensor
     """Standard deviation of each feature at the last fit; 1 where a feature was constant. Shape ``[F]``."""
     history: int | None = None
@@ -79,7 +80,7 @@ class RiskPredictor(nn.Module, ABC):
         self.degenerate.fill_(positives in {0, samples})
         self.base_rate_logit.fill_((1 + positives) / (2 + samples)).logit_()
         if not self.degenerate:
-            self._standardize(self._raw_features(observations).flatten(0, -2))
+            self._standardize(observations.flatten(0, -2).double())
             self.fit_features(self.features(observations), labels, generator=generator)
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -100,8 +101,13 @@ class RiskPredictor(nn.Module, ABC):
 
     def features(self, observations: Tensor) -> Tensor:
         """Compute the standardised, clipped features of observations: ``[..., O]`` to ``[..., F]``."""
-        standardized = (self._raw_features(observations) - self.feature_mean) / self.feature_std
-        return standardized.clamp(-FEATURE_BOUND, FEATURE_BOUND)
+        size = self.obs_dim
+        linear = (observations.to(self.feature_mean) - self.feature_mean[:size]) / self.feature_std[:size]
+        linear = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND)
+        if not self.squares:
+            return linear
+        squared = (linear.square() - self.feature_mean[size:]) / self.feature_std[size:]
+        return torch.cat([linear, squared], dim=-1)
 
     @abstractmethod
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
@@ -111,17 +117,14 @@ class RiskPredictor(nn.Module, ABC):
     def logits(self, features: Tensor) -> Tensor:
         """Predict risk logits ``[...]`` from standardised features ``[..., F]`` (``[..., L, F]``)."""
 
-    def _raw_features(self, observations: Tensor) -> Tensor:
-        inputs = observations.to(self.feature_mean.dtype)
-        return torch.cat([inputs, inputs.square()], dim=-1) if self.squares else inputs
-
-    def _standardize(self, features: Tensor) -> None:
-        """Set mean and standard deviation from features of shape ``[M, F]``."""
-        deviation, mean = torch.std_mean(features.double(), dim=0, correction=0)
-        self.feature_mean.copy_(mean)
-        # Dividing by the rounding error of a constant feature would turn that error into the largest feature.
-        constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-2)
-        self.feature_std.copy_(torch.where(constant, 1.0, deviation))
+    def _standardize(self, observations: Tensor) -> None:
+        """Set means and standard deviations from observations of shape ``[M, O]``, float64."""
+        size = self.obs_dim
+        self.feature_mean[:size], self.feature_std[:size] = _moments(observations)
+        if self.squares:
+            linear = (observations - self.feature_mean[:size]) / self.feature_std[:size]
+            squared = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND).square()
+            self.feature_mean[size:], self.feature_std[size:] = _moments(squared)
 
     def _check(self, observations: Tensor) -> None:
         expected = [self.obs_dim] if self.history is None else [self.history, self.obs_dim]
@@ -183,3 +186,11 @@ class LogisticRiskModel(RiskPredictor):
         """Apply the linear model to features ``[..., F]``."""
         coefficients = self.coefficients.to(features)
         return features @ coefficients[:-1] + coefficients[-1]
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each column of ``[M, F]``; 1 for the deviation of a constant column."""
+    deviation, mean = torch.std_mean(values, dim=0, correction=0)
+    # Dividing by the rounding error of a constant feature would turn that error into the largest feature.
+    constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-2)
+    return mean, torch.where(constant, 1.0, deviation)

@@ -19,24 +19,24 @@ class GRURiskModel(RiskPredictor):
         obs_dim: Observation size ``O``.
         history: Number of observations ``L`` that one prediction reads, at least 1.
         hidden_size: Size of the memory.
-        num_epochs: Passes over the data of one fit, at least 1.
+        num_updates: Gradient steps of one fit, at least 1: the cost does not grow with the data.
 
     Raises:
         ValueError: If an argument is outside its range.
     """
 
-    def __init__(self, obs_dim: int, *, history: int = 8, hidden_size: int = 32, num_epochs: int = 5) -> None:
+    def __init__(self, obs_dim: int, *, history: int = 8, hidden_size: int = 32, num_updates: int = 300) -> None:
         super().__init__(obs_dim, squares=False)
-        for name, value in (("history", history), ("hidden_size", hidden_size), ("num_epochs", num_epochs)):
+        for name, value in (("history", history), ("hidden_size", hidden_size), ("num_updates", num_updates)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
         self.history = history
-        self.num_epochs = num_epochs
+        self.num_updates = num_updates
         self.network = RecurrentClassifier(self.num_features, hidden_size)
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Train the network on histories ``[M, L, F]`` and labels ``[M]``."""
-        fit_risk_network(self.network, features, labels, generator=generator, num_epochs=self.num_epochs)
+        fit_risk_network(self.network, features, labels, generator=generator, num_updates=self.num_updates)
 
     def logits(self, features: Tensor) -> Tensor:
         """Apply the network to histories ``[..., L, F]``."""
