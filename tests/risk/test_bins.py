@@ -23,6 +23,6 @@ def test_one_value_shared_by_all_falls_into_one_bin():
 
 
 @pytest.mark.parametrize("num_bins", [0, -3])
-def test_without_bins_it_raises(num_bins):
+def test_without_bins_it_raises(num_bins: int):
     with pytest.raises(ValueError, match="`num_bins` must be at least 1"):
         equal_width_edges(num_bins)

@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import bootstrap
+from torch import Tensor
 
 from rrl.risk.bins import equal_width_edges
 from rrl.risk.bootstrap import bootstrap_by_trajectory
 from rrl.risk.reliability import reliability_curve
 
 
-def _generator(seed=0):
+def _generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _rate(risk, labels):
+def _rate(risk: Tensor, labels: Tensor) -> Tensor:
     return labels.double().mean()
 
 
-def _clustered(num_trajectories, length, seed=0):
+def _clustered(num_trajectories: int, length: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """All states of a trajectory share one label."""
     fates = torch.rand(num_trajectories, generator=_generator(seed)) < 0.3
     ids = torch.arange(num_trajectories).repeat_interleave(length)
@@ -59,7 +60,7 @@ def test_bands_of_a_curve_leave_resamples_with_an_empty_bin_out():
     risk[:5] = 0.99  # one trajectory alone reaches the last bin
     risk[5:] *= 0.8
 
-    def rates(risk, labels):
+    def rates(risk: Tensor, labels: Tensor) -> Tensor:
         return reliability_curve(risk, labels, equal_width_edges(10)).failure_rate
 
     low, high = bootstrap_by_trajectory(rates, risk, labels, ids, generator=_generator())

@@ -1,10 +1,14 @@
 """Histogram binning by hand, and what every map promises."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from rrl.risk.bins import equal_width_edges
-from rrl.risk.calibration_maps import HistogramBinning, IdentityCalibration
+from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
 from rrl.risk.isotonic import IsotonicCalibration
 from rrl.risk.metrics import BrierScore
 from rrl.risk.reliability import expected_calibration_error, reliability_curve
@@ -20,7 +24,7 @@ MAPS = [
 ]
 
 
-def _overconfident(seed, num_samples=4000):
+def _overconfident(seed: int, num_samples: int = 4000) -> tuple[Tensor, Tensor]:
     """Logits three times too large for the labels that they come with."""
     generator = torch.Generator().manual_seed(seed)
     true_logits = torch.randn(num_samples, generator=generator) - 1.0
@@ -28,7 +32,7 @@ def _overconfident(seed, num_samples=4000):
     return 3.0 * true_logits, labels
 
 
-def _logits(*risks):
+def _logits(*risks: float) -> Tensor:
     return torch.tensor(risks, dtype=torch.float64).logit()
 
 
@@ -67,7 +71,7 @@ def test_in_sample_calibration_error_of_plain_binning_is_zero_by_construction():
 
 
 @pytest.mark.parametrize("make", MAPS[:-1])
-def test_calibration_lowers_error_and_brier_score_on_new_data(make):
+def test_calibration_lowers_error_and_brier_score_on_new_data(make: Callable[[], CalibrationMap]):
     calibration = make()
     calibration.fit(*_overconfident(0))
     logits, labels = _overconfident(1)
@@ -82,7 +86,7 @@ def test_calibration_lowers_error_and_brier_score_on_new_data(make):
 
 
 @pytest.mark.parametrize("make", MAPS)
-def test_before_the_fit_and_after_a_reset_a_map_is_the_identity(make):
+def test_before_the_fit_and_after_a_reset_a_map_is_the_identity(make: Callable[[], CalibrationMap]):
     calibration, logits = make(), torch.linspace(-6.0, 6.0, 50)
     assert torch.allclose(calibration(logits), logits.sigmoid(), atol=1e-6)
     calibration.fit(*_overconfident(0))
@@ -91,7 +95,7 @@ def test_before_the_fit_and_after_a_reset_a_map_is_the_identity(make):
 
 
 @pytest.mark.parametrize("make", MAPS)
-def test_a_risk_is_a_probability_of_the_shape_and_type_of_the_logits(make):
+def test_a_risk_is_a_probability_of_the_shape_and_type_of_the_logits(make: Callable[[], CalibrationMap]):
     calibration = make()
     calibration.fit(*_overconfident(0))
     risk = calibration(torch.linspace(-1e4, 1e4, 12).view(3, 4))
@@ -101,7 +105,7 @@ def test_a_risk_is_a_probability_of_the_shape_and_type_of_the_logits(make):
 
 
 @pytest.mark.parametrize("make", MAPS)
-def test_a_checkpoint_loads_into_a_new_map(make):
+def test_a_checkpoint_loads_into_a_new_map(make: Callable[[], CalibrationMap]):
     fitted, copy = make(), make()
     fitted.fit(*_overconfident(0))
     copy.load_state_dict(fitted.state_dict())
@@ -111,7 +115,7 @@ def test_a_checkpoint_loads_into_a_new_map(make):
 
 @pytest.mark.parametrize("make", MAPS)
 @pytest.mark.parametrize("outcome", [False, True])
-def test_one_class_gives_finite_risks(make, outcome):
+def test_one_class_gives_finite_risks(make: Callable[[], CalibrationMap], outcome: bool):
     calibration = make()
     calibration.fit(torch.randn(50, generator=torch.Generator()), torch.full((50,), outcome))
     assert calibration(torch.linspace(-5.0, 5.0, 20)).isfinite().all()
@@ -128,7 +132,7 @@ def test_one_class_gives_finite_risks(make, outcome):
         (torch.zeros(2), torch.zeros(3, dtype=torch.bool), "`labels` must be boolean"),
     ],
 )
-def test_bad_data_raise(make, logits, labels, message):
+def test_bad_data_raise(make: Callable[[], CalibrationMap], logits: Tensor, labels: Tensor, message: str):
     with pytest.raises(ValueError, match=message):
         make().fit(logits, labels)
 
@@ -141,6 +145,6 @@ def test_bad_data_raise(make, logits, labels, message):
         ({"shrinkage": -1.0}, "`shrinkage` must be at least 0"),
     ],
 )
-def test_bad_arguments_raise(arguments, message):
+def test_bad_arguments_raise(arguments: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         HistogramBinning(**arguments)

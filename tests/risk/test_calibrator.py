@@ -1,10 +1,13 @@
 """The calibrator: no trajectory on both sides, and better risks on new trajectories."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from rrl.risk.bins import equal_width_edges
-from rrl.risk.calibration_maps import HistogramBinning, IdentityCalibration
+from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
 from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.isotonic import IsotonicCalibration
 from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
@@ -15,19 +18,19 @@ from rrl.risk.scaling import PlattScaling, TemperatureScaling
 class RecordingPredictor(RiskPredictor):
     """Remembers which states it was fitted to and returns three times the observation."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(1, squares=False)
         self.seen = torch.zeros(0)
 
-    def fit(self, observations, labels, *, generator):
+    def fit(self, observations: Tensor, labels: Tensor, *, generator: torch.Generator):
         """Record."""
         super().fit(observations, labels, generator=generator)
         self.seen = observations
 
-    def fit_features(self, features, labels, *, generator):
+    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator):
         """Learn nothing."""
 
-    def logits(self, features):
+    def logits(self, features: Tensor):
         """Return an overconfident logit."""
         return 3.0 * features[..., 0]
 
@@ -37,19 +40,19 @@ class RecordingMap(IdentityCalibration):
 
     num_seen = 0
 
-    def fit_map(self, risk_logits, labels):
+    def fit_map(self, risk_logits: Tensor, labels: Tensor):
         """Record."""
         self.num_seen = risk_logits.numel()
 
 
-def _data(seed=0, num_trajectories=50, length=40):
+def _data(seed: int = 0, num_trajectories: int = 50, length: int = 40) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     observations = torch.randn(num_trajectories * length, 1, generator=generator)
     labels = torch.rand(len(observations), generator=generator) < observations[:, 0].sigmoid()
     return observations, labels, torch.arange(num_trajectories).repeat_interleave(length)
 
 
-def _generator():
+def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 
 
@@ -71,7 +74,7 @@ def test_the_papers_choice_shows_everything_to_both():
 
 
 @pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
-def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make):
+def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make: Callable[[], CalibrationMap]):
     calibrator = RiskCalibrator(RecordingPredictor(), make())
     calibrator.fit(*_data(), generator=_generator())
     observations, labels, _ = _data(seed=9, num_trajectories=200)
@@ -109,7 +112,7 @@ def test_a_single_trajectory_leaves_the_map_the_identity():
 
 
 @pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
-def test_a_checkpoint_loads_into_a_new_calibrator(make):
+def test_a_checkpoint_loads_into_a_new_calibrator(make: Callable[[], CalibrationMap]):
     fitted, copy = (RiskCalibrator(LogisticRiskModel(1), make()) for _ in range(2))
     observations, labels, ids = _data()
     fitted.fit(observations, labels, ids, generator=_generator())
@@ -137,9 +140,9 @@ def test_bad_input_raises():
     observations, labels, ids = _data()
     with pytest.raises(ValueError, match="`observations` must hold at least one sample"):
         calibrator.fit(observations[:0], labels[:0], ids[:0], generator=_generator())
-    with pytest.raises(ValueError, match="`trajectory_ids` must be torch.int64"):
+    with pytest.raises(ValueError, match=r"`trajectory_ids` must be torch\.int64"):
         calibrator.fit(observations, labels, ids[:-1], generator=_generator())
-    with pytest.raises(ValueError, match="`labels` must be torch.bool"):
+    with pytest.raises(ValueError, match=r"`labels` must be torch\.bool"):
         calibrator.fit(observations, labels[:-1], ids, generator=_generator())
     with pytest.raises(ValueError, match=r"`held_out_fraction` must lie in \[0, 1\)"):
         RiskCalibrator(LogisticRiskModel(1), HistogramBinning(), held_out_fraction=1.0)

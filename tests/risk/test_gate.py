@@ -1,33 +1,39 @@
 """The gate: monotone, exact at its edges, true to its budget, and open without skill."""
 
+from typing import Any, Literal
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from rrl.risk.gate import GateEvidence, RiskGate, budget_threshold, risk_skill
 
+Mode = Literal["fixed", "base_rate", "quantile", "adaptive"]
 MODES = ["fixed", "base_rate", "quantile", "adaptive"]
 SKILLED = GateEvidence(auroc=0.9, brier_skill=0.3, open_fraction=0.5)
 
 
-def _uniforms(shape, seed=0):
+def _uniforms(shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _trained(mode, risk, base_rate=0.2, evidence=SKILLED, **arguments):
+def _trained(
+    mode: Mode, risk: Tensor, base_rate: float = 0.2, evidence: GateEvidence | None = SKILLED, **arguments: float
+) -> RiskGate:
     gate = RiskGate(mode, **arguments)
     gate.update(risk, base_rate=base_rate, evidence=evidence)
     return gate
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_open_before_the_first_fit(mode):
+def test_open_before_the_first_fit(mode: Mode):
     assert RiskGate(mode, threshold=1.0, budget=0.0, exploration=0.0)(torch.zeros(99), _uniforms(99)).all()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 1.0])
-def test_a_risk_at_the_threshold_is_shut_and_the_next_number_above_it_is_open(threshold):
+def test_a_risk_at_the_threshold_is_shut_and_the_next_number_above_it_is_open(threshold: float):
     edge = torch.tensor(threshold)
     risk = torch.stack([edge, torch.nextafter(edge, torch.tensor(2.0))]).clamp(max=1.0)
     gate = _trained("fixed", risk, threshold=threshold, exploration=0.0)
@@ -36,7 +42,7 @@ def test_a_risk_at_the_threshold_is_shut_and_the_next_number_above_it_is_open(th
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_monotone_in_the_risk_for_given_draws(mode):
+def test_monotone_in_the_risk_for_given_draws(mode: Mode):
     risk = _uniforms(500).round(decimals=1).sort().values
     gate = _trained(mode, risk, evidence=GateEvidence(auroc=0.7, brier_skill=0.1, open_fraction=0.5))
     for draw in torch.linspace(0.0, 0.999, 40):
@@ -51,7 +57,7 @@ def test_the_base_rate_is_the_threshold_of_its_mode():
 @pytest.mark.parametrize("mode", ["quantile", "adaptive"])
 @pytest.mark.parametrize("budget", [0.0, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("decimals", [0, 1, 6])
-def test_the_budget_is_met_with_and_without_ties(mode, budget, decimals):
+def test_the_budget_is_met_with_and_without_ties(mode: Mode, budget: float, decimals: int):
     risk = _uniforms(20_000).round(decimals=decimals)
     gate = _trained(mode, risk, budget=budget, exploration=0.0)
     is_open = gate(risk, _uniforms(20_000, seed=1))
@@ -68,7 +74,7 @@ def test_the_budget_goes_to_the_riskiest_states():
     risks=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), min_size=1, max_size=30),
     budget=st.floats(0.0, 1.0),
 )
-def test_the_expected_open_share_equals_the_budget_whatever_the_ties(risks, budget):
+def test_the_expected_open_share_equals_the_budget_whatever_the_ties(risks: list[float], budget: float):
     risk = torch.tensor(risks)
     threshold, tie_probability = budget_threshold(risk, budget)
     share = (risk > threshold).double() + tie_probability * (risk == threshold)
@@ -76,7 +82,7 @@ def test_the_expected_open_share_equals_the_budget_whatever_the_ties(risks, budg
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_exploration_opens_its_share_whatever_the_risk(mode):
+def test_exploration_opens_its_share_whatever_the_risk(mode: Mode):
     gate = _trained(mode, torch.zeros(10), threshold=1.0, budget=0.0, exploration=0.05)
     uniforms = _uniforms(100_000)
     is_open = gate(torch.zeros(100_000), uniforms)
@@ -101,7 +107,7 @@ def test_exploration_leaves_the_budget_of_the_other_states_alone():
     ],
     ids=["no evidence", "one class", "no discrimination", "worse than the base rate"],
 )
-def test_adaptive_opens_without_skill(evidence):
+def test_adaptive_opens_without_skill(evidence: GateEvidence | None):
     risk = _uniforms(200)
     assert _trained("adaptive", risk, evidence=evidence, budget=0.1)(risk, _uniforms(200, seed=1)).all()
 
@@ -143,7 +149,7 @@ def test_skill_rises_from_the_lower_to_the_upper_bound():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_checkpoint_loads_into_a_new_gate(mode):
+def test_a_checkpoint_loads_into_a_new_gate(mode: Mode):
     risk = _uniforms(100)
     gate, copy = _trained(mode, risk), RiskGate(mode)
     copy.load_state_dict(gate.state_dict())
@@ -154,7 +160,7 @@ def test_a_checkpoint_loads_into_a_new_gate(mode):
 
 
 @pytest.mark.parametrize("risk", [torch.tensor([1.1]), torch.tensor([-0.1]), torch.tensor([float("nan")])])
-def test_a_risk_that_is_no_probability_raises(risk):
+def test_a_risk_that_is_no_probability_raises(risk: Tensor):
     with pytest.raises(ValueError, match=r"`risk` must lie in \[0, 1\]"):
         RiskGate()(risk, torch.zeros(1))
     with pytest.raises(ValueError, match=r"`risk` must lie in \[0, 1\]"):
@@ -180,6 +186,6 @@ def test_other_bad_input_raises():
         ({"skill_range": (0.8, 0.6)}, "`skill_range` must be ascending"),
     ],
 )
-def test_bad_arguments_raise(arguments, message):
+def test_bad_arguments_raise(arguments: Any, message: str):
     with pytest.raises(ValueError, match=message):
         RiskGate(**arguments)

@@ -3,18 +3,19 @@
 import pytest
 import torch
 from sklearn.isotonic import IsotonicRegression, isotonic_regression
+from torch import Tensor
 
 from rrl.risk.isotonic import IsotonicCalibration, pool_adjacent_violators
 
 
-def _data(seed, decimals, num_samples=800):
+def _data(seed: int, decimals: int, num_samples: int = 800) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     risk = torch.rand(num_samples, generator=generator, dtype=torch.float64).round(decimals=decimals).clamp(0.01, 0.99)
     return risk, torch.rand(num_samples, generator=generator) < risk**2
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 9])
-def test_agrees_with_scikit_learn_with_and_without_ties(decimals):
+def test_agrees_with_scikit_learn_with_and_without_ties(decimals: int):
     risk, labels = _data(0, decimals)
     calibration = IsotonicCalibration()
     calibration.fit(risk.logit(), labels)

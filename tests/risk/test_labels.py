@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from rrl.risk.labels import (
     failure_labels_batch_quantile,
@@ -11,11 +12,11 @@ from rrl.risk.labels import (
 )
 
 
-def _column(*values):
+def _column(*values: bool) -> Tensor:
     return torch.tensor(values, dtype=torch.bool).unsqueeze(1)
 
 
-def _bits(mask):
+def _bits(mask: Tensor) -> list[int]:
     return mask.flatten().int().tolist()
 
 
@@ -74,7 +75,7 @@ def test_horizon_labels_equal_a_search_state_by_state():
 
 
 @pytest.mark.parametrize("horizon_steps", [0, -1])
-def test_a_horizon_without_steps_raises(horizon_steps):
+def test_a_horizon_without_steps_raises(horizon_steps: int):
     with pytest.raises(ValueError, match="`horizon_steps` must be at least 1"):
         failure_labels_within_horizon(_column(0), _column(0), horizon_steps)
 
@@ -136,6 +137,6 @@ def test_a_batch_in_which_all_do_equally_well_has_no_failures():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
-def test_a_share_outside_its_range_raises(fraction):
+def test_a_share_outside_its_range_raises(fraction: float):
     with pytest.raises(ValueError, match=r"`fraction` must lie in \(0, 1\)"):
         failure_labels_batch_quantile(torch.ones(1, 1), _column(0), _column(0), horizon_steps=1, fraction=fraction)

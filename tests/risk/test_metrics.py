@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from torch import Tensor
 
 from rrl.risk.metrics import LOWEST_PROBABILITY, BrierScore, NegativeLogLikelihood, brier_skill_score, risk_metrics
 
 
-def _data(seed=0, num_samples=500):
+def _data(seed: int = 0, num_samples: int = 500) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     risk = torch.rand(num_samples, generator=generator)
     return risk, torch.rand(num_samples, generator=generator) < risk, torch.arange(num_samples) // 50
@@ -38,7 +39,7 @@ def test_the_collection_holds_the_registered_names():
 
 
 @pytest.mark.parametrize("outcome", [False, True])
-def test_ranking_is_undefined_for_one_class_and_says_so(outcome):
+def test_ranking_is_undefined_for_one_class_and_says_so(outcome: bool):
     metrics = risk_metrics()
     risk, _, ids = _data()
     metrics.update(risk, torch.full((500,), outcome), trajectory_ids=ids)

@@ -1,13 +1,17 @@
 """Risk predictors: the protocol that all keep, and logistic regression against scikit-learn."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from rrl.risk.networks import EnsembleRiskModel, MLPRiskModel
-from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel
+from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel, RiskPredictor
 from rrl.risk.sequence import GRURiskModel
 
 PREDICTORS = {
@@ -20,11 +24,11 @@ PREDICTORS = {
 every_predictor = pytest.mark.parametrize("make", PREDICTORS.values(), ids=PREDICTORS.keys())
 
 
-def _generator(seed=0):
+def _generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _data(model, num_samples=2000, seed=0):
+def _data(model: RiskPredictor, num_samples: int = 2000, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Failure is the more likely the larger the first feature of the newest observation, in wild units."""
     shape = (num_samples, 3) if model.history is None else (num_samples, model.history, 3)
     observations = torch.randn(shape, generator=_generator(seed))
@@ -34,7 +38,7 @@ def _data(model, num_samples=2000, seed=0):
 
 
 @every_predictor
-def test_a_fit_finds_the_dangerous_states(make):
+def test_a_fit_finds_the_dangerous_states(make: Callable[[], Any]):
     model = make()
     model.fit(*_data(model), generator=_generator())
     observations, labels = _data(model, seed=7)
@@ -42,7 +46,7 @@ def test_a_fit_finds_the_dangerous_states(make):
 
 
 @every_predictor
-def test_the_same_data_and_generator_give_the_same_model(make):
+def test_the_same_data_and_generator_give_the_same_model(make: Callable[[], Any]):
     first, second = make(), make()
     for model in (first, second):
         model.fit(*_data(model, num_samples=200), generator=_generator(3))
@@ -50,7 +54,7 @@ def test_the_same_data_and_generator_give_the_same_model(make):
 
 
 @every_predictor
-def test_a_checkpoint_loads_into_a_new_model(make):
+def test_a_checkpoint_loads_into_a_new_model(make: Callable[[], Any]):
     fitted, copy = make(), make()
     fitted.fit(*_data(fitted, num_samples=200), generator=_generator())
     copy.load_state_dict(fitted.state_dict())
@@ -59,7 +63,7 @@ def test_a_checkpoint_loads_into_a_new_model(make):
 
 @every_predictor
 @pytest.mark.parametrize("outcome", [False, True])
-def test_one_class_gives_the_flagged_constant_rate_with_a_uniform_prior(make, outcome):
+def test_one_class_gives_the_flagged_constant_rate_with_a_uniform_prior(make: Callable[[], Any], outcome: bool):
     model = make()
     observations, _ = _data(model, num_samples=8)
     model.fit(observations, torch.full((8,), outcome), generator=_generator())
@@ -68,7 +72,7 @@ def test_one_class_gives_the_flagged_constant_rate_with_a_uniform_prior(make, ou
 
 
 @every_predictor
-def test_two_classes_after_one_lift_the_flag(make):
+def test_two_classes_after_one_lift_the_flag(make: Callable[[], Any]):
     model = make()
     observations, labels = _data(model, num_samples=300)
     model.fit(observations, torch.zeros(300, dtype=torch.bool), generator=_generator())
@@ -78,13 +82,13 @@ def test_two_classes_after_one_lift_the_flag(make):
 
 
 @every_predictor
-def test_before_the_first_fit_the_risk_is_one_half(make):
+def test_before_the_first_fit_the_risk_is_one_half(make: Callable[[], Any]):
     model = make()
     assert torch.equal(model(_data(model)[0]).sigmoid(), torch.full((2000,), 0.5))
 
 
 @every_predictor
-def test_leading_dimensions_are_kept(make):
+def test_leading_dimensions_are_kept(make: Callable[[], Any]):
     model = make()
     observations, labels = _data(model, num_samples=200)
     model.fit(observations, labels, generator=_generator())
@@ -94,7 +98,7 @@ def test_leading_dimensions_are_kept(make):
 
 
 @every_predictor
-def test_a_constant_feature_and_a_wild_observation_keep_the_logit_finite(make):
+def test_a_constant_feature_and_a_wild_observation_keep_the_logit_finite(make: Callable[[], Any]):
     model = make()
     observations, labels = _data(model, num_samples=300)
     observations[..., 2] = 7.1
@@ -106,7 +110,7 @@ def test_a_constant_feature_and_a_wild_observation_keep_the_logit_finite(make):
 
 
 @every_predictor
-def test_a_fit_works_without_gradients_and_leaves_none(make):
+def test_a_fit_works_without_gradients_and_leaves_none(make: Callable[[], Any]):
     model = make()
     with torch.no_grad():
         model.fit(*_data(model, num_samples=100), generator=_generator())
@@ -114,7 +118,7 @@ def test_a_fit_works_without_gradients_and_leaves_none(make):
 
 
 @every_predictor
-def test_bad_data_raise(make):
+def test_bad_data_raise(make: Callable[[], Any]):
     model = make()
     observations, labels = _data(model, num_samples=10)
     with pytest.raises(ValueError, match="`labels` must be boolean with shape"):
@@ -128,7 +132,7 @@ def test_bad_data_raise(make):
 
 
 @pytest.mark.parametrize("l2", [1e-1, 1e-4])
-def test_logistic_regression_agrees_with_scikit_learn(l2):
+def test_logistic_regression_agrees_with_scikit_learn(l2: float):
     model = LogisticRiskModel(3, l2=l2)
     observations, labels = _data(model)
     model.fit(observations, labels, generator=_generator())
@@ -202,6 +206,6 @@ def test_a_recurrent_model_sees_what_one_observation_does_not_show():
         (lambda: GRURiskModel(1, history=0), "`history` must be at least 1"),
     ],
 )
-def test_bad_arguments_raise(make, message):
+def test_bad_arguments_raise(make: Callable[[], Any], message: str):
     with pytest.raises(ValueError, match=message):
         make()

@@ -1,8 +1,12 @@
 """Reliability curve and calibration errors against scikit-learn and torchmetrics."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
+from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import BinaryCalibrationError
 
 from rrl.risk.bins import equal_mass_edges, equal_width_edges
@@ -15,14 +19,14 @@ from rrl.risk.reliability import (
 )
 
 
-def _data(seed=0, num_samples=1003):
+def _data(seed: int = 0, num_samples: int = 1003) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     risk = torch.rand(num_samples, generator=generator, dtype=torch.float64)
     return risk, torch.rand(num_samples, generator=generator) < risk**2
 
 
 @pytest.mark.parametrize(("strategy", "edges"), [("uniform", equal_width_edges), ("quantile", None)])
-def test_the_curve_agrees_with_scikit_learn(strategy, edges):
+def test_the_curve_agrees_with_scikit_learn(strategy: str, edges: Callable[[int], Tensor] | None):
     risk, labels = _data()
     curve = reliability_curve(risk, labels, edges(8) if edges else equal_mass_edges(risk, 8))
     rates, means = calibration_curve(labels.numpy(), risk.numpy(), n_bins=8, strategy=strategy)
@@ -52,7 +56,7 @@ def test_a_perfectly_reliable_risk_has_no_error():
 
 
 @pytest.mark.parametrize("make", [ReliabilityCurve, EqualWidthCalibrationError, EqualMassCalibrationError])
-def test_batches_and_ranks_add_up_to_the_whole(make):
+def test_batches_and_ranks_add_up_to_the_whole(make: Callable[[int], Metric]):
     risk, labels = _data()
     whole, first, second = make(10), make(10), make(10)
     whole.update(risk, labels)
@@ -90,12 +94,12 @@ def test_a_reset_forgets():
         (torch.tensor([0.5]), torch.tensor([True, False]), "must have one shape"),
     ],
 )
-def test_bad_predictions_raise(make, risk, labels, message):
+def test_bad_predictions_raise(make: Callable[[int], Metric], risk: Tensor, labels: Tensor, message: str):
     with pytest.raises(ValueError, match=message):
         make(5).update(risk, labels)
 
 
 @pytest.mark.parametrize("make", [ReliabilityCurve, EqualWidthCalibrationError, EqualMassCalibrationError])
-def test_without_bins_it_raises(make):
+def test_without_bins_it_raises(make: Callable[[int], Metric]):
     with pytest.raises(ValueError, match="`num_bins` must be at least 1, got 0"):
         make(0)

@@ -1,5 +1,7 @@
 """The threshold of Algorithm 1 in its three readings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,7 @@ def test_the_state_survives_a_checkpoint():
         ({"window": 0}, "`window` must be at least 1"),
     ],
 )
-def test_bad_arguments_raise(arguments, message):
+def test_bad_arguments_raise(arguments: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         ReturnThreshold(**arguments)
 

@@ -3,18 +3,19 @@
 import pytest
 import torch
 from sklearn.calibration import _SigmoidCalibration
+from torch import Tensor
 
 from rrl.risk.scaling import INVERSE_TEMPERATURE_BOUNDS, PlattScaling, TemperatureScaling
 
 
-def _data(seed=0, num_samples=500):
+def _data(seed: int = 0, num_samples: int = 500) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = 2.0 * torch.randn(num_samples, generator=generator, dtype=torch.float64)
     return logits, torch.rand(num_samples, generator=generator) < torch.sigmoid(0.4 * logits - 0.7)
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0, 40.0])
-def test_platt_agrees_with_scikit_learn(scale):
+def test_platt_agrees_with_scikit_learn(scale: float):
     logits, labels = _data()
     calibration = PlattScaling()
     calibration.fit(scale * logits, labels)

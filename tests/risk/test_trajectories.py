@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from rrl.risk.trajectories import hold_out_trajectories, push_history, stack_history, trajectory_ids
 
 
-def _column(*values):
+def _column(*values: bool) -> Tensor:
     return torch.tensor(values, dtype=torch.bool).unsqueeze(1)
 
 
@@ -32,7 +33,7 @@ def test_the_split_never_divides_a_trajectory():
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0), (0.01, 1), (0.99, 2)])
-def test_the_split_keeps_at_least_one_trajectory_on_either_side(fraction, expected):
+def test_the_split_keeps_at_least_one_trajectory_on_either_side(fraction: float, expected: int):
     ids = torch.tensor([0, 0, 1, 5])
     held_out = hold_out_trajectories(ids, fraction, generator=torch.Generator())
     assert ids[held_out].unique().numel() == expected
@@ -43,7 +44,7 @@ def test_a_single_trajectory_cannot_be_split():
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
-def test_a_fraction_outside_its_range_raises(fraction):
+def test_a_fraction_outside_its_range_raises(fraction: float):
     with pytest.raises(ValueError, match=r"`fraction` must lie in \[0, 1\)"):
         hold_out_trajectories(torch.arange(3), fraction, generator=torch.Generator())
 
