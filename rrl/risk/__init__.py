@@ -4,6 +4,7 @@
 `labels`                    failure labels by horizon, by return threshold, by batch quantile
 `return_threshold`          the failure threshold of the paper's Algorithm 1
 `trajectories`              which states belong together: identifiers, held-out split, histories
+`buffer`                    `LabelledStates`: the data of the last iterations
 `predictors`                `LogisticRiskModel`, and the base of all predictors
 `logistic_regression`       the convex fit, and the paper's stochastic one
 `networks`                  `MLPRiskModel`, `EnsembleRiskModel`
@@ -21,6 +22,7 @@
 """
 
 from rrl.risk.bootstrap import Interval, bootstrap_by_trajectory
+from rrl.risk.buffer import LabelledStates
 from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
 from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
 from rrl.risk.gate import GateEvidence, RiskGate
@@ -62,6 +64,7 @@ __all__ = [
     "IdentityCalibration",
     "Interval",
     "IsotonicCalibration",
+    "LabelledStates",
     "LogisticRiskModel",
     "MLPRiskModel",
     "NegativeLogLikelihood",

@@ -49,7 +49,7 @@ class CalibrationMap(nn.Module, ABC):
 
 
 class IdentityCalibration(CalibrationMap):
-    """No calibration: the risk is the sigmoid of the logit.
+    """No calibration: the risk is the sigmoid of the logit. The control that tells what calibration contributes.
 
     Example:
         >>> IdentityCalibration()(torch.tensor([0.0]))

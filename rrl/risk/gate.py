@@ -38,6 +38,8 @@ class RiskGate(nn.Module):
 
     Binned risks take few values. So that a budget is met all the same, states exactly at the threshold of the modes
     ``quantile`` and ``adaptive`` are opened at random, with the probability that meets it.
+    Given one constant as the risk of every state, ``quantile`` hence is the random gate of the same budget: the control
+    that tells what the risk contributes.
 
     Args:
         mode: ``"fixed"``: :math:`\tau` is the given threshold, as in the paper; ``"base_rate"``: the base rate of the

@@ -70,6 +70,12 @@ def test_the_budget_goes_to_the_riskiest_states():
     assert risk[is_open].min() >= risk[~is_open].max()
 
 
+def test_a_constant_risk_makes_the_random_gate_of_the_same_budget():
+    risk, uniforms = torch.full((50_000,), 0.4), _uniforms(50_000)
+    is_open = _trained("quantile", risk[:100], budget=0.3, exploration=0.0)(risk, uniforms)
+    assert float(is_open.double().mean()) == pytest.approx(0.3, abs=0.01)
+
+
 @given(
     risks=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), min_size=1, max_size=30),
     budget=st.floats(0.0, 1.0),
