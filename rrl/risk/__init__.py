@@ -48,7 +48,13 @@ from rrl.risk.reliability import (
 from rrl.risk.return_threshold import ReturnThreshold
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 from rrl.risk.sequence import GRURiskModel
-from rrl.risk.trajectories import hold_out_trajectories, push_history, stack_history, trajectory_ids
+from rrl.risk.trajectories import (
+    TrajectoryNumbering,
+    hold_out_trajectories,
+    push_history,
+    stack_history,
+    trajectory_ids,
+)
 
 __all__ = [
     "BrierScore",
@@ -76,6 +82,7 @@ __all__ = [
     "RiskGate",
     "RiskPredictor",
     "TemperatureScaling",
+    "TrajectoryNumbering",
     "bootstrap_by_trajectory",
     "brier_skill_score",
     "expected_calibration_error",

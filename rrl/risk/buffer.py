@@ -23,10 +23,10 @@ class LabelledStates(nn.Module):
 
     Example:
         >>> states = LabelledStates((1,), capacity=3, max_iterations=2)
-        >>> for value in (1.0, 2.0, 3.0):
-        ...     states.append(torch.tensor([[value]]), torch.tensor([True]), torch.tensor([0]))
-        >>> states.observations.flatten(), states.trajectory_ids.unique().numel()
-        (tensor([2., 3.]), 2)
+        >>> for number in (0, 1, 2):
+        ...     states.append(torch.tensor([[0.5 * number]]), torch.tensor([True]), torch.tensor([number]))
+        >>> states.observations.flatten(), states.trajectory_ids
+        (tensor([0.5000, 1.0000]), tensor([1, 2]))
     """
 
     stored_observations: Tensor
@@ -37,8 +37,6 @@ class LabelledStates(nn.Module):
     """Number of states held. Long scalar."""
     num_iterations: Tensor
     """Number of calls of `append` so far. Long scalar."""
-    next_id: Tensor
-    """Smallest trajectory number that has not been used. Long scalar."""
 
     def __init__(
         self, observation_shape: tuple[int, ...], *, capacity: int = 100_000, max_iterations: int | None = 5
@@ -54,8 +52,8 @@ class LabelledStates(nn.Module):
         self.register_buffer("stored_labels", torch.zeros(capacity, dtype=torch.bool))
         self.register_buffer("stored_ids", torch.zeros(capacity, dtype=torch.long))
         self.register_buffer("stored_iterations", torch.zeros(capacity, dtype=torch.long))
-        for name in ("num_states", "num_iterations", "next_id"):
-            self.register_buffer(name, torch.tensor(0))
+        self.register_buffer("num_states", torch.tensor(0))
+        self.register_buffer("num_iterations", torch.tensor(0))
 
     @property
     def observations(self) -> Tensor:
@@ -69,7 +67,7 @@ class LabelledStates(nn.Module):
 
     @property
     def trajectory_ids(self) -> Tensor:
-        """Trajectory of each state held; different iterations never share a number. Long, shape ``[M]``."""
+        """Trajectory of each state held. Long, shape ``[M]``."""
         return self.stored_ids[: self.num_states]
 
     @torch.no_grad()
@@ -79,7 +77,8 @@ class LabelledStates(nn.Module):
         Args:
             observations: Observations, possibly none. Shape ``[M, *observation_shape]``.
             labels: True where the state led to a failure. Boolean, shape ``[M]``.
-            trajectory_ids: Trajectory of each state within this iteration. Long, not negative, shape ``[M]``.
+            trajectory_ids: Trajectory of each state, numbered through the run. Long, shape ``[M]``. See
+                `rrl.risk.trajectories.TrajectoryNumbering`.
 
         Raises:
             ValueError: If the shapes do not fit.
@@ -93,7 +92,7 @@ class LabelledStates(nn.Module):
         self.num_iterations += 1
         iterations = self.num_iterations.expand(len(labels))
         stored = (self.stored_observations, self.stored_labels, self.stored_ids, self.stored_iterations)
-        newest = (observations, labels, trajectory_ids + self.next_id, iterations)
+        newest = (observations, labels, trajectory_ids, iterations)
         kept = self._young_enough()
         merged = [
             torch.cat([old[kept], new.to(old)])[-self.capacity :] for old, new in zip(stored, newest, strict=True)
@@ -101,8 +100,6 @@ class LabelledStates(nn.Module):
         self.num_states.fill_(len(merged[0]))
         for old, values in zip(stored, merged, strict=True):
             old[: len(values)] = values
-        if trajectory_ids.numel() > 0:
-            self.next_id += trajectory_ids.max() + 1
 
     def _young_enough(self) -> Tensor:
         """Mark the states held that the newest iteration does not push out by age. Shape ``[capacity]``."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def trajectory_ids(terminated: Tensor, truncated: Tensor) -> Tensor:
     """Number the trajectories of a rollout.
 
-    States of one trajectory share their fate, so they are not independent samples: every split and every confidence
-    interval of the risk model goes by these numbers and never by single states.
+    Within one rollout only, see `TrajectoryNumbering`. States of one trajectory share their fate, so they are not
+    independent samples: every split and every confidence interval of the risk model goes by these numbers and never by
+    single states.
 
     Args:
         terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
@@ -30,6 +31,57 @@ def trajectory_ids(terminated: Tensor, truncated: Tensor) -> Tensor:
     # The step that ends an episode still belongs to it.
     ends_before = ended.long().cumsum(0) - ended.long()
     return ends_before + (num_steps + 1) * torch.arange(num_envs, device=ended.device)
+
+
+class TrajectoryNumbering(nn.Module):
+    """Numbers the trajectories of a run: an episode that a rollout's end interrupts keeps its number in the next one.
+
+    Without it, the two parts of such an episode could fall on different sides of a held-out split. The numbers are
+    those of one process; when states of several are gathered, ``number * world_size + rank`` keeps them apart.
+
+    Args:
+        num_envs: Number of worlds ``N``.
+
+    Example:
+        >>> numbering, none = TrajectoryNumbering(num_envs=1), torch.zeros(2, 1, dtype=torch.bool)
+        >>> first, second = numbering(none, none), numbering(none, none)
+        >>> torch.equal(first, second)
+        True
+    """
+
+    running: Tensor
+    """Number of the running episode of each world. Long, shape ``[N]``."""
+    next_number: Tensor
+    """Smallest number that has not been used. Long scalar."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__()
+        self.register_buffer("running", torch.arange(num_envs))
+        self.register_buffer("next_number", torch.tensor(num_envs))
+
+    @torch.no_grad()
+    def forward(self, terminated: Tensor, truncated: Tensor) -> Tensor:
+        """Number the states of the rollout that follows the last one.
+
+        Args:
+            terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
+            truncated: True where the episode was cut off. Boolean, shape ``[T, N]``.
+
+        Returns:
+            Trajectory numbers, unique over the run. Long, shape ``[T, N]``.
+
+        Raises:
+            ValueError: If the number of worlds is another one.
+        """
+        if terminated.shape[1:] != self.running.shape:
+            raise ValueError(f"`terminated` must have shape [T, {len(self.running)}], got {list(terminated.shape)}.")
+        # One more row tells the number with which the next rollout begins.
+        after = torch.zeros_like(terminated[:1])
+        within = trajectory_ids(torch.cat([terminated, after]), torch.cat([truncated, after]))
+        numbers = torch.where(within == within[0], self.running, self.next_number + within)
+        self.next_number += within.numel() + within.shape[1]
+        self.running.copy_(numbers[-1])
+        return numbers[:-1]
 
 
 def hold_out_trajectories(ids: Tensor, fraction: float, *, generator: torch.Generator) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from rrl.risk.buffer import LabelledStates
 
 
-def _append(states: LabelledStates, value: float, num_states: int, num_trajectories: int = 2) -> None:
-    ids = torch.arange(num_states) % num_trajectories
+def _append(states: LabelledStates, value: float, num_states: int) -> None:
+    ids = torch.arange(num_states) % 2
     states.append(torch.full((num_states, 2), value), ids == 0, ids)
 
 
@@ -28,13 +28,6 @@ def test_the_oldest_states_give_way_at_the_capacity():
     assert states.observations[:, 0].tolist() == [1.0] * 3 + [2.0] * 3
     _append(states, 3.0, 50)
     assert states.observations[:, 0].tolist() == [3.0] * 6
-
-
-def test_trajectories_of_different_iterations_never_share_a_number():
-    states = LabelledStates((2,), capacity=100)
-    for value in (1.0, 2.0, 3.0):
-        _append(states, value, 10, num_trajectories=4)
-    assert states.trajectory_ids.unique().numel() == 12
 
 
 def test_an_iteration_without_known_labels_ages_the_others():

@@ -10,10 +10,10 @@ from rrl.risk import (
     LogisticRiskModel,
     RiskCalibrator,
     RiskGate,
+    TrajectoryNumbering,
     brier_skill_score,
     failure_labels_within_horizon,
     risk_metrics,
-    trajectory_ids,
 )
 
 EDGE = 3.0
@@ -35,10 +35,11 @@ def test_prequential_risk_is_skilled_calibrated_and_held_to_its_budget():
     generator = torch.Generator().manual_seed(0)
     calibrator, gate = RiskCalibrator(LogisticRiskModel(1), HistogramBinning()), RiskGate("adaptive", budget=0.3)
     states, metrics = LabelledStates((1,), capacity=20_000), risk_metrics()
+    numbering = TrajectoryNumbering(num_envs=8)
     for _ in range(4):
         observations, terminated = _walk(generator)
         labels, known = failure_labels_within_horizon(terminated, torch.zeros_like(terminated), horizon_steps=6)
-        ids = trajectory_ids(terminated, torch.zeros_like(terminated))
+        ids = numbering(terminated, torch.zeros_like(terminated))
         evidence = None
         uniforms = torch.rand(terminated.shape, generator=generator)
         is_open, ruled = gate(calibrator(observations), uniforms), ~gate.explored(uniforms)

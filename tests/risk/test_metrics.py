@@ -49,6 +49,14 @@ def test_ranking_is_undefined_for_one_class_and_says_so(outcome: bool):
     assert values["risk/brier"].isfinite()
 
 
+def test_a_rollout_without_known_labels_is_undefined_and_no_error():
+    metrics = risk_metrics()
+    metrics.update(torch.zeros(0), torch.zeros(0, dtype=torch.bool), trajectory_ids=torch.zeros(0).long())
+    values = metrics.compute()
+    assert values.pop("risk/num_trajectories") == 0
+    assert all(value.isnan() for value in values.values())
+
+
 def test_a_certain_error_keeps_the_likelihood_finite():
     metric = NegativeLogLikelihood()
     metric.update(torch.tensor([0.0, 1.0]), torch.tensor([True, False]))

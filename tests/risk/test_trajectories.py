@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rrl.risk.trajectories import hold_out_trajectories, push_history, stack_history, trajectory_ids
+from rrl.risk.trajectories import (
+    TrajectoryNumbering,
+    hold_out_trajectories,
+    push_history,
+    stack_history,
+    trajectory_ids,
+)
 
 
 def _column(*values: bool) -> Tensor:
@@ -23,6 +29,31 @@ def test_ids_change_after_either_kind_of_end_and_differ_between_worlds():
 def test_ids_stay_distinct_where_every_step_ends_an_episode():
     ended = torch.ones(5, 3, dtype=torch.bool)
     assert trajectory_ids(ended, ended).unique().numel() == 15
+
+
+def test_numbers_run_through_interrupted_episodes_and_are_never_used_twice():
+    """Numbering a run in parts gives the same trajectories as numbering it in one."""
+    generator = torch.Generator().manual_seed(0)
+    terminated = torch.rand(30, 4, generator=generator) < 0.2
+    truncated = torch.rand(30, 4, generator=generator) < 0.1
+    numbering = TrajectoryNumbering(4)
+    parts = [numbering(*part) for part in zip(terminated.split(7), truncated.split(7), strict=True)]
+    pairs = torch.stack([torch.cat(parts).flatten(), trajectory_ids(terminated, truncated).flatten()])
+    num_pairs = pairs.unique(dim=1).shape[1]
+    assert num_pairs == pairs[0].unique().numel() == pairs[1].unique().numel()
+
+
+def test_numbering_goes_on_after_a_checkpoint():
+    ended = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)) < 0.3
+    first, second = TrajectoryNumbering(3), TrajectoryNumbering(3)
+    first(ended, ended)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(ended, ended), second(ended, ended))
+
+
+def test_another_number_of_worlds_raises():
+    with pytest.raises(ValueError, match=r"`terminated` must have shape \[T, 3\], got \[6, 2\]"):
+        TrajectoryNumbering(3)(torch.zeros(6, 2, dtype=torch.bool), torch.zeros(6, 2, dtype=torch.bool))
 
 
 def test_the_split_never_divides_a_trajectory():
