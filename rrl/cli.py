@@ -40,6 +40,9 @@ LINKED_SIZES = (
     "healthy_high",
     "horizon",
     "model_batch_size",
+    "adversary_dim",
+    "step_seconds",
+    "can_fail",
 )
 """Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
 LOGGER = "trainer.logger"
