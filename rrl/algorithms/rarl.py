@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
 from rrl.distributed import all_reduce_mean
 from rrl.policies import ActorCritic
+from rrl.trpo import TrustRegionOptimizer
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
 
 Phase = Literal["protagonist", "adversary"]
@@ -25,7 +26,7 @@ class RARL(RLModule):
 
     Both players act in every rollout. A training step improves the one whose phase it is on one fresh rollout:
     ``protagonist_updates`` steps of the protagonist, then ``adversary_updates`` of the adversary, whose reward is the
-    negated one. The adversary has a policy, a value function and a normaliser of its own and sees the same observations.
+    negated one. The adversary has a policy, a value function and a normaliser of its own; both see the same.
 
     Logs what :class:`~rrl.algorithms.base.RLModule` logs, the ``rollout/*`` in phases of the protagonist, and
 
@@ -189,12 +190,16 @@ class RARL(RLModule):
             player: Improved in place.
             batch: Its actions and rewards.
         """
-        first = 0 if name == "protagonist" else 2
-        policy_optimizer = self.optimizers()[first]
-        value_optimizer = self.optimizers(use_pl_optimizer=False)[first + 1]
-        self.update_player(name, player, self.prepare(player, [batch]), (policy_optimizer, value_optimizer))
+        self.update_player(name, player, self.prepare(player, [batch]), self.optimizers_of(name))
         # After the update: the policy that sampled the actions used the statistics of before.
         player.normalizer.update(batch.observations)
+
+    def optimizers_of(self, name: Phase) -> tuple[TrustRegionOptimizer, Optimizer]:
+        """Return a player's policy optimiser, wrapped by Lightning, and its value optimiser, bare."""
+        first = 0 if name == "protagonist" else 2
+        wrapped: Any = self.optimizers()
+        bare: Any = self.optimizers(use_pl_optimizer=False)
+        return wrapped[first], bare[first + 1]
 
     def _log_extremes(self, batch: Rollout) -> None:
         returns = batch.episodes.returns

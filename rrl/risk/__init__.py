@@ -18,6 +18,8 @@
 `reliability`               reliability curve and calibration errors
 `metrics`                   Brier score, likelihood, ranking, and `risk_metrics`, the collection that is logged
 `bootstrap`                 confidence intervals that resample trajectories
+`diagram`                   reliability curves with their bands
+`options`                   all of the above as plain records: what a configuration says
 ==========================  ==============================================================================
 """
 
@@ -25,6 +27,7 @@ from rrl.risk.bootstrap import Interval, bootstrap_by_trajectory
 from rrl.risk.buffer import LabelledStates
 from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
 from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
+from rrl.risk.diagram import ReliabilityBand, ScoredStates, reliability_band
 from rrl.risk.gate import GateEvidence, RiskGate
 from rrl.risk.isotonic import IsotonicCalibration
 from rrl.risk.labels import (
@@ -36,6 +39,7 @@ from rrl.risk.labels import (
 )
 from rrl.risk.metrics import BrierScore, NegativeLogLikelihood, brier_skill_score, risk_metrics
 from rrl.risk.networks import EnsembleRiskModel, MLPRiskModel
+from rrl.risk.options import GateOptions, LabelOptions, RiskModelOptions
 from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
 from rrl.risk.reliability import (
     EqualMassCalibrationError,
@@ -66,21 +70,26 @@ __all__ = [
     "FailureLabels",
     "GRURiskModel",
     "GateEvidence",
+    "GateOptions",
     "HistogramBinning",
     "IdentityCalibration",
     "Interval",
     "IsotonicCalibration",
+    "LabelOptions",
     "LabelledStates",
     "LogisticRiskModel",
     "MLPRiskModel",
     "NegativeLogLikelihood",
     "PlattScaling",
     "Reliability",
+    "ReliabilityBand",
     "ReliabilityCurve",
     "ReturnThreshold",
     "RiskCalibrator",
     "RiskGate",
+    "RiskModelOptions",
     "RiskPredictor",
+    "ScoredStates",
     "TemperatureScaling",
     "TrajectoryNumbering",
     "bootstrap_by_trajectory",
@@ -91,6 +100,7 @@ __all__ = [
     "failure_labels_within_horizon",
     "hold_out_trajectories",
     "push_history",
+    "reliability_band",
     "reliability_curve",
     "risk_metrics",
     "stack_history",
