@@ -157,6 +157,10 @@ class RARL(RLModule):
         """Return who pushes once the game has begun."""
         return LearnedAdversary(self.adversary) if self.opponent == "learned" else UniformAdversary()
 
+    def ungated_adversary(self) -> Adversary:
+        """Return the learned adversary as it pushes when nothing holds it back."""
+        return LearnedAdversary(self.adversary)
+
     def setup(self, stage: str) -> None:
         """Start from the players of another run, unless this one is being continued.
 

@@ -21,7 +21,7 @@ def rollout(terminated: torch.Tensor) -> Rollout:
 
 
 def test_the_end_of_a_rollout_does_not_bias_the_base_rate():
-    terminated = torch.rand(50, 4000, generator=torch.Generator().manual_seed(0)) < 0.02
+    terminated = torch.rand(50, 40_000, generator=torch.Generator().manual_seed(0)) < 0.02
     truth = 1.0 - 0.98**20
     naive = failure_labels_within_horizon(terminated, torch.zeros_like(terminated), horizon_steps=20)
     labels, known = LabelOptions(horizon_steps=20).label(rollout(terminated), horizon_steps=20, threshold=0.0)
