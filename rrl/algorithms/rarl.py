@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from rrl.algorithms.attackers import LearnedAdversary, UniformAdversary
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
-from rrl.distributed import all_reduce_mean
+from rrl.distributed import all_reduce_mean, gather_objects
 from rrl.policies import ActorCritic
 from rrl.trpo import TrustRegionOptimizer
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
@@ -206,8 +206,8 @@ class RARL(RLModule):
         return wrapped[first], bare[first + 1]
 
     def _log_extremes(self, batch: Rollout) -> None:
-        returns = batch.episodes.returns
-        if self.trainer.world_size == 1 and len(returns) > 0:
+        returns = torch.cat(gather_objects(batch.episodes.returns.cpu()))
+        if len(returns) > 0:
             self.log_metrics({
                 "rollout/episode_return_max": returns.max(),
                 "rollout/episode_return_min": returns.min(),

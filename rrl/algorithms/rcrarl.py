@@ -257,8 +257,8 @@ class RCRARL(RARL):
 
     def _score(self, features: Tensor, labels: Tensor, episodes: Tensor, attack: AttackRecord) -> GateEvidence:
         """Log how good the risk is on states ``[M]`` that it has not seen, and tell it to the gate."""
-        risks = {"calibrated": self.calibrator(features), "raw": self.calibrator.raw_risk(features)}
-        self._scored = {name: ScoredStates(risk, labels, episodes) for name, risk in risks.items()}
+        risks = {"raw": self.calibrator.raw_risk(features), "calibrated": self.calibrator(features)}
+        self._scored = {f"{name}, unseen rollout": ScoredStates(risk, labels, episodes) for name, risk in risks.items()}
         values: dict[str, float] = {}
         for name, metrics in (("raw", self.raw_metrics), ("calibrated", self.calibrated_metrics)):
             metrics.reset()
@@ -288,7 +288,9 @@ class RCRARL(RARL):
         if self._scored:
             used = fit.held_out if self.risk_options.held_out_fraction > 0.0 else torch.ones_like(fit.held_out)
             in_sample = self.calibrator(states.observations[used])
-            self._scored["fitted to"] = ScoredStates(in_sample, states.labels[used], states.trajectory_ids[used])
+            self._scored["calibrated, data it was fitted to"] = ScoredStates(
+                in_sample, states.labels[used], states.trajectory_ids[used]
+            )
         risk = gate_risk(self.calibrator, features, self.gate_options.signal).flatten()
         risk = torch.cat(gather_objects(risk.cpu())).to(risk.device)
         self.gate.update(risk, base_rate=fit.base_rate, evidence=evidence)
@@ -316,8 +318,8 @@ class RCRARL(RARL):
         """Return what a reliability diagram shows, after the updates of the protagonist that ask for one.
 
         Returns:
-            By name: the ``raw`` and ``calibrated`` risks of a rollout that the model had not seen, and those of the data
-            that it was ``fitted to``; None where there is nothing to draw.
+            By name: the raw and the calibrated risks of a rollout that the model had not seen, and the calibrated ones
+            of the data that the map was then fitted to; None where there is nothing to draw.
         """
         is_time = self.num_protagonist_updates in self.reliability_updates
         return self._scored if is_time and self._scored else None
