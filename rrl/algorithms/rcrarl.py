@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -170,8 +170,11 @@ class RCRARL(RARL):
         self.register_buffer("num_fits", torch.zeros((), dtype=torch.long))
         self._scored: dict[str, ScoredStates] = {}
         # Records as plain types, which a checkpoint may hold.
-        options = {"labels": self.label_options, "risk_model": self.risk_options, "gate": self.gate_options}
-        self.save_hyperparameters({name: asdict(value) for name, value in options.items()})
+        self.save_hyperparameters({
+            "labels": asdict(self.label_options),
+            "risk_model": asdict(self.risk_options),
+            "gate": asdict(self.gate_options),
+        })
 
     @property
     def num_protagonist_updates(self) -> int:
@@ -192,8 +195,8 @@ class RCRARL(RARL):
         """
         options = self.label_options
         if options.source == "return_threshold" and options.threshold_mode != "batch":
-            testers = [callback for callback in self.trainer.callbacks if hasattr(callback, "tests_learned_adversary")]
-            if not any(tester.tests_learned_adversary for tester in testers):
+            callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
+            if not any(getattr(callback, "tests_learned_adversary", False) for callback in callbacks):
                 raise ValueError(
                     f"`labels.threshold_mode: {options.threshold_mode}` needs tests against the learned adversary: "
                     "`attacks.attackers` must hold 'learned' and `attacks.every_n_epochs` be positive."

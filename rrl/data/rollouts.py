@@ -172,6 +172,7 @@ class RolloutDataModule(LightningDataModule):
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         module = self.trainer.lightning_module
         actor: Actor = module.rollout_actor()
+        # Algorithms without a game have no adversary.
         adversary: Adversary | None = getattr(module, "rollout_adversary", lambda: None)()
         return self.collector.collect(actor, self.num_steps, adversary)
 

@@ -19,9 +19,7 @@ PROTAGONIST, ADVERSARY = "protagonist", "adversary"
 """The two actions of a step."""
 
 
-class AdversarialForce(
-    gymnasium.Wrapper[Any, dict[str, NDArray[Any]], Any, NDArray[Any]], gymnasium.utils.RecordConstructorArgs
-):
+class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
     """Adds an adversary that exerts forces on some bodies of a MuJoCo environment.
 
     An action is a dictionary: ``protagonist`` is the environment's own action, ``adversary`` holds the forces along
@@ -42,7 +40,7 @@ class AdversarialForce(
 
     def __init__(
         self,
-        env: gymnasium.Env[Any, NDArray[Any]],
+        env: gymnasium.Env[Any, Any],
         bodies: Sequence[str],
         *,
         axes: str = "xz",

@@ -56,8 +56,8 @@ class LabelOptions:
     """
 
     source: Literal["horizon", "return_threshold", "batch_quantile"] = "horizon"
-    """``horizon``: the episode terminates soon; ``return_threshold``: its return is low; ``batch_quantile``: the rewards
-    to come are low, for tasks that cannot fail."""
+    """``horizon``: the episode terminates soon; ``return_threshold``: its return is low; ``batch_quantile``: the
+    rewards to come are low, for tasks that cannot fail."""
     horizon_seconds: float = 0.5
     """How soon (``horizon``, ``batch_quantile``), simulated seconds."""
     horizon_steps: int | None = None
@@ -247,8 +247,8 @@ class GateOptions:
     skill_range: tuple[float, float] = (0.6, 0.8)
     """AUROC of no skill and of full skill (``adaptive``)."""
     signal: Literal["calibrated", "raw", "constant"] = "calibrated"
-    """What the gate looks at. ``raw`` is the gate without calibration; ``constant`` with mode ``quantile`` opens at random
-    with the same budget: controls that tell what calibration and risk contribute."""
+    """What the gate looks at. ``raw`` is the gate without calibration; ``constant`` with mode ``quantile`` opens at
+    random with the same budget: controls that tell what calibration and risk contribute."""
 
     def make_gate(self) -> RiskGate:
         """Build the gate.

@@ -88,8 +88,9 @@ class AttackSource:
         Returns:
             What happened in it.
         """
-        columns = [torch.stack(column) for column in zip(*self._attacks, strict=True)]
-        return AttackRecord(*columns, torch.from_numpy(np.stack(self._episodes)), self._previous_returns)
+        actions, is_open, explored, risk = (torch.stack(column) for column in zip(*self._attacks, strict=True))
+        episodes = torch.from_numpy(np.stack(self._episodes))
+        return AttackRecord(actions, is_open, explored, risk, episodes, self._previous_returns)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs, in plain types and tensors."""

@@ -5,8 +5,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+import train as train_script
 from rrl.algorithms import RARL, TRPO
+from rrl.checkpoints import CheckpointError
+from rrl.checkpoints.loading import load_algorithm
 from rrl.data import RolloutDataModule
+from tests.conftest import PROJECT
 from tests.games import ADVERSARY_SADDLE, PROTAGONIST_SADDLE, SaddleData, fit, sizes
 
 HOPPER = {"num_envs": 4, "num_steps": 64, "iterations_per_epoch": 3}
@@ -18,13 +22,13 @@ class Metrics(Callback):
     def __init__(self) -> None:
         self.steps: list[dict[str, float]] = []
 
-    def on_train_batch_end(self, trainer, *args) -> None:
+    def on_train_batch_end(self, trainer, *args: object) -> None:
         self.steps.append({
             key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")
         })
 
 
-def train(algorithm, data, *, game: bool = True, epochs: int = 1, **options):
+def train(algorithm, data, *, game: bool = True, epochs: int = 1, **options: object):
     lightning.seed_everything(7, verbose=False)
     module = algorithm(**sizes(data, game=game), **options)
     metrics = Metrics()
@@ -102,6 +106,29 @@ def test_a_uniform_opponent_pushes_within_the_limit_and_never_learns():
     assert steps[-1]["adversary/force_rms"] == pytest.approx(3.0**-0.5, abs=0.05)
     assert "adversary/surrogate" not in steps[-1]
     assert module.phase == "protagonist"
+
+
+def test_a_warm_start_takes_over_both_players(workdir):
+    assert train_main(["--trainer.logger.init_args.run_name=first"]) == 0
+    path = "runs/first/checkpoints/last.ckpt"
+    module = RARL(**sizes(pendulum()), warm_start=path)
+    fit(module, pendulum(), max_steps=0)
+    assert players_equal(module.adversary, load_algorithm(path).adversary)
+    assert players_equal(module.protagonist, load_algorithm(path).protagonist)
+    other = RARL(**sizes(pendulum()), warm_start=path, hidden_sizes=(8,))
+    with pytest.raises(CheckpointError, match="The protagonist of `warm_start`"):
+        fit(other, pendulum())
+
+
+def pendulum() -> RolloutDataModule:
+    return RolloutDataModule("rrl/InvertedPendulumAdv-v1", num_envs=2, num_steps=8, iterations_per_epoch=2)
+
+
+def train_main(arguments: list[str]) -> int:
+    sizes_of_run = ["--data.init_args.num_envs=2", "--data.init_args.num_steps=8", "--trainer.max_epochs=1"]
+    network = "--model.init_args.hidden_sizes=[64, 64]"
+    config = str(PROJECT / "conf" / "rarl_invertedpendulum_rllab.yaml")
+    return train_script.main(["--config", config, *sizes_of_run, network, "--attacks.every_n_epochs=0", *arguments])
 
 
 @pytest.mark.parametrize(

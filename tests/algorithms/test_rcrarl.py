@@ -1,4 +1,4 @@
-"""The gated game: an open gate is RARL, a shut one is felt nowhere but in the gate, and everything survives a resume."""
+"""The gated game: an open gate is RARL, a shut one leaves the policy alone, and every option runs."""
 
 from dataclasses import replace
 
@@ -143,7 +143,7 @@ def test_test_returns_set_the_papers_threshold():
     for value in (10.0, 20.0, 90.0):
         module.on_attack_tested(value)
     assert module.threshold.threshold == 15.0
-    with pytest.raises(ValueError, match="`attacks.attackers` must hold 'learned'"):
+    with pytest.raises(ValueError, match=r"`attacks\.attackers` must hold 'learned'"):
         fit(module, hopper())
 
 
@@ -159,7 +159,7 @@ def test_updates_of_the_protagonist_are_counted():
 @pytest.mark.mujoco
 def test_a_task_without_failures_needs_other_labels():
     cheetah = RolloutDataModule("rrl/SwimmerAdv-v1")
-    with pytest.raises(ValueError, match="`labels.source: horizon` needs a task whose episodes can fail"):
+    with pytest.raises(ValueError, match=r"`labels\.source: horizon` needs a task whose episodes can fail"):
         RCRARL(**links(cheetah))
     RCRARL(**links(cheetah), labels=LabelOptions(source="batch_quantile"))
 

@@ -75,5 +75,5 @@ def test_a_random_opponent_has_no_learned_attacker():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="`attacks.every_n_epochs` must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"`attacks\.every_n_epochs` must be at least 0, got -1"):
         AttackEvaluation(every_n_epochs=-1)
