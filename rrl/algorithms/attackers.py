@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from rrl.policies import ActorCritic
 from rrl.risk import RiskCalibrator, RiskGate, push_history
+from rrl.risk.fast import fast_gate, fast_risk
 from rrl.types import Attack
 
 RiskSignal = Literal["calibrated", "raw", "constant"]
@@ -51,24 +53,27 @@ class GatedAdversary:
     """
 
     def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> None:
-        self.player, self.calibrator, self.gate = on_cpu(player), on_cpu(calibrator), on_cpu(gate)
-        self.signal: RiskSignal = signal
+        self.player = on_cpu(player)
+        self._length = calibrator.predictor.history
+        self._exploration = gate.exploration
+        self._is_open = fast_gate(on_cpu(gate))
+        calibrator = on_cpu(calibrator)
+        self._risk = fast_risk(calibrator) if signal == "calibrated" else partial(gate_risk, calibrator, signal=signal)
         self._history: Tensor | None = None
 
     @torch.no_grad()
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
-        risk = gate_risk(self.calibrator, self._features(observations, starts), self.signal)
-        is_open = self.gate(risk, uniforms)
-        return Attack(self.player.act(observations, noise).actions, is_open, self.gate.explored(uniforms), risk)
+        risk = self._risk(self._features(observations, starts))
+        actions = self.player.act(observations, noise).actions
+        return Attack(actions, self._is_open(risk, uniforms), uniforms >= 1.0 - self._exploration, risk)
 
     def _features(self, observations: Tensor, starts: Tensor) -> Tensor:
         """Return what the predictor reads: the observations, or the histories that end with them."""
-        length = self.calibrator.predictor.history
-        if length is None:
+        if self._length is None:
             return observations
         if self._history is None:
-            self._history = observations.unsqueeze(1).expand(-1, length, -1)
+            self._history = observations.unsqueeze(1).expand(-1, self._length, -1)
         self._history = push_history(self._history, observations, starts)
         return self._history
 
