@@ -53,6 +53,7 @@ def test_controls_change_the_game_they_are_read_after(control: str):
         "random_adversary.yaml": {"opponent", "iterations_per_epoch"},
         "no_adversary.yaml": {"adversary_updates", "force_limit", "iterations_per_epoch"},
         "force_matched.yaml": {"force_limit"},
+        "fresh_adversary.yaml": {"protagonist_updates", "fresh_adversary", "iterations_per_epoch"},
     }
     assert different == expected[control]
 

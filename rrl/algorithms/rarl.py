@@ -28,7 +28,8 @@ class RARL(RLModule):
     ``protagonist_updates`` steps of the protagonist, then ``adversary_updates`` of the adversary, whose reward is the
     negated one. The adversary has a policy, a value function and a normaliser of its own; both see the same.
 
-    Logs what :class:`~rrl.algorithms.base.RLModule` logs, the ``rollout/*`` in phases of the protagonist, and
+    Logs what :class:`~rrl.algorithms.base.RLModule` logs, the ``rollout/*`` in phases of the protagonist unless it is
+    frozen, and
 
     - ``rollout/episode_return_max``, ``rollout/episode_return_min``: of the protagonist's batch;
     - ``adversary/*``: the same as ``protagonist/*``, in phases of the adversary;
@@ -40,10 +41,13 @@ class RARL(RLModule):
         action_low: Lower sides of the action box; from the data.
         action_high: Upper sides of the action box; from the data.
         adversary_dim: Size of the adversary's action, ``F``; from the data.
-        protagonist_updates: Consecutive updates of the protagonist, at least 1; ``1`` in the published code.
+        protagonist_updates: Consecutive updates of the protagonist; ``1`` in the published code. With 0 it is frozen:
+            together with ``warm_start`` and ``fresh_adversary`` that is the attack by a new adversary on a finished
+            policy.
         adversary_updates: Consecutive updates of the adversary; ``1`` in the published code. With 0 it never learns.
         warmup_updates: Updates of the protagonist, without forces, before the game begins.
         warm_start: Checkpoint of this package whose protagonist, and adversary if it has one, this run starts from.
+        fresh_adversary: Take over the protagonist alone.
         opponent: ``learned``, or ``uniform`` for forces drawn at random within the limit; the latter never learns.
         gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow; ``0.995`` in the published code.
         gae_lambda: ``0.97`` in the published code.
@@ -82,6 +86,7 @@ class RARL(RLModule):
         adversary_updates: int = 1,
         warmup_updates: int = 0,
         warm_start: str | None = None,
+        fresh_adversary: bool = False,
         opponent: Literal["learned", "uniform"] = "learned",
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
@@ -120,14 +125,19 @@ class RARL(RLModule):
         )
         if adversary_dim < 1:
             raise ValueError("the game needs a task with an adversary, such as `env_id: rrl/HopperAdv-v1`.")
-        if protagonist_updates < 1:
-            raise ValueError(f"`protagonist_updates` must be at least 1, got {protagonist_updates}.")
-        for name, value in {"adversary_updates": adversary_updates, "warmup_updates": warmup_updates}.items():
+        counts = {
+            "protagonist_updates": protagonist_updates,
+            "adversary_updates": adversary_updates,
+            "warmup_updates": warmup_updates,
+        }
+        for name, value in counts.items():
             if value < 0:
                 raise ValueError(f"`{name}` must be at least 0, got {value}.")
         self.protagonist_updates, self.warmup_updates = protagonist_updates, warmup_updates
         self.adversary_updates = adversary_updates if opponent == "learned" else 0
-        self.opponent, self.warm_start = opponent, warm_start
+        if self.protagonist_updates + self.adversary_updates == 0:
+            raise ValueError("one of `protagonist_updates` and `adversary_updates` must be positive, or nobody learns.")
+        self.opponent, self.warm_start, self.fresh_adversary = opponent, warm_start, fresh_adversary
         # The stream of random numbers goes on as if there were no adversary: without force this is TRPO, bit for bit.
         with torch.random.fork_rng(devices=[]):
             self.adversary = ActorCritic(
@@ -177,10 +187,11 @@ class RARL(RLModule):
         with self.timed("update"):
             if phase == "protagonist":
                 self.improve("protagonist", self.protagonist, batch.transitions)
-                self.log_rollout(batch.episodes)
-                self._log_extremes(batch)
             else:
                 self.improve("adversary", self.adversary, adversary_batch(batch))
+        if phase == "protagonist" or self.protagonist_updates == 0:
+            self.log_rollout(batch.episodes)
+            self._log_extremes(batch)
         if batch.attack is not None:
             self.log_metrics({"adversary/force_rms": force_rms(batch.attack)})
         self.num_updates += 1
@@ -215,7 +226,7 @@ class RARL(RLModule):
 
     def _load_players(self, path: str) -> None:
         saved = read_checkpoint(path)["state_dict"]
-        for name in ("protagonist", "adversary"):
+        for name in ("protagonist",) if self.fresh_adversary else ("protagonist", "adversary"):
             state = {key.removeprefix(f"{name}."): value for key, value in saved.items() if key.startswith(f"{name}.")}
             if not state and name == "adversary":
                 return

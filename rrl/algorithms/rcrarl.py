@@ -62,6 +62,7 @@ class RCRARL(RARL):
         adversary_updates: Consecutive updates of the adversary.
         warmup_updates: Updates of the protagonist, without forces, before the game begins.
         warm_start: Checkpoint whose players this run starts from.
+        fresh_adversary: Take over the protagonist alone.
         gamma: Discount.
         gae_lambda: Weight of longer returns in the advantages.
         max_kl: Trust region of the policy steps, in nats.
@@ -108,6 +109,7 @@ class RCRARL(RARL):
         adversary_updates: int = 1,
         warmup_updates: int = 0,
         warm_start: str | None = None,
+        fresh_adversary: bool = False,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         max_kl: float = 0.01,
@@ -133,6 +135,7 @@ class RCRARL(RARL):
             adversary_updates=adversary_updates,
             warmup_updates=warmup_updates,
             warm_start=warm_start,
+            fresh_adversary=fresh_adversary,
             gamma=gamma,
             gae_lambda=gae_lambda,
             max_kl=max_kl,

@@ -115,6 +115,10 @@ def test_a_warm_start_takes_over_both_players(workdir):
     fit(module, pendulum(), max_steps=0)
     assert players_equal(module.adversary, load_algorithm(path).adversary)
     assert players_equal(module.protagonist, load_algorithm(path).protagonist)
+    attack = RARL(**sizes(pendulum()), warm_start=path, fresh_adversary=True, protagonist_updates=0)
+    fit(attack, pendulum())
+    assert players_equal(attack.protagonist, load_algorithm(path).protagonist)
+    assert attack.num_updates == 2
     other = RARL(**sizes(pendulum()), warm_start=path, hidden_sizes=(8,))
     with pytest.raises(CheckpointError, match="The protagonist of `warm_start`"):
         fit(other, pendulum())
@@ -135,7 +139,8 @@ def train_main(arguments: list[str]) -> int:
     ("options", "message"),
     [
         ({"adversary_dim": 0}, "needs a task with an adversary"),
-        ({"protagonist_updates": 0}, "`protagonist_updates` must be at least 1"),
+        ({"protagonist_updates": -1}, "`protagonist_updates` must be at least 0"),
+        ({"protagonist_updates": 0, "opponent": "uniform"}, "or nobody learns"),
         ({"adversary_updates": -1}, "`adversary_updates` must be at least 0"),
     ],
 )
