@@ -44,7 +44,7 @@ def main() -> None:
     for env_id in arguments.env_ids:
         native, theirs = compare(env_id, arguments)
         ratio = native.per_second / theirs.per_second
-        print(  # noqa: T201
+        print(
             f"{env_id:<28}{native.per_second:>16,.0f}{native.cores:>7.2f}{theirs.per_second:>20,.0f}{theirs.cores:>7.2f}"
             f"{ratio:>8.2f}{ratio * theirs.cores / native.cores:>8.2f}"
         )

@@ -231,7 +231,8 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
 
 def quieten_lightning() -> None:
     """Silence advertisements, hardware lists and warnings about what this package does on purpose."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
     for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=message)

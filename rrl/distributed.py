@@ -61,12 +61,12 @@ def average_gradients(parameters: Iterable[Parameter]) -> None:
     """
     if world_size() == 1:
         return
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    flat = all_reduce_mean(torch.cat([parameter.grad.reshape(-1) for parameter in with_gradient]))
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = all_reduce_mean(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     offset = 0
-    for parameter in with_gradient:
-        parameter.grad.copy_(flat[offset : offset + parameter.numel()].view_as(parameter))
-        offset += parameter.numel()
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
 
 
 def gather_objects(item: Any) -> list[Any]:

@@ -101,6 +101,14 @@ class Adversary(Protocol):
         ...
 
 
+class HasActor(Protocol):
+    """Anything that can say who shall drive the environments now: what a DataModule knows of an algorithm."""
+
+    def rollout_actor(self) -> Actor:
+        """Return the actor with the parameters of this moment, on the CPU."""
+        ...
+
+
 @dataclass(frozen=True)
 class RolloutBatch(TensorBatch):
     """Transitions of ``N`` trajectories side by side over ``T`` steps, real or imagined.

@@ -12,7 +12,9 @@ def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
     label = 10.0 * torch.arange(num_steps).unsqueeze(1) + torch.arange(num_envs)
     flag = torch.zeros(num_steps, num_envs, dtype=torch.bool)
     vector = label.unsqueeze(-1)
-    return RolloutBatch(vector, vector, label, flag, flag.clone(), vector + 10.0, torch.ones_like(label), torch.ones_like(label))
+    return RolloutBatch(
+        vector, vector, label, flag, flag.clone(), vector + 10.0, torch.ones_like(label), torch.ones_like(label)
+    )
 
 
 def test_flatten_keeps_the_order_step_then_environment():

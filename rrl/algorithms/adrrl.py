@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from rrl.algorithms.base import RLModule
-from rrl.algorithms.world_model import WorldModel
+from rrl.algorithms.world_model import (
+    DenoiserName,
+    GuidanceRule,
+    PolicyGuidanceRule,
+    Solver,
+    StrengthTarget,
+    WorldModel,
+)
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import ImaginedTrajectories
 from rrl.types import DynaBatch, RolloutBatch
@@ -62,15 +69,14 @@ class ADRRL(RLModule):
         policy_guidance: ``reparameterized`` moves imagined actions towards the policy under fixed noise, ``score`` is
             the rule of PolyGRAD and the paper.
         damping: Part of the way that ``reparameterized`` goes in one step, in ``(0, 1]``.
-        bootstrap: Continue the return of a window by the value of its last state. False in the paper.
+        bootstrap: Continue the return of a window by the value of its last state, and let the return model predict by
+            how much it beats the value of its first. False in the paper.
         real_fraction: Share of the real rollout in the policy update; ``0`` in the paper.
         value_from_imagination: Fit the value function on the mixture; on the real rollout alone otherwise. True in the
             paper. Imagined targets are mostly the value function's own predictions, and its errors feed on them.
         guided_fraction: Share of guided trajectories among the imagined; ``1`` in the paper.
         imagination_warmup: Real environment steps before imagined data are used at all.
         guidance_warmup: Real environment steps before trajectories are guided.
-        policy_updates: Policy steps an iteration, each on start states of its own; those after the first use imagined
-            data alone.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
         ema_decay: Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper.
         gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow.
@@ -108,17 +114,17 @@ class ADRRL(RLModule):
         horizon: int = 8,
         model_batch_size: int = 256,
         *,
-        denoiser: Literal["unet", "residual_mlp"] = "unet",
+        denoiser: DenoiserName = "unet",
         channels: Sequence[int] = (16, 32),
         hidden_dim: int = 256,
         num_layers: int = 3,
-        solver: Literal["few_step", "ddpm"] = "few_step",
+        solver: Solver = "few_step",
         diffusion_steps: int = 8,
         schedule_temperature: float = 1.0,
-        guidance: Literal["none", "paper", "released", "noise_cond", "worst_of_m"] = "noise_cond",
+        guidance: GuidanceRule = "noise_cond",
         alpha: float = 0.1,
-        strength_target: Literal["kl", "cvar"] = "kl",
-        policy_guidance: Literal["reparameterized", "score"] = "reparameterized",
+        strength_target: StrengthTarget = "kl",
+        policy_guidance: PolicyGuidanceRule = "reparameterized",
         damping: float = 0.5,
         bootstrap: bool = True,
         real_fraction: float = 0.5,
@@ -126,7 +132,6 @@ class ADRRL(RLModule):
         guided_fraction: float = 0.5,
         imagination_warmup: int = 5_000,
         guidance_warmup: int = 10_000,
-        policy_updates: int = 1,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,
         gamma: float = 0.99,
@@ -169,10 +174,10 @@ class ADRRL(RLModule):
                 raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
         if real_fraction == 0.0 and not value_from_imagination:
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
+        if strength_target == "cvar" and guided_fraction == 1.0:
+            raise ValueError("`guided_fraction` must be below 1 where `strength_target` is 'cvar', got 1.0.")
         self.save_hyperparameters()
-        if policy_updates < 1:
-            raise ValueError(f"`policy_updates` must be at least 1, got {policy_updates}.")
-        self.alpha, self.model_batch_size, self.policy_updates = alpha, model_batch_size, policy_updates
+        self.alpha, self.model_batch_size = alpha, model_batch_size
         self.real_fraction, self.guided_fraction = real_fraction, guided_fraction
         self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
@@ -217,25 +222,25 @@ class ADRRL(RLModule):
 
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""
-        optimizer = self.optimizers(use_pl_optimizer=False)[2]
+        optimizer = self.bare_optimizer(2)
         self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
         """Improve policy and value function on real and imagined data."""
-        real = batch.rollout.transitions
-        if int(self.env_steps) < self.imagination_warmup:
-            self._update([real])
-            return
-        for update, starts in enumerate(batch.start_observations.chunk(self.policy_updates)):
+        sources = [batch.rollout.transitions]
+        if int(self.env_steps) >= self.imagination_warmup:
             with self.timed("imagine"):
-                imagined = self._imagine_mixture(starts)
-            self._update(self._mix(real, imagined) if update == 0 else imagined, fit_value=update == 0)
-
-    def _update(self, sources: list[RolloutBatch], *, fit_value: bool = True) -> None:
+                sources = self._mix(sources[0], self._imagine_mixture(batch.start_observations))
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
-            optimizers = self.optimizers()[0], self.optimizers(use_pl_optimizer=False)[1]
-            self.update_player("protagonist", self.protagonist, prepared, optimizers, fit_value=fit_value)
+            real_only = prepared.first(sources[0].weights.numel())
+            self.update_player(
+                "protagonist",
+                self.protagonist,
+                prepared,
+                self.player_step_optimizers(),
+                value_batch=prepared if self.value_from_imagination else real_only,
+            )
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:
         """Imagine nominal and guided trajectories in the configured proportion and log both."""
@@ -291,10 +296,7 @@ class ADRRL(RLModule):
         imagined_total = torch.stack([batch.weights.sum() for batch in imagined]).sum().clamp(min=1.0)
         sources = [] if self.real_fraction == 0.0 else [_weighted(real, self.real_fraction / real.weights.sum())]
         scale = (1.0 - self.real_fraction) / imagined_total
-        return sources + [
-            replace(_weighted(batch, scale), value_weights=batch.value_weights * self.value_from_imagination)
-            for batch in imagined
-        ]
+        return sources + [_weighted(batch, scale) for batch in imagined]
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""

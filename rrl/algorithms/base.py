@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients, gather_objects
 from rrl.gae import generalized_advantage_estimation
 from rrl.policies import ActorCritic
+from rrl.policies.networks import Activation
 from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
 
@@ -37,6 +40,10 @@ class PreparedBatch(NamedTuple):
     """Of the policy's update. Shape ``[N]``."""
     value_weights: Tensor
     """Of the value function's fit. Shape ``[N]``."""
+
+    def first(self, count: int) -> PreparedBatch:
+        """Keep the first samples, which are those of the first source."""
+        return PreparedBatch(*(column[:count] for column in self))
 
 
 class RLModule(LightningModule):
@@ -97,7 +104,7 @@ class RLModule(LightningModule):
         value_epochs: int,
         value_batch_size: int,
         hidden_sizes: Sequence[int],
-        activation: str,
+        activation: Activation,
         initial_log_std: float,
     ) -> None:
         super().__init__()
@@ -114,14 +121,15 @@ class RLModule(LightningModule):
             value_epochs,
             value_batch_size,
         )
-        self.step_settings = {
-            "max_kl": max_kl,
-            "cg_iterations": cg_iterations,
-            "cg_damping": cg_damping,
-            "backtrack_ratio": backtrack_ratio,
-            "max_backtracks": max_backtracks,
-            "fisher_fraction": fisher_fraction,
-        }
+        self.trpo_step = partial(
+            trpo_step,
+            max_kl=max_kl,
+            cg_iterations=cg_iterations,
+            cg_damping=cg_damping,
+            backtrack_ratio=backtrack_ratio,
+            max_backtracks=max_backtracks,
+            fisher_fraction=fisher_fraction,
+        )
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.long))
         self.protagonist = ActorCritic(
             obs_dim, action_dim, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=initial_log_std
@@ -191,9 +199,9 @@ class RLModule(LightningModule):
         name: str,
         player: ActorCritic,
         batch: PreparedBatch,
-        optimizers: tuple[TrustRegionOptimizer, Optimizer],
+        optimizers: tuple[LightningOptimizer, Optimizer],
         *,
-        fit_value: bool = True,
+        value_batch: PreparedBatch | None = None,
     ) -> None:
         """Improve a player's policy by one TRPO step and fit its value function, and log both.
 
@@ -202,33 +210,31 @@ class RLModule(LightningModule):
             player: Improved in place.
             batch: What :meth:`prepare` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
-            fit_value: Whether to fit the value function too.
+            value_batch: What the value function is fitted on; ``batch`` where None.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
         """
 
         def closure() -> TrustRegionStep:
-            return trpo_step(
-                player.policy, batch.observations, batch.actions, batch.advantages, batch.weights, **self.step_settings
-            )
+            return self.trpo_step(player.policy, batch.observations, batch.actions, batch.advantages, batch.weights)
 
         policy_optimizer, value_optimizer = optimizers
+        value_batch = batch if value_batch is None else value_batch
         try:
             step = policy_optimizer.step(closure=closure)
-            metrics = {
-                f"{name}/surrogate": step.surrogate,
-                f"{name}/kl_divergence": step.kl_divergence,
-                f"{name}/step_fraction": step.step_fraction,
-                f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-                f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
-            }
-            if fit_value:
-                metrics[f"{name}/value_loss"] = self._fit_value(player, batch, value_optimizer)
-                metrics[f"{name}/explained_variance"] = _explained_variance(batch)
+            value_loss = self._fit_value(player, value_batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
-        self.log_metrics(metrics)
+        self.log_metrics({
+            f"{name}/surrogate": step.surrogate,
+            f"{name}/kl_divergence": step.kl_divergence,
+            f"{name}/step_fraction": step.step_fraction,
+            f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
+            f"{name}/value_loss": value_loss,
+            f"{name}/explained_variance": _explained_variance(value_batch),
+            f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
+        })
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         value_function = player.value_function
@@ -296,9 +302,17 @@ class RLModule(LightningModule):
             **shares,
         })
 
-    def log_metrics(self, metrics: dict[str, float | Tensor]) -> None:
+    def log_metrics(self, metrics: Mapping[str, float | Tensor]) -> None:
         """Log scalars that are equal on all ranks."""
         self.log_dict(metrics, on_step=True, on_epoch=False, batch_size=1)
+
+    def player_step_optimizers(self) -> tuple[LightningOptimizer, Optimizer]:
+        """Return the policy optimiser, wrapped so that Lightning counts its steps, and the bare value optimiser."""
+        return cast(list[LightningOptimizer], self.optimizers())[0], self.bare_optimizer(1)
+
+    def bare_optimizer(self, index: int) -> Optimizer:
+        """Return one of the optimisers without Lightning's wrapper: its steps do not count as steps of the run."""
+        return cast(list[Optimizer], self.optimizers(use_pl_optimizer=False))[index]
 
     def player_optimizers(self, player: ActorCritic) -> list[Optimizer]:
         """Build a player's optimisers: policy, then value function."""
@@ -316,7 +330,8 @@ def _standardize(advantages: Tensor, weights: Tensor) -> Tensor:
     mean = first / total
     # The margin keeps equal advantages at 0 instead of amplifying their rounding errors.
     deviation = (second / total - mean.square()).clamp(min=0.0).sqrt() + 1e-8
-    return ((advantages - mean) / deviation).to(advantages.dtype)
+    standardized: Tensor = ((advantages - mean) / deviation).to(advantages.dtype)
+    return standardized
 
 
 def _explained_variance(batch: PreparedBatch) -> Tensor:
@@ -328,4 +343,5 @@ def _explained_variance(batch: PreparedBatch) -> Tensor:
 
     residual, total = variance(batch.value_targets - batch.values), variance(batch.value_targets)
     residual, total = all_reduce_mean(torch.stack([residual, total]))
-    return 1.0 - residual / total.clamp(min=1e-8)
+    explained: Tensor = 1.0 - residual / total.clamp(min=1e-8)
+    return explained

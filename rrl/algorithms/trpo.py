@@ -75,9 +75,7 @@ class TRPO(RLModule):
         self.count_steps(batch)
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, [batch.transitions])
-            policy_optimizer, _ = self.optimizers()
-            _, value_optimizer = self.optimizers(use_pl_optimizer=False)
-            self.update_player("protagonist", self.protagonist, prepared, (policy_optimizer, value_optimizer))
+            self.update_player("protagonist", self.protagonist, prepared, self.player_step_optimizers())
             # After the update: the policy that sampled the actions used the statistics of before.
             self.protagonist.normalizer.update(batch.transitions.observations)
         self.log_rollout(batch.episodes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.optim import Optimizer
 
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import (
+    CausalDenoiser,
+    CausalGRUDenoiser,
     GuidanceStrength,
     ImaginedTrajectories,
     NoiseConditionalGuidance,
@@ -35,6 +38,12 @@ from rrl.diffusion.guidance import Guidance
 from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients
 from rrl.policies import ActorCritic
 from rrl.types import RolloutBatch, WindowBatch
+
+DenoiserName = Literal["unet", "residual_mlp", "causal_gru"]
+Solver = Literal["few_step", "ddpm"]
+GuidanceRule = Literal["none", "paper", "released", "noise_cond", "worst_of_m"]
+StrengthTarget = Literal["kl", "cvar"]
+PolicyGuidanceRule = Literal["reparameterized", "score"]
 
 MAX_ACTION_DISTANCE = 3.0
 """A Gaussian policy's own actions lie farther (root mean square) once in 400 in one dimension, in 250,000 in three."""
@@ -61,17 +70,17 @@ class WorldModel(nn.Module):
         healthy_high: Sequence[float] | None,
         horizon: int,
         *,
-        denoiser: str,
+        denoiser: DenoiserName,
         channels: Sequence[int],
         hidden_dim: int,
         num_layers: int,
-        solver: str,
+        solver: Solver,
         diffusion_steps: int,
         schedule_temperature: float,
-        guidance: str,
+        guidance: GuidanceRule,
         alpha: float,
-        strength_target: str,
-        policy_guidance: str,
+        strength_target: StrengthTarget,
+        policy_guidance: PolicyGuidanceRule,
         damping: float,
         bootstrap: bool,
         ema_decay: float,
@@ -79,16 +88,26 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         kl_budget(alpha)  # refuses a tail level outside (0, 1]
+        _require_known("denoiser", denoiser, DenoiserName)
+        _require_known("solver", solver, Solver)
+        _require_known("guidance", guidance, GuidanceRule)
+        _require_known("strength_target", strength_target, StrengthTarget)
+        _require_known("policy_guidance", policy_guidance, PolicyGuidanceRule)
+        if not 0.0 <= ema_decay < 1.0:
+            raise ValueError(f"`ema_decay` must lie in [0, 1), got {ema_decay}.")
         self.guidance, self.alpha, self.strength_target = guidance, alpha, strength_target
         self.bootstrap, self.ema_decay, self.gamma = bootstrap, ema_decay, gamma
         self.register_buffer("healthy_low", torch.tensor([] if healthy_low is None else healthy_low))
         self.register_buffer("healthy_high", torch.tensor([] if healthy_high is None else healthy_high))
         self.normalizer = TrajectoryNormalizer(horizon, obs_dim, action_low, action_high)
-        self.denoiser: nn.Module = (
-            TemporalUNet(obs_dim, action_dim, horizon, channels)
-            if denoiser == "unet"
-            else ResidualMLPDenoiser(obs_dim, action_dim, horizon, hidden_dim, num_layers)
-        )
+        self.denoiser: nn.Module
+        if denoiser == "unet":
+            network = TemporalUNet(obs_dim, action_dim + 1, horizon, channels)
+            self.denoiser = CausalDenoiser(network, obs_dim=obs_dim, horizon=horizon)
+        elif denoiser == "causal_gru":
+            self.denoiser = CausalGRUDenoiser(obs_dim, action_dim, horizon, hidden_dim // 2)
+        else:
+            self.denoiser = ResidualMLPDenoiser(obs_dim, action_dim, horizon, hidden_dim, num_layers)
         self.return_model = ReturnModel(obs_dim, action_dim, horizon, hidden_dim, num_layers)
         # What imagines is a moving average of what is trained.
         self.denoiser_average = copy.deepcopy(self.denoiser).requires_grad_(False)
@@ -125,7 +144,7 @@ class WorldModel(nn.Module):
         losses = torch.zeros(2, device=self.healthy_low.device)
         for windows in batches:
             self.normalizer.update_from(all_reduce_sum(self.normalizer.statistics(windows)))
-            targets = self.window_returns(windows, player)
+            targets = self._return_targets(windows, player)
             self.return_model.update_from(all_reduce_sum(self.return_model.statistics(targets)))
             loss, return_loss = self._losses(self.denoiser, self.return_model, windows, targets)
             optimizer.zero_grad()
@@ -165,7 +184,7 @@ class WorldModel(nn.Module):
             Held-out loss of the denoiser, correlation of predicted and realised returns at the lowest noise, and the
             share of windows in which the episode terminates.
         """
-        targets = self.window_returns(windows, player)
+        targets = self._return_targets(windows, player)
         loss, _ = self._losses(self.denoiser_average, self.return_average, windows, targets)
         start = self.normalizer.encode_start(windows.observations[:, 0])
         observations = self.normalizer.encode(windows)[..., : start.shape[-1]]
@@ -176,6 +195,16 @@ class WorldModel(nn.Module):
             "diffusion/return_correlation": all_reduce_mean(_correlation(predicted, targets)),
             "diffusion/real_termination_rate": all_reduce_mean(windows.terminated[:, :-1].any(dim=1).float().mean()),
         }
+
+    @torch.no_grad()
+    def _return_targets(self, windows: WindowBatch, player: ActorCritic) -> Tensor:
+        """Return what the return model learns: by how much a window beats the value of its start. Shape ``[B]``.
+
+        Returns differ far more between start states than within one, and only the latter is what guidance can tilt;
+        without the baseline, which has no gradient in later states, the network would spend itself on the former.
+        """
+        returns = self.window_returns(windows, player)
+        return returns - player.value(windows.observations[:, 0]) if self.bootstrap else returns
 
     @torch.no_grad()
     def window_returns(self, windows: WindowBatch, player: ActorCritic) -> Tensor:
@@ -208,7 +237,7 @@ class WorldModel(nn.Module):
             guidance=guidance,
             generator=self._generator(),
         )
-        self.policy_guidance.adapt(trajectories.action_spread)
+        self.policy_guidance.adapt(all_reduce_mean(trajectories.action_spread))
         return trajectories
 
     def _worst_of_m(self, starts: Tensor, player: ActorCritic) -> ImaginedTrajectories:
@@ -242,23 +271,28 @@ class WorldModel(nn.Module):
             The realised relative entropy, mean log-likelihood ratio and strength, to be logged.
         """
         path_kl = all_reduce_mean(guided.path_kl.mean())
+        metrics = {"guidance/path_kl": path_kl, "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean())}
+        if self.guidance != "noise_cond":
+            return metrics  # no other rule has a strength to adapt
         if self.strength_target == "kl":
             self.strength.update_to_kl(path_kl, self.alpha)
         else:
-            standardize = self.return_average.standardize
-            nominal = standardize(self.predicted_returns(unguided, player))
-            guided_mean = standardize(self.predicted_returns(guided, player)).mean()
+            nominal, tilted = (self._standardized_gains(part, player) for part in (unguided, guided))
             self.strength.update_to_cvar(
-                all_reduce_mean(guided_mean),
+                all_reduce_mean(tilted.mean()),
                 all_reduce_mean(empirical_cvar(nominal, self.alpha)),
                 all_reduce_mean(nominal.std()),
                 self.alpha,
             )
-        return {
-            "guidance/path_kl": path_kl,
-            "guidance/log_ratio": all_reduce_mean(guided.log_ratio.mean()),
-            "guidance/strength": self.strength.value,
-        }
+        return {**metrics, "guidance/strength": self.strength.value}
+
+    @torch.no_grad()
+    def _standardized_gains(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
+        """Return predicted returns in the units of the return model, start states taken out. Shape ``[B]``."""
+        returns = self.predicted_returns(trajectories, player)
+        if self.bootstrap:
+            returns = returns - player.value(trajectories.observations[:, 0])
+        return self.return_average.standardize(returns)
 
     @torch.no_grad()
     def predicted_returns(self, trajectories: ImaginedTrajectories, player: ActorCritic) -> Tensor:
@@ -280,25 +314,26 @@ class WorldModel(nn.Module):
             player: Whose policy the actions shall follow.
 
         Returns:
-            A rollout of ``T = H - 1`` steps; what follows an imagined end, or an action whose root mean square distance
-            from the policy's mean exceeds ``MAX_ACTION_DISTANCE`` standard deviations, has weight 0.
+            A rollout of ``T = H - 1`` steps; what follows an imagined end has weight 0. So has everything from the
+            first action on whose root mean square distance from the policy's mean exceeds ``MAX_ACTION_DISTANCE``
+            standard deviations; the trajectory counts as cut off before it.
         """
         terminated = self._terminated(trajectories)
         mean, std = player.mean_and_std(trajectories.observations)
         distance = ((trajectories.actions - mean) / std).square().mean(dim=-1).sqrt()
         on_policy = (distance > MAX_ACTION_DISTANCE).cumsum(dim=1) == 0
         weights = (_before_the_end(terminated) & on_policy).to(trajectories.rewards)
+        # Without the cut, advantages of earlier actions would count what the off-policy one led to.
+        cut = (on_policy & ~on_policy.roll(-1, dims=1))[:, :-1] & ~terminated[:, :-1]
         observations = trajectories.observations.transpose(0, 1)
-        columns = [
-            column.transpose(0, 1)[:-1] for column in (trajectories.actions, trajectories.rewards, terminated, weights)
-        ]
-        actions, rewards, ended, weight = columns
+        columns = (trajectories.actions, trajectories.rewards, terminated, weights)
+        actions, rewards, ended, weight = (column[:, :-1].transpose(0, 1) for column in columns)
         return RolloutBatch(
             observations=observations[:-1],
             actions=actions,
             rewards=rewards,
             terminated=ended,
-            truncated=torch.zeros_like(ended),
+            truncated=cut.transpose(0, 1),
             next_observations=observations[1:],
             weights=weight,
             value_weights=weight,
@@ -318,7 +353,14 @@ class WorldModel(nn.Module):
         device = self.healthy_low.device
         if device.type == "cpu":
             return torch.default_generator
-        return torch.get_device_module(device).default_generators[device.index]
+        generator: torch.Generator = torch.get_device_module(device).default_generators[device.index]
+        return generator
+
+
+def _require_known(name: str, value: str, choices: Any) -> None:
+    """Refuse what is not among the literals of a type."""
+    if value not in get_args(choices):
+        raise ValueError(f"`{name}` must be one of {list(get_args(choices))}, got {value!r}.")
 
 
 def _before_the_end(terminated: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rrl.types import Actor
+from rrl.types import Actor, HasActor
 
 if TYPE_CHECKING:
     from lightning import LightningModule
@@ -122,8 +122,7 @@ def actor_of(algorithm: LightningModule) -> Actor:
     Returns:
         Its actor, on the CPU.
     """
-    actor: Actor = algorithm.rollout_actor()  # type: ignore[operator]  # every RLModule has it
-    return actor
+    return cast(HasActor, algorithm).rollout_actor()
 
 
 def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.distributed import gather_objects
-from rrl.envs import ForceUnit, Pushes, make_vec_env
+from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
 from rrl.rollout import RolloutCollector
-from rrl.types import Actor, Adversary, Rollout, TensorBatch
+from rrl.types import Adversary, HasActor, Rollout, TensorBatch
 
 
 class RolloutDataset(IterableDataset[TensorBatch]):
@@ -92,10 +92,10 @@ class RolloutDataModule(LightningDataModule):
         # One world is built at once, so that a bad setting fails here and the sizes below are known.
         probe = self.make_envs(1)
         task = getattr(probe, "task", None)
-        self.obs_dim = int(probe.single_observation_space.shape[0])
-        self.action_dim = int(probe.single_action_space.shape[0])
-        self.action_low = [float(bound) for bound in probe.single_action_space.low]
-        self.action_high = [float(bound) for bound in probe.single_action_space.high]
+        actions = flat_box(probe.single_action_space)
+        self.obs_dim, self.action_dim = flat_box(probe.single_observation_space).shape[0], actions.shape[0]
+        self.action_low = [float(bound) for bound in actions.low]
+        self.action_high = [float(bound) for bound in actions.high]
         self.adversary_dim = int(getattr(probe, "adversary_dim", 0))
         self.step_seconds = _step_seconds(probe)
         # Of an environment that is not one of our own it is not known, so it is given the benefit of the doubt.
@@ -158,8 +158,8 @@ class RolloutDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""
         dataset = RolloutDataset(self.make_batch, self.iterations_per_epoch)
-        # Without a generator of its own the loader draws from the global stream whenever an epoch begins, and a run that
-        # was interrupted within an epoch would not resume exactly.
+        # Without a generator of its own the loader draws from the global stream whenever an epoch begins, and a run
+        # that was interrupted within an epoch would not resume exactly.
         return DataLoader(dataset, batch_size=None, num_workers=0, generator=torch.Generator())
 
     def make_batch(self) -> TensorBatch:
@@ -170,11 +170,10 @@ class RolloutDataModule(LightningDataModule):
         """Collect one rollout with the policy as it is now."""
         if self.collector is None or self.trainer is None:
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
-        module = self.trainer.lightning_module
-        actor: Actor = module.rollout_actor()
+        algorithm = cast(HasActor, self.trainer.lightning_module)
         # Algorithms without a game have no adversary.
-        adversary: Adversary | None = getattr(module, "rollout_adversary", lambda: None)()
-        return self.collector.collect(actor, self.num_steps, adversary)
+        adversary: Adversary | None = getattr(algorithm, "rollout_adversary", lambda: None)()
+        return self.collector.collect(algorithm.rollout_actor(), self.num_steps, adversary)
 
     def teardown(self, stage: str) -> None:
         """Close the worlds.
@@ -211,9 +210,9 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is None:
             return {}
         envs = self.collector.envs
-        state = {"collector": self.collector.state_dict()}
+        state: dict[str, Any] = {"collector": self.collector.state_dict()}
         # Gymnasium's own vector environments cannot be saved; after a resume their episodes begin anew.
-        if hasattr(envs, "state_dict"):
+        if isinstance(envs, MuJoCoVectorEnv):
             state["envs"] = _arrays_to_tensors(envs.state_dict())
         return state
 
@@ -223,10 +222,9 @@ class RolloutDataModule(LightningDataModule):
         Args:
             state: What :meth:`rank_state` returned.
         """
-        if self.collector is None or "envs" not in state:
-            return
-        self.collector.envs.load_state_dict(_tensors_to_arrays(state["envs"]))
-        self.collector.load_state_dict(state["collector"])
+        if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
+            self.collector.envs.load_state_dict(_tensors_to_arrays(state["envs"]))
+            self.collector.load_state_dict(state["collector"])
 
 
 def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:

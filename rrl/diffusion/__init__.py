@@ -3,7 +3,8 @@
 - ``normalizer``: to and from the scale of the model
 - ``conditioning``: pin the start state
 - ``denoiser``: what a denoiser is, and its loss
-- ``unet``, ``residual_mlp``: the two denoisers
+- ``unet``, ``residual_mlp``, ``causal_gru``: the denoisers
+- ``causal``: any denoiser, made to respect the arrow of time
 - ``scheduler``: noise levels and reverse steps
 - ``returns``: the return model Z, its targets, and moving averages of weights
 - ``policy_guidance``: keep imagined actions on-policy
@@ -12,6 +13,8 @@
 - ``sampler``: the denoising loop
 """
 
+from rrl.diffusion.causal import CausalDenoiser
+from rrl.diffusion.causal_gru import CausalGRUDenoiser
 from rrl.diffusion.conditioning import apply_conditioning
 from rrl.diffusion.denoiser import Denoiser, add_noise, denoising_loss
 from rrl.diffusion.guidance import (
@@ -33,6 +36,8 @@ from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_sched
 from rrl.diffusion.unet import TemporalUNet
 
 __all__ = [
+    "CausalDenoiser",
+    "CausalGRUDenoiser",
     "DecodedTrajectories",
     "Denoiser",
     "Guidance",

@@ -14,7 +14,7 @@
 from rrl.envs.adversarial import AdversarialForce
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversarialTask, TaskBodies
 from rrl.envs.forces import ForceUnit
-from rrl.envs.make import make_vec_env
+from rrl.envs.make import flat_box, make_vec_env
 from rrl.envs.physics import PhysicsFactors
 from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS, Task, make_task
@@ -32,6 +32,7 @@ __all__ = [
     "Pushes",
     "Task",
     "TaskBodies",
+    "flat_box",
     "make_task",
     "make_vec_env",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds
@@ -69,6 +70,12 @@ def make_vec_env(
             force_limit=force_limit,
             force_limit_unit=force_limit_unit,
         )
+    try:
+        gymnasium.spec(env_id)
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(env_id, [*TASKS, *gymnasium.registry], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}{hint}") from error
     if pushes is not None or physics:
         raise ValueError(f"`pushes` and `physics` need one of the tasks {sorted(TASKS)}, got {env_id!r}.")
     options = dict(env_kwargs or {})
@@ -109,19 +116,33 @@ def make_gymnasium(
     def make_one() -> gymnasium.Env[Any, Any]:
         return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **options)
 
-    try:
-        envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
-    except gymnasium.error.UnregisteredEnv as error:
-        raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}.") from error
+    envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
     wrapped: VectorEnv[Any, Any, Any] = SeededWorlds(envs, seed, first_world)
-    space = envs.single_action_space
-    if isinstance(space, Dict) and set(space) == {PROTAGONIST, ADVERSARY}:
+    both = envs.single_action_space
+    if isinstance(both, Dict) and set(both) == {PROTAGONIST, ADVERSARY}:
         wrapped = AdversarialWorlds(wrapped)
     for name, space in (("observation", wrapped.single_observation_space), ("action", wrapped.single_action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             envs.close()
             raise ValueError(f"The {name} space of {env_id} must be a flat Box, got {space}.")
     return wrapped
+
+
+def flat_box(space: Space[Any]) -> Box:
+    """Narrow the type of a space of one environment that :func:`make_vec_env` has checked already.
+
+    Args:
+        space: Space of single observations or actions.
+
+    Returns:
+        The same space.
+
+    Raises:
+        TypeError: If it is no box after all.
+    """
+    if not isinstance(space, Box):
+        raise TypeError(f"`space` must be a Box, got {space}.")
+    return space
 
 
 class SeededWorlds(VectorWrapper[Any, Any, Any]):

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.envs import MuJoCoVectorEnv, flat_box
 from rrl.types import WindowBatch
 
 
@@ -54,13 +55,16 @@ def replay(
         What happened.
 
     Raises:
+        TypeError: If the worlds are not native.
         ValueError: If there are not ``W * B`` worlds.
     """
+    if not isinstance(envs, MuJoCoVectorEnv):
+        raise TypeError(f"`envs` must be native worlds, got {envs}.")
     if envs.num_envs != draws * len(states):
         raise ValueError(f"`envs` must have {draws * len(states)} worlds, got {envs.num_envs}.")
-    space = envs.single_action_space
+    space = flat_box(envs.single_action_space)
     envs.reset()
-    current = envs.set_simulator_states(np.tile(states.numpy(), (draws, 1)))  # type: ignore[attr-defined]
+    current = envs.set_simulator_states(np.tile(states.numpy(), (draws, 1)))
     running = np.ones(len(current), dtype=bool)
     columns: list[list[NDArray[Any]]] = [[current], [], [], []]
     for step in range(horizon - 1):
@@ -81,4 +85,5 @@ def replay(
 def _stacked(column: list[NDArray[Any]], draws: int) -> Tensor:
     """Turn a list over steps of ``[W * B, ...]`` into ``[W, B, H, ...]``."""
     tensor = torch.from_numpy(np.stack(column, axis=1))
-    return (tensor.float() if tensor.is_floating_point() else tensor).unflatten(0, (draws, -1))
+    split: Tensor = (tensor.float() if tensor.is_floating_point() else tensor).unflatten(0, (draws, -1))
+    return split

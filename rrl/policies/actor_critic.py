@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,8 @@ class ValueFunction(nn.Module):
 
     def standardized(self, observations: Tensor) -> Tensor:
         """Predict values in the units in which the network learns. Shape ``[..., O] -> [...]``."""
-        return self.network(observations).squeeze(-1)
+        values: Tensor = self.network(observations).squeeze(-1)
+        return values
 
     def standardize(self, targets: Tensor) -> Tensor:
         """Bring targets in units of reward to the units in which the network learns."""
@@ -79,7 +81,7 @@ class ValueFunction(nn.Module):
         mean = torch.lerp(self.mean.double(), new_mean, weight)
         scale = torch.lerp(self.scale.double().square(), new_variance, weight).sqrt()
 
-        output = self.network[-1]
+        output = cast(nn.Linear, self.network[-1])
         output.weight.mul_(self.scale / scale)
         output.bias.copy_((output.bias * self.scale + self.mean - mean) / scale)
         self.mean.copy_(mean)
@@ -132,4 +134,5 @@ class ActorCritic(nn.Module):
 
     def value(self, observations: Tensor) -> Tensor:
         """Predict values of raw observations, in units of reward. Shape ``[..., O] -> [...]``."""
-        return self.value_function(self.normalizer(observations))
+        values: Tensor = self.value_function(self.normalizer(observations))
+        return values

@@ -38,7 +38,7 @@ class GaussianPolicy(nn.Module):
         self.mean = mlp(obs_dim, hidden_sizes, action_dim, activation=activation, output_gain=0.01)
         self.log_std = nn.Parameter(torch.full((action_dim,), float(initial_log_std)))
 
-    def forward(self, observations: Tensor) -> Independent:
+    def forward(self, observations: Tensor) -> Independent[Normal]:
         """Return the distribution of actions.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
@@ -42,7 +43,7 @@ def mlp(
         raise ValueError(f"layer sizes must be positive, got {sizes}.")
 
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for fan_in, fan_out in pairwise(sizes[:-1]):
         layers += [_linear(fan_in, fan_out, gain=math.sqrt(2.0)), ACTIVATIONS[activation]()]
     layers.append(_linear(sizes[-2], sizes[-1], gain=output_gain))
     return nn.Sequential(*layers)

@@ -12,11 +12,12 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.envs import flat_box
 from rrl.rollout.attacks import AttackSource
 from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
-NOISE_STREAM = 1
-"""Distinguishes the action-noise stream of a world from its physics stream, which has the same seed and index."""
+NOISE_STREAM = 2
+"""Tells the action noise of a world from its physics and its pushes (1), whose streams have the same seed and index."""
 
 
 class RolloutCollector:
@@ -39,8 +40,8 @@ class RolloutCollector:
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, dtype=np.int64)
         self.attacks = AttackSource(envs, seed=seed, first_world=first_world)
-        self.action_low = envs.single_action_space.low
-        self.action_high = envs.single_action_space.high
+        box = flat_box(envs.single_action_space)
+        self.action_low, self.action_high = box.low, box.high
 
     @torch.no_grad()
     def collect(self, actor: Actor, num_steps: int, adversary: Adversary | None = None) -> Rollout:

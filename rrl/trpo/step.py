@@ -193,7 +193,7 @@ def _natural_step(
     return torch.sqrt(2.0 * max_kl / curvature.clamp(min=tiny)) * direction
 
 
-def _frozen(distribution: Independent) -> Independent:
+def _frozen(distribution: Independent[Normal]) -> Independent[Normal]:
     base = distribution.base_dist
     copy = Normal(base.loc.detach().clone(), base.scale.detach().clone(), validate_args=False)
     return Independent(copy, 1, validate_args=False)

@@ -1,4 +1,4 @@
-"""The buffer: windows never join episodes, the ring forgets the oldest, and start states carry their simulator state."""
+"""The buffer: windows never join episodes, the ring forgets the oldest, starts carry their simulator state."""
 
 import pytest
 import torch
@@ -23,7 +23,13 @@ def rollout(
             flag[step - first] = True
     following = torch.where(flags[0] | flags[1], label + 0.5, label + 1.0)
     batch = RolloutBatch(
-        label.unsqueeze(-1), 3.0 * label.unsqueeze(-1), label, *flags, following.unsqueeze(-1), torch.ones_like(label), torch.ones_like(label)
+        label.unsqueeze(-1),
+        3.0 * label.unsqueeze(-1),
+        label,
+        *flags,
+        following.unsqueeze(-1),
+        torch.ones_like(label),
+        torch.ones_like(label),
     )
     return Rollout(batch, EMPTY, label.unsqueeze(-1).double(), torch.zeros(()))
 

@@ -1,0 +1,158 @@
+"""AD-RRL: TRPO on real data, plus models that learn, imagine and are mixed in as configured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rrl.algorithms.base import RLModule
+from tests.fitting import adrrl, changed, fit, rollouts, snapshot, trajectories, trpo
+
+REAL = 32
+"""Transitions of one small rollout."""
+
+
+def updates_of(monkeypatch, **settings):
+    """Train for one iteration and return the batches with which the player was updated."""
+    batches, update_player = [], RLModule.update_player
+
+    def recording(self, name, player, batch, optimizers, **options):
+        batches.append((batch, options))
+        update_player(self, name, player, batch, optimizers, **options)
+
+    monkeypatch.setattr(RLModule, "update_player", recording)
+    data = trajectories(iterations_per_epoch=1)
+    fit(adrrl(data, **settings), data)
+    return batches
+
+
+def reseed_updates(monkeypatch):
+    """Let every update of a player begin with random numbers that its number alone decides."""
+    update_player = RLModule.update_player
+
+    def reseeded(self, name, player, batch, optimizers, **options):
+        torch.manual_seed(self.global_step)
+        update_player(self, name, player, batch, optimizers, **options)
+
+    monkeypatch.setattr(RLModule, "update_player", reseeded)
+
+
+def trained(module, data, **options):
+    fit(module, data, **options)
+    return module.protagonist.state_dict()
+
+
+def test_before_the_warm_up_it_is_trpo(monkeypatch):
+    reseed_updates(monkeypatch)
+    data = rollouts()
+    baseline = trained(trpo(data), data, max_epochs=3)
+    data = trajectories()
+    ours = trained(adrrl(data, imagination_warmup=10_000), data, max_epochs=3)
+    assert all(torch.equal(baseline[name], ours[name]) for name in baseline)
+
+
+def test_with_real_data_only_it_is_trpo(monkeypatch):
+    reseed_updates(monkeypatch)
+    # Imagined transitions of weight 0 must not change which samples are drawn, so all are used.
+    settings = {"fisher_fraction": 1.0, "value_batch_size": 1000, "max_kl": 0.001}
+    data = rollouts()
+    baseline = trained(trpo(data, **settings), data)
+    data = trajectories()
+    ours = trained(adrrl(data, real_fraction=1.0, **settings), data)
+    for name in baseline:
+        torch.testing.assert_close(ours[name], baseline[name], rtol=1e-3, atol=1e-4)
+
+
+def test_one_update_changes_players_and_models_but_no_constants():
+    data = trajectories(iterations_per_epoch=1)
+    module = adrrl(data)
+    before = snapshot(module)
+    fit(module, data)
+    constants = {"healthy_low", "healthy_high", "action_low", "action_high", "frequencies"}
+    assert {name.rpartition(".")[2] for name in before.keys() - changed(module, before)} == constants
+
+
+def test_before_the_warm_up_the_guidance_stays_as_it_is():
+    data = trajectories(iterations_per_epoch=1)
+    module = adrrl(data, guidance_warmup=10_000)
+    before = snapshot(module)
+    fit(module, data)
+    assert "world_model.strength.log_strength" not in changed(module, before)
+
+
+@pytest.mark.parametrize("real_fraction", [0.25, 0.5, 1.0])
+def test_real_data_have_their_share_of_the_policy_update(monkeypatch, real_fraction):
+    ((batch, _),) = updates_of(monkeypatch, real_fraction=real_fraction)
+    assert len(batch.weights) == REAL + 16 * 3
+    torch.testing.assert_close(batch.weights[:REAL].sum() / batch.weights.sum(), torch.tensor(real_fraction))
+
+
+def test_without_real_data_only_imagined_ones_are_used(monkeypatch):
+    ((batch, _),) = updates_of(monkeypatch, real_fraction=0.0, value_from_imagination=True)
+    assert len(batch.weights) == 16 * 3
+
+
+@pytest.mark.parametrize("imagined", [False, True])
+def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, imagined):
+    ((batch, options),) = updates_of(monkeypatch, value_from_imagination=imagined)
+    assert len(batch.observations) > REAL
+    assert len(options["value_batch"].observations) == (len(batch.observations) if imagined else REAL)
+    assert torch.equal(options["value_batch"].observations[:REAL], batch.observations[:REAL])
+
+
+def test_every_iteration_logs_its_keys():
+    data = trajectories()
+    logged = fit(adrrl(data), data).logged_metrics
+    documented = {
+        "diffusion": "loss return_loss heldout_loss return_correlation imagined_return_mean imagined_return_cvar "
+        "imagined_termination_rate real_termination_rate action_spread used_fraction",
+        "guidance": "path_kl log_ratio strength",
+        "time": "env_steps collect_share diffusion_share imagine_share update_share",
+    }
+    assert {f"{group}/{name}" for group, names in documented.items() for name in names.split()} < logged.keys()
+    assert all(torch.isfinite(value) for value in logged.values())
+
+
+@pytest.mark.parametrize("guidance", ["none", "paper", "released", "noise_cond", "worst_of_m"])
+@pytest.mark.parametrize("denoiser", ["residual_mlp", "causal_gru"])
+def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
+    data = trajectories(iterations_per_epoch=1)
+    logged = fit(adrrl(data, guidance=guidance, denoiser=denoiser, solver="ddpm"), data).logged_metrics
+    assert torch.isfinite(logged["diffusion/imagined_return_mean"])
+
+
+def test_the_strength_can_aim_at_the_cvar():
+    data = trajectories()
+    assert fit(adrrl(data, strength_target="cvar"), data).logged_metrics["guidance/strength"] != 1.0
+
+
+def test_imagined_returns_of_the_newest_states_are_offered():
+    data = trajectories()
+    module = adrrl(data)
+    assert module.imagined_returns() is None
+    fit(module, data)
+    guided, unguided = module.imagined_returns()
+    assert guided.shape == unguided.shape == (16,)
+
+
+BAD_SETTINGS = [
+    ({"alpha": 0.0}, r"`alpha` must lie in \(0, 1\], got 0.0"),
+    ({"alpha": 1.5}, r"`alpha` must lie in \(0, 1\], got 1.5"),
+    ({"guidance": "wild"}, "`guidance` must be one of .*, got 'wild'"),
+    ({"denoiser": "tree"}, "`denoiser` must be one of .*, got 'tree'"),
+    ({"solver": "euler"}, "`solver` must be one of .*, got 'euler'"),
+    ({"strength_target": "var"}, "`strength_target` must be one of .*, got 'var'"),
+    ({"policy_guidance": "none"}, "`policy_guidance` must be one of .*, got 'none'"),
+    ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\), got 1.0"),
+    ({"damping": 0.0}, r"`damping` must lie in \(0, 1\], got 0.0"),
+    ({"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),
+    ({"guided_fraction": -0.5}, r"`guided_fraction` must lie in \[0, 1\], got -0.5"),
+    ({"real_fraction": 0.0}, "`value_from_imagination` must be true where `real_fraction` is 0"),
+    ({"strength_target": "cvar", "guided_fraction": 1.0}, "`guided_fraction` must be below 1"),
+]
+
+
+@pytest.mark.parametrize(("setting", "message"), BAD_SETTINGS)
+def test_bad_settings_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        adrrl(trajectories(), **setting)

@@ -1,0 +1,180 @@
+"""What every algorithm inherits: advantages, the update of a player, counters, exact resume, and how a run may die."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rrl.algorithms import TRPO
+from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
+from rrl.data import RolloutDataModule
+from rrl.envs import Pushes
+from rrl.types import RolloutBatch
+from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories, trpo
+
+DISTURBED = {"pushes": Pushes(force_std=2.0, redraw_probability=0.5), "physics": {"mass": (0.5, 1.5)}}
+
+
+def identity_values(gamma: float = 0.5, gae_lambda: float = 0.0) -> TRPO:
+    """An algorithm whose value of an observation is the observation itself."""
+    module = TRPO(1, 1, [-1.0], [1.0], gamma=gamma, gae_lambda=gae_lambda, hidden_sizes=[])
+    torch.nn.init.ones_(module.protagonist.value_function.network[0].weight)
+    return module
+
+
+def chain(**ends: int) -> RolloutBatch:
+    """Three steps of one world from 1 over 2 to 3, reward 1 each; an episode that ends does so in front of a 5."""
+    flags = {name: torch.zeros(3, 1, dtype=torch.bool) for name in ("terminated", "truncated")}
+    following = torch.tensor([2.0, 3.0, 4.0])
+    for name, step in ends.items():
+        flags[name][step] = True
+        following[step] = 5.0
+    ones = torch.ones(3, 1)
+    observations = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
+    return RolloutBatch(
+        observations=observations,
+        actions=torch.zeros(3, 1, 1),
+        rewards=ones,
+        **flags,
+        next_observations=following.view(3, 1, 1),
+        weights=ones,
+        value_weights=ones,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "targets"),
+    [
+        ({}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1 + 0.5 * 4]),
+        ({"truncated": 1}, [1 + 0.5 * 2, 1 + 0.5 * 5, 1 + 0.5 * 4]),
+        ({"terminated": 1}, [1 + 0.5 * 2, 1, 1 + 0.5 * 4]),
+        ({"terminated": 2}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1]),
+        ({"truncated": 2}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1 + 0.5 * 5]),
+    ],
+)
+def test_values_continue_time_limits_and_the_end_of_a_rollout_but_no_termination(ends, targets):
+    module = identity_values()
+    prepared = module.prepare(module.protagonist, [chain(**ends)])
+    torch.testing.assert_close(prepared.value_targets, torch.tensor(targets))
+    torch.testing.assert_close(prepared.values, torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_advantages_are_standardised_over_the_weighted_samples_of_all_sources():
+    module = identity_values()
+    outlier = chain(terminated=2)
+    ignored = RolloutBatch(**{**vars(outlier), "rewards": 1e3 * outlier.rewards, "weights": 0.0 * outlier.weights})
+    prepared = module.prepare(module.protagonist, [chain(), ignored])
+    # Temporal differences 1, 0.5 and 0.
+    expected = torch.tensor([1.0, 0.0, -1.0]) * math.sqrt(1.5)
+    torch.testing.assert_close(prepared.advantages[:3], expected)
+
+
+def test_sources_may_differ_in_shape():
+    module = identity_values()
+    short = RolloutBatch(**{name: column[:2].repeat_interleave(4, 1) for name, column in vars(chain()).items()})
+    assert len(module.prepare(module.protagonist, [chain(), short]).advantages) == 3 + 8
+
+
+def test_real_steps_are_counted():
+    data = rollouts()
+    module = trpo(data)
+    fit(module, data, max_epochs=2)
+    assert module.env_steps == 2 * 2 * 16 * 2
+
+
+def test_every_iteration_logs_its_keys():
+    data = rollouts("toy/Counter-v0")
+    logged = fit(trpo(data), data).logged_metrics
+    assert logged["rollout/episode_return_mean"] == 100.0
+    assert logged["rollout/episode_length_mean"] == 5.0
+    assert logged["rollout/failure_rate"] == 1.0
+    assert logged["time/env_steps"] == 64.0
+    player = {"surrogate", "kl_divergence", "step_fraction", "line_search_accepted", "entropy", "value_loss"}
+    assert {f"protagonist/{name}" for name in player | {"explained_variance"}} < logged.keys()
+    assert 0.0 < logged["time/collect_share"] + logged["time/update_share"] < 1.0
+
+
+class Poisoned(RolloutDataModule):
+    """Delivers rewards that are not a number in the third rollout."""
+
+    def collect(self):
+        rollout = super().collect()
+        if self.trainer.global_step == 2:
+            rollout.transitions.rewards.fill_(torch.nan)
+        return rollout
+
+
+def test_what_is_not_a_number_stops_the_run_and_names_player_and_update():
+    data = Poisoned("toy/PointMass-v0", num_envs=2, num_steps=8, iterations_per_epoch=5)
+    with pytest.raises(FloatingPointError, match="the protagonist diverged in policy update 2: the policy gradient"):
+        fit(trpo(data), data)
+
+
+def test_a_value_loss_that_is_not_a_number_stops_the_run():
+    data = rollouts()
+    module = trpo(data, value_learning_rate=1e30, value_epochs=5)
+    with pytest.raises(FloatingPointError, match=r"the protagonist diverged in policy update \d: the value loss"):
+        fit(module, data, max_epochs=5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"gamma": 1.5}, r"`gamma` must lie in \[0, 1\], got 1.5"),
+        ({"gae_lambda": -0.1}, r"`gae_lambda` must lie in \[0, 1\], got -0.1"),
+        ({"max_kl": 0.0}, "`max_kl` must be positive, got 0.0"),
+        ({"value_learning_rate": 0.0}, "`value_learning_rate` must be positive, got 0.0"),
+        ({"activation": "relu"}, "`activation` must be one of"),
+    ],
+)
+def test_bad_settings_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        trpo(rollouts(), **setting)
+
+
+def assert_same(first, second, where="checkpoint"):
+    """Compare nested plain types and tensors to the bit."""
+    assert type(first) is type(second), where
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_same(first[key], second[key], f"{where}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    else:
+        assert first == second, where
+
+
+@pytest.mark.mujoco
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists:UserWarning")
+@pytest.mark.parametrize(
+    ("make_data", "make_module"),
+    [(rollouts, trpo), (trajectories, adrrl), (trajectories, lambda data: adrrl(data, policy_guidance="score"))],
+)
+def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):
+    def run(name, max_epochs, ckpt_path=None):
+        data = make_data("Hopper-v5", **DISTURBED)
+        keep = BestAndLastCheckpoint(monitor="time/env_steps", dirpath=str(tmp_path / name))
+        fit(make_module(data), data, max_epochs=max_epochs, callbacks=(RunState(), keep), ckpt_path=ckpt_path)
+        return tmp_path / name / "last.ckpt"
+
+    whole = read_checkpoint(run("whole", 4))
+    resumed = read_checkpoint(run("parts", 4, run("parts", 2)))
+    data_key = make_data.__annotations__["return"]
+    assert {"collector", "envs"} <= whole[data_key]["ranks"][0].keys()
+    for key in ("state_dict", "optimizer_states", "global_step", "epoch", data_key):
+        assert_same(whole[key], resumed[key], key)
+    assert_same(whole["callbacks"]["RunState"], resumed["callbacks"]["RunState"])
+
+
+def test_settings_are_kept_in_the_checkpoint():
+    data = rollouts()
+    module = trpo(data, gamma=0.9)
+    assert module.hparams["gamma"] == 0.9
+    assert module.hparams["action_low"] == sizes_of(data)["action_low"]

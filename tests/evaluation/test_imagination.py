@@ -1,0 +1,138 @@
+"""The diagnosis of imagination, by a model that is right by construction: it imagines with the simulator itself."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rrl.data import TrajectoryDataModule
+from rrl.envs import Pushes
+from rrl.evaluation import ImaginationDiagnostics
+from rrl.evaluation.replay import replay
+from rrl.rollout.buffer import StartStates
+from tests.fitting import adrrl, fit, trajectories
+
+STARTS, DRAWS, HORIZON, STD = 24, 16, 6, 0.4
+MODEL_KEYS = {
+    "model/replay_error",
+    "model/persistence_error",
+    "model/imagined_termination_rate",
+    "model/replayed_termination_rate",
+}
+EFFECT_KEYS = {
+    "guidance/return_shift",
+    "guidance/quantile",
+    "guidance/unguided_quantile",
+    "guidance/closed_loop_quantile",
+    "guidance/unguided_closed_loop_quantile",
+}
+
+
+class Blind(torch.nn.Module):
+    """Acts at random, whatever it sees; so actions mean the same in all worlds."""
+
+    def mean_and_std(self, observations):
+        return torch.zeros(*observations.shape[:-1], 3), torch.full((3,), STD)
+
+
+class Judge:
+    """Returns are sums of rewards."""
+
+    healthy_low = torch.full((11,), -torch.inf)
+    healthy_high = torch.full((11,), torch.inf)
+    normalizer = SimpleNamespace(start_std=torch.ones(11))
+
+    def predicted_returns(self, trajectories, player):
+        return trajectories.rewards.sum(dim=1)
+
+    def window_returns(self, windows, player):
+        return windows.rewards.sum(dim=1)
+
+
+class Oracle:
+    """Imagines by stepping worlds like those of the training; guided, it keeps the worst of several draws."""
+
+    device = "cpu"
+
+    def __init__(self, data: TrajectoryDataModule, states: torch.Tensor) -> None:
+        self.envs, self.states = data.make_envs(STARTS * DRAWS, seed=123), states
+        self.protagonist, self.world_model = Blind(), Judge()
+        self.actions = STD * torch.randn(STARTS, HORIZON, 3, generator=torch.Generator().manual_seed(0))
+
+    def imagine(self, repeated, *, guided):
+        actions = self.actions
+        done = replay(self.envs, self.states, lambda step, seen: actions[:, step], draws=DRAWS, horizon=HORIZON)
+        observations, rewards = done.observations, done.rewards
+        if guided:
+            worst = rewards.sum(dim=2).argmin(dim=0)
+            every = torch.arange(STARTS)
+            observations = observations[worst, every].expand(DRAWS, -1, -1, -1)
+            rewards = rewards[worst, every].expand(DRAWS, -1, -1)
+        return SimpleNamespace(
+            observations=observations.transpose(0, 1).flatten(0, 1),
+            actions=actions.repeat_interleave(DRAWS, dim=0),
+            rewards=rewards.transpose(0, 1).flatten(0, 1),
+        )
+
+
+def diagnose(**disturbances):
+    data = trajectories("Hopper-v5", horizon=HORIZON, **disturbances)
+    data.recent_starts = 10
+    envs = data.make_envs(STARTS, nominal=True)
+    observations, _ = envs.reset()
+    states = StartStates(torch.from_numpy(observations).float(), torch.from_numpy(envs.simulator_states()))
+    data.buffer = SimpleNamespace(sample_starts=lambda count, recent: states)
+    diagnostics = ImaginationDiagnostics(starts=STARTS, draws=DRAWS)
+    metrics = diagnostics.diagnose(data, Oracle(data, states.simulator_states))
+    diagnostics.teardown(None, None, "fit")
+    assert diagnostics.envs is None
+    return metrics
+
+
+@pytest.mark.mujoco
+def test_a_perfect_model_of_unchanged_worlds_lies_in_the_middle_without_error():
+    metrics = diagnose()
+    assert metrics.keys() == MODEL_KEYS | EFFECT_KEYS
+    # All worlds do the same, so even the worst draw is what happens.
+    for name in EFFECT_KEYS - {"guidance/return_shift"}:
+        assert metrics[name] == 0.5, name
+    assert metrics["model/replay_error"] == 0.0
+    assert metrics["model/persistence_error"] > 0.01
+    assert metrics["guidance/return_shift"] == 0.0
+
+
+@pytest.mark.mujoco
+def test_a_perfect_model_of_uncertain_worlds_lies_in_the_middle_and_its_worst_draws_in_the_tail():
+    metrics = diagnose(pushes=Pushes(force_std=20.0, redraw_probability=0.5), physics={"mass": (0.5, 1.5)})
+    assert metrics["guidance/unguided_quantile"] == pytest.approx(0.5, abs=0.15)
+    assert metrics["guidance/unguided_closed_loop_quantile"] == pytest.approx(0.5, abs=0.15)
+    assert metrics["guidance/quantile"] < 0.15
+    assert metrics["guidance/closed_loop_quantile"] < 0.15
+    assert metrics["guidance/return_shift"] < -1.0
+    assert metrics["model/replay_error"] < metrics["model/persistence_error"]
+
+
+@pytest.mark.mujoco
+def test_a_training_run_logs_all_metrics_in_the_right_epochs():
+    data = trajectories("Hopper-v5", iterations_per_epoch=1)
+    diagnostics, seen = ImaginationDiagnostics(every_n_epochs=2, starts=4, draws=3), []
+    measure = diagnostics.diagnose
+    diagnostics.diagnose = lambda data, module: seen.append(module.current_epoch) or measure(data, module)
+    logged = fit(adrrl(data), data, max_epochs=3, callbacks=(diagnostics,)).logged_metrics
+    assert seen == [1, 2]
+    assert logged.keys() > MODEL_KEYS | EFFECT_KEYS
+    assert diagnostics.envs is None
+
+
+def test_worlds_that_cannot_be_replayed_show_the_shift_alone():
+    data = trajectories("toy/PointMass-v0", iterations_per_epoch=1)
+    logged = fit(adrrl(data), data, callbacks=(ImaginationDiagnostics(starts=4, draws=3),)).logged_metrics
+    assert {name for name in logged if name in MODEL_KEYS | EFFECT_KEYS} == {"guidance/return_shift"}
+
+
+@pytest.mark.parametrize("name", ["every_n_epochs", "starts", "draws"])
+def test_bad_sizes_are_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+        ImaginationDiagnostics(**{name: 0})

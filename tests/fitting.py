@@ -1,0 +1,89 @@
+"""Small algorithms, small data and a quiet Trainer, for tests of what happens in a real fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+
+import tests.environments  # noqa: F401  (registers the toys)
+from rrl.algorithms import ADRRL, TRPO
+from rrl.data import RolloutDataModule, TrajectoryDataModule
+
+SMALL = {"hidden_sizes": [8], "value_epochs": 2, "value_batch_size": 16}
+SMALL_MODELS = {
+    **SMALL,
+    "denoiser": "residual_mlp",
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "diffusion_steps": 4,
+    "imagination_warmup": 0,
+    "guidance_warmup": 0,
+    "alpha": 0.25,
+}
+
+
+def rollouts(env_id: str = "toy/PointMass-v0", **settings: Any) -> RolloutDataModule:
+    sizes = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2}
+    return RolloutDataModule(env_id, **{**sizes, **settings})
+
+
+def trajectories(env_id: str = "toy/PointMass-v0", **settings: Any) -> TrajectoryDataModule:
+    sizes = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "horizon": 4, "model_updates": 2}
+    more = {"model_batch_size": 8, "imagined_trajectories": 16, "buffer_size": 100, "recent_starts": 64}
+    return TrajectoryDataModule(env_id, **{**sizes, **more, **settings})
+
+
+def sizes_of(data: RolloutDataModule) -> dict[str, Any]:
+    names = ["obs_dim", "action_dim", "action_low", "action_high"]
+    if isinstance(data, TrajectoryDataModule):
+        names += ["healthy_low", "healthy_high", "horizon", "model_batch_size"]
+    return {name: getattr(data, name) for name in names}
+
+
+def trpo(data: RolloutDataModule, *, seed: int = 0, **settings: Any) -> TRPO:
+    seed_everything(seed, verbose=False)
+    return TRPO(**{**sizes_of(data), **SMALL, **settings})
+
+
+def adrrl(data: TrajectoryDataModule, *, seed: int = 0, **settings: Any) -> ADRRL:
+    seed_everything(seed, verbose=False)
+    return ADRRL(**{**sizes_of(data), **SMALL_MODELS, **settings})
+
+
+def fit(
+    module: LightningModule,
+    data: LightningDataModule,
+    *,
+    max_epochs: int = 1,
+    callbacks: tuple[Callback, ...] = (),
+    ckpt_path: Path | None = None,
+    devices: int = 1,
+) -> Trainer:
+    """Train on the CPU without leaving anything behind."""
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp_spawn",
+        max_epochs=max_epochs,
+        logger=False,
+        enable_checkpointing=any(type(callback).__name__ == "BestAndLastCheckpoint" for callback in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    return trainer
+
+
+def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copy all parameters and buffers."""
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    """Name the parameters and buffers that are not what they were."""
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}

@@ -1,0 +1,50 @@
+"""Every shipped configuration is complete: it starts, and survives two updates at a size that takes a second."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rrl.algorithms
+import rrl.data
+import train
+from rrl.checkpoints import read_checkpoint
+from tests.conftest import PROJECT
+
+CONFIGS = sorted(path for path in (PROJECT / "conf").glob("*.yaml") if path.name != "defaults.yaml")
+DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "horizon": 8, "model_updates": 1}
+MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 200}
+MODEL = {"diffusion_steps": 4, "hidden_dim": 16, "imagination_warmup": 0, "guidance_warmup": 0, "value_epochs": 1}
+ELSEWHERE = ["--trainer.max_epochs=1", "--evaluation.num_episodes=1", "--diagnostics.starts=2", "--diagnostics.draws=2"]
+
+
+def small(config: Path) -> list[str]:
+    """Override what makes a configuration expensive, where its classes know of it."""
+    content = yaml.safe_load(config.read_text())
+    arguments = [*ELSEWHERE]
+    for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
+        known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
+        arguments += [f"--{part}.init_args.{name}={value}" for name, value in values.items() if name in known]
+    return arguments
+
+
+def test_there_are_configurations():
+    assert len(CONFIGS) >= 10
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_configuration_survives_two_updates(config, workdir):
+    assert train.main(["--config", str(config), *small(config)]) == 0
+    (last,) = workdir.glob("runs/*/checkpoints/last.ckpt")
+    checkpoint = read_checkpoint(last)
+    assert checkpoint["global_step"] >= 2
+    assert checkpoint["state_dict"]["env_steps"] == 2 * 2 * 16
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_configuration_says_how_it_is_run(config):
+    assert f"python train.py --config conf/{config.name}" in config.read_text().splitlines()[0]

@@ -1,0 +1,48 @@
+"""What the algorithms are for: they learn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning import seed_everything
+
+import train
+from rrl.algorithms import TRPO
+from rrl.tracking.outbox import read_lines
+from tests.conftest import PROJECT
+from tests.fitting import fit, rollouts, sizes_of
+
+pytestmark = pytest.mark.slow
+
+
+def learn(env_id: str, *, iterations: int, num_steps: int = 64, **settings: object) -> dict[str, torch.Tensor]:
+    data = rollouts(env_id, num_envs=16, num_steps=num_steps, iterations_per_epoch=iterations)
+    seed_everything(0, verbose=False)
+    module = TRPO(**sizes_of(data), **settings)
+    return fit(module, data).logged_metrics
+
+
+def evaluations(workdir, config: str, *arguments: str) -> list[float]:
+    assert train.main(["--config", str(PROJECT / "conf" / config), *arguments]) == 0
+    (file,) = workdir.glob("runs/*/metrics.jsonl")
+    records = [record["metrics"] for record in read_lines(file)]
+    return [metrics["eval/return_mean"] for metrics in records if "eval/return_mean" in metrics]
+
+
+def test_trpo_finds_the_best_arm():
+    assert learn("toy/Bandit-v0", iterations=60)["rollout/episode_return_mean"] > -0.05
+
+
+def test_trpo_brings_the_point_mass_to_rest():
+    assert learn("toy/PointMass-v0", iterations=1)["rollout/episode_return_mean"] < -100.0
+    assert learn("toy/PointMass-v0", iterations=60)["rollout/episode_return_mean"] > -6.0
+
+
+@pytest.mark.mujoco
+def test_trpo_balances_the_pendulum_for_a_whole_episode(workdir):
+    assert evaluations(workdir, "trpo_invertedpendulum.yaml")[-1] == 1000.0
+
+
+@pytest.mark.mujoco
+def test_the_quickstart_learns(workdir):
+    assert max(evaluations(workdir, "quickstart.yaml")) > 900.0
