@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,7 +16,6 @@ from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
 from rrl.distributed import all_reduce_mean, gather_objects
 from rrl.policies import ActorCritic
-from rrl.trpo import TrustRegionOptimizer
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
 
 Phase = Literal["protagonist", "adversary"]
@@ -209,12 +209,10 @@ class RARL(RLModule):
         # After the update: the policy that sampled the actions used the statistics of before.
         player.normalizer.update(batch.observations)
 
-    def optimizers_of(self, name: Phase) -> tuple[TrustRegionOptimizer, Optimizer]:
+    def optimizers_of(self, name: Phase) -> tuple[LightningOptimizer, Optimizer]:
         """Return a player's policy optimiser, wrapped by Lightning, and its value optimiser, bare."""
         first = 0 if name == "protagonist" else 2
-        wrapped: Any = self.optimizers()
-        bare: Any = self.optimizers(use_pl_optimizer=False)
-        return wrapped[first], bare[first + 1]
+        return cast(list[LightningOptimizer], self.optimizers())[first], self.bare_optimizer(first + 1)
 
     def _log_extremes(self, batch: Rollout) -> None:
         returns = torch.cat(gather_objects(batch.episodes.returns.cpu()))

@@ -44,10 +44,10 @@ def fit_logistic_lbfgs(features: Tensor, targets: Tensor, *, l2: float, max_iter
         with torch.enable_grad():
             logits = inputs @ coefficients[:-1] + coefficients[-1]
             loss = binary_cross_entropy_with_logits(logits, goals) + 0.5 * l2 * coefficients[:-1].square().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return coefficients.detach()
 
 

@@ -46,7 +46,7 @@ def fit_risk_network(
         with torch.enable_grad():
             loss = binary_cross_entropy_with_logits(network(features[batch]).squeeze(-1), targets[batch])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         optimizer.step()
     # The gradients are of no use any more; optimisers of the surrounding module shall not see them.
     network.zero_grad(set_to_none=True)
