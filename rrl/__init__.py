@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rrl.registration import register_environments
+
 __version__ = "0.1.0"
+register_environments()
 
 if TYPE_CHECKING:
     from rrl.checkpoints import load_policy as load_policy

@@ -23,7 +23,7 @@ import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
 from rrl.checkpoints.loading import MARKER, check_fits
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
-from rrl.evaluation import ImaginationDiagnostics, NominalEvaluation
+from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.tracking import MLflowRunLogger
@@ -40,6 +40,9 @@ LINKED_SIZES = (
     "healthy_high",
     "horizon",
     "model_batch_size",
+    "adversary_dim",
+    "step_seconds",
+    "can_fail",
 )
 """Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
 LOGGER = "trainer.logger"
@@ -87,8 +90,8 @@ class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
     - The defaults file is read before every ``--config``.
-    - ``evaluation``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the record of the
-      configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
+    - ``evaluation``, ``attacks``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the
+      record of the configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
     - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
     - ``--ckpt_path`` continues a run, in MLflow too.
 
@@ -126,6 +129,7 @@ class RRLCLI(LightningCLI):
         """
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint of the run to continue.")
         parser.add_lightning_class_args(NominalEvaluation, "evaluation")
+        parser.add_lightning_class_args(AttackEvaluation, "attacks")
         parser.add_lightning_class_args(ImaginationDiagnostics, "diagnostics")
         parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
         for name in LINKED_SIZES:

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from torch import Tensor
 
+from rrl.risk import ReliabilityBand
+
 BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -78,6 +80,29 @@ def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
     axes.set_title("Imagined returns", loc="left")
     axes.margins(y=0.25)  # headroom for the legend
     axes.set(xlabel="return of an imagined trajectory (reward)", ylabel="density (1 / reward)")
+    axes.legend(loc="best", frameon=False)
+    return figure
+
+
+def plot_reliability(bands: Mapping[str, ReliabilityBand], title: str = "Reliability of the risk") -> Figure:
+    """Draw failure rates against predicted risks.
+
+    Args:
+        bands: Curves with their bands by name, at most four.
+        title: Title of the figure.
+
+    Returns:
+        The figure: a curve on the diagonal is a risk that comes true as often as it says.
+    """
+    figure, axes = new_figure(width=5.4, height=5.0)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle=":", label="perfect")
+    for (name, (curve, band)), color in zip(bands.items(), (GREY, BLUE, ORANGE, "black"), strict=False):
+        risk = curve.mean_risk.cpu().numpy()
+        label = f"{name} ({int(curve.counts.sum())} states)"
+        axes.plot(risk, curve.failure_rate.cpu().numpy(), color=color, marker="o", markersize=4, label=label)
+        axes.fill_between(risk, band.low.cpu().numpy(), band.high.cpu().numpy(), color=color, alpha=0.15, linewidth=0)
+    axes.set_title(title, loc="left")
+    axes.set(xlabel="predicted risk", ylabel="failure rate (95 % band over trajectories)", xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="best", frameon=False)
     return figure
 

@@ -7,6 +7,7 @@ Every docstring of the package writes shapes with these letters:
 ``N``     environments (worlds) stepped side by side
 ``O``     observation size
 ``A``     action size
+``F``     size of the adversary's action
 ``B``     trajectory windows
 ``H``     horizon: rows of one trajectory window (``H`` states, ``H - 1`` complete transitions)
 ``D``     features that the diffusion model generates per row, ``D = O + 2`` (reward and end of the episode)
@@ -31,7 +32,7 @@ class TensorBatch:
     """A frozen record of tensors that moves between devices as one."""
 
     def to(self: Batch, device: torch.device | str) -> Batch:
-        """Move every field.
+        """Move every field that is there.
 
         Args:
             device: Where the tensors shall lie.
@@ -39,8 +40,8 @@ class TensorBatch:
         Returns:
             A new record; fields that lie there already are shared, not copied.
         """
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return replace(self, **moved)
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in present.items() if value is not None})
 
 
 class PolicyStep(NamedTuple):
@@ -61,6 +62,38 @@ class Actor(Protocol):
             noise: Standard normal draws that make the actions stochastic; zeros give the mean action. They come from
                 one stream per world, so that a rollout does not depend on how worlds are spread over processes.
                 Shape ``[N, A]``.
+
+        Returns:
+            The decision for this step.
+        """
+        ...
+
+
+class Attack(NamedTuple):
+    """What an adversary decides for one step of all environments."""
+
+    actions: Tensor
+    """Sampled actions before clipping to -1 to 1, where 1 is the force limit. Shape ``[N, F]``."""
+    is_open: Tensor
+    """True where the adversary may push; elsewhere the executed action is 0. Boolean, shape ``[N]``."""
+    explored: Tensor
+    """True where it may push whatever the risk. Boolean, shape ``[N]``."""
+    risk: Tensor
+    """The failure risk that decided; not a number where none did. Shape ``[N]``."""
+
+
+class Adversary(Protocol):
+    """Anything that can exert forces in environments with an adversary."""
+
+    def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
+        """Choose actions, and where they are executed.
+
+        Args:
+            observations: Raw observations, the same that the protagonist sees. Shape ``[N, O]``.
+            noise: Standard normal draws from one stream per world; zeros give the mean action. Shape ``[N, F]``.
+            uniforms: Uniform draws from ``[0, 1)`` for the decision where to push. Shape ``[N]``.
+            starts: True where nothing before this observation belongs to it: at the first step of an episode or of a
+                rollout. Boolean, shape ``[N]``.
 
         Returns:
             The decision for this step.
@@ -129,6 +162,29 @@ class EpisodeStatistics(TensorBatch):
 
 
 @dataclass(frozen=True)
+class AttackRecord(TensorBatch):
+    """What an adversary did during a rollout, and what is needed to say where its attacks led."""
+
+    actions: Tensor
+    """Actions as sampled, before clipping to -1 to 1 and before the gate. Shape ``[T, N, F]``."""
+    is_open: Tensor
+    """True where they were executed. Boolean, shape ``[T, N]``."""
+    explored: Tensor
+    """True where they were executed whatever the risk. Boolean, shape ``[T, N]``."""
+    risk: Tensor
+    """The failure risk that decided; not a number where none did. Shape ``[T, N]``."""
+    episodes: Tensor
+    """Number of the running episode, unique over run and ranks. Long, shape ``[T, N]``."""
+    previous_returns: Tensor
+    """Rewards that the running episodes had collected before the rollout. Shape ``[N]``."""
+
+    @property
+    def executed(self) -> Tensor:
+        """The executed actions, from -1 to 1, where 1 is the force limit. Shape ``[T, N, F]``."""
+        return self.actions.clamp(-1.0, 1.0) * self.is_open.unsqueeze(-1)
+
+
+@dataclass(frozen=True)
 class Rollout(TensorBatch):
     """One fresh rollout of the current policy: what a training step of an on-policy algorithm receives."""
 
@@ -141,6 +197,8 @@ class Rollout(TensorBatch):
     offer them. float64, shape ``[T, N, S]``."""
     seconds: Tensor
     """Wall-clock time that the collection took. Scalar."""
+    attack: AttackRecord | None = None
+    """What the adversary did; None where there was none."""
 
 
 @dataclass(frozen=True)

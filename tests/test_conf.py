@@ -17,8 +17,21 @@ from tests.conftest import PROJECT
 CONFIGS = sorted(path for path in (PROJECT / "conf").glob("*.yaml") if path.name != "defaults.yaml")
 DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "horizon": 8, "model_updates": 1}
 MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 200}
-MODEL = {"diffusion_steps": 4, "hidden_dim": 16, "imagination_warmup": 0, "guidance_warmup": 0, "value_epochs": 1}
-ELSEWHERE = ["--trainer.max_epochs=1", "--evaluation.num_episodes=1", "--diagnostics.starts=2", "--diagnostics.draws=2"]
+GAME = {"min_open_steps": 1, "labels": {"horizon_steps": 4}}
+MODEL = GAME | {
+    "diffusion_steps": 4,
+    "hidden_dim": 16,
+    "imagination_warmup": 0,
+    "guidance_warmup": 0,
+    "value_epochs": 1,
+}
+ELSEWHERE = [
+    "--trainer.max_epochs=1",
+    "--attacks.num_episodes=1",
+    "--evaluation.num_episodes=1",
+    "--diagnostics.starts=2",
+    "--diagnostics.draws=2",
+]
 
 
 def small(config: Path) -> list[str]:
@@ -26,8 +39,12 @@ def small(config: Path) -> list[str]:
     content = yaml.safe_load(config.read_text())
     arguments = [*ELSEWHERE]
     for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
+        given = content[part].get("init_args", {})
         known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
-        arguments += [f"--{part}.init_args.{name}={value}" for name, value in values.items() if name in known]
+        for name, value in values.items():
+            if isinstance(value, dict):
+                value = given.get(name, {}) | value
+            arguments += [f"--{part}.init_args.{name}={value}"] if name in known else []
     return arguments
 
 

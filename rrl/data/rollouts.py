@@ -14,9 +14,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.distributed import gather_objects
-from rrl.envs import MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
+from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
 from rrl.rollout import RolloutCollector
-from rrl.types import HasActor, Rollout, TensorBatch
+from rrl.types import Adversary, HasActor, Rollout, TensorBatch
 
 
 class RolloutDataset(IterableDataset[TensorBatch]):
@@ -58,6 +58,8 @@ class RolloutDataModule(LightningDataModule):
         pushes: Random pushes that the policy does not observe; none where None.
         physics: Ranges from which each episode draws multiples of the nominal physics, such as ``{mass: [0.5, 1.5]}``;
             nominal where None.
+        force_limit: Largest force of the adversary along an axis; the task's own where None. Needs an adversarial task.
+        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class RolloutDataModule(LightningDataModule):
         env_kwargs: dict[str, Any] | None = None,
         pushes: Pushes | None = None,
         physics: dict[str, tuple[float, float]] | None = None,
+        force_limit: float | None = None,
+        force_limit_unit: ForceUnit = "newtons",
     ) -> None:
         super().__init__()
         sizes = {"num_envs": num_envs, "num_steps": num_steps, "iterations_per_epoch": iterations_per_epoch}
@@ -82,6 +86,7 @@ class RolloutDataModule(LightningDataModule):
         self.iterations_per_epoch, self.seed = iterations_per_epoch, seed
         self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
         self.pushes, self.physics = pushes, physics
+        self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
         self.collector: RolloutCollector | None = None
         self.save_settings()
         # One world is built at once, so that a bad setting fails here and the sizes below are known.
@@ -91,6 +96,10 @@ class RolloutDataModule(LightningDataModule):
         self.obs_dim, self.action_dim = flat_box(probe.single_observation_space).shape[0], actions.shape[0]
         self.action_low = [float(bound) for bound in actions.low]
         self.action_high = [float(bound) for bound in actions.high]
+        self.adversary_dim = int(getattr(probe, "adversary_dim", 0))
+        self.step_seconds = _step_seconds(probe)
+        # Of an environment that is not one of our own it is not known, so it is given the benefit of the doubt.
+        self.can_fail = task is None or bool(task.terminates)
         self.healthy_low = None if task is None else _floats(task.healthy_low)
         self.healthy_high = None if task is None else _floats(task.healthy_high)
         probe.close()
@@ -124,6 +133,8 @@ class RolloutDataModule(LightningDataModule):
             env_kwargs=self.env_kwargs,
             pushes=None if nominal else self.pushes,
             physics=None if nominal else self.physics,
+            force_limit=self.force_limit,
+            force_limit_unit=self.force_limit_unit,
         )
 
     def setup(self, stage: str) -> None:
@@ -160,7 +171,9 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is None or self.trainer is None:
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         algorithm = cast(HasActor, self.trainer.lightning_module)
-        return self.collector.collect(algorithm.rollout_actor(), self.num_steps)
+        # Algorithms without a game have no adversary.
+        adversary: Adversary | None = getattr(algorithm, "rollout_adversary", lambda: None)()
+        return self.collector.collect(algorithm.rollout_actor(), self.num_steps, adversary)
 
     def teardown(self, stage: str) -> None:
         """Close the worlds.
@@ -212,6 +225,14 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
             self.collector.envs.load_state_dict(_tensors_to_arrays(state["envs"]))
             self.collector.load_state_dict(state["collector"])
+
+
+def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:
+    """Read the simulated time of one step; None where the environments do not tell it."""
+    seconds = getattr(envs, "dt", None)
+    if seconds is None and hasattr(envs, "envs"):
+        seconds = getattr(envs.envs[0].unwrapped, "dt", None)
+    return None if seconds is None else float(seconds)
 
 
 def _floats(bounds: Any) -> list[float] | None:

@@ -1,9 +1,13 @@
-"""Which body of each task is pushed by default, and which physical parameters make a difference to it."""
+"""Which bodies are pushed, by chance and by an adversary, and which physical parameters make a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+AXES = "xyz"
+"""Names of the world's axes, in the order of a force's components."""
 
 
 class TaskBodies(NamedTuple):
@@ -27,4 +31,47 @@ TASK_BODIES: Mapping[str, TaskBodies] = {
     "HalfCheetah-v5": TaskBodies("torso", _ALL),
     "Swimmer-v5": TaskBodies("torso", frozenset({"mass", "gear"})),
     "Reacher-v5": TaskBodies("fingertip", frozenset({"mass", "damping", "gear"})),
+}
+
+
+class AdversarialTask(NamedTuple):
+    """A task with an adversary that exerts forces on some bodies of the model."""
+
+    env_id: str
+    """The task without the adversary."""
+    bodies: tuple[str, ...]
+    """Names of the bodies at whose centres of mass the adversary pushes."""
+    axes: str = "xz"
+    """World axes along which it pushes; each body has one adversary action an axis, in this order."""
+    masses: Mapping[str, float] = MappingProxyType({})
+    """Absolute masses of bodies, kilograms. Inertia stays nominal, as in the tasks of the RARL paper."""
+    force_limit: float = 5.0
+    """Largest force along an axis, newtons."""
+
+    @property
+    def adversary_dim(self) -> int:
+        """Size of the adversary's action, ``F``."""
+        return len(self.bodies) * len(self.axes)
+
+
+_TORSO_6KG = {"torso": 6.0}
+
+# The force tables of RARL. Its own paper uses InvertedPendulum, HalfCheetahTorso, Swimmer, HopperHeel and Walker2dHeel.
+# The planar robots cannot feel a force along y; the swimmer lies in the x-y plane and cannot feel one along z.
+ADVERSARIAL_TASKS: Mapping[str, AdversarialTask] = {
+    "rrl/InvertedPendulumAdv-v1": AdversarialTask("InvertedPendulum-v5", ("pole",)),
+    "rrl/InvertedDoublePendulumAdv-v1": AdversarialTask("InvertedDoublePendulum-v5", ("pole2",)),
+    "rrl/HopperAdv-v1": AdversarialTask("Hopper-v5", ("torso",)),
+    "rrl/Hopper6Adv-v1": AdversarialTask("Hopper-v5", ("torso",), masses=_TORSO_6KG),
+    "rrl/HopperHeelAdv-v1": AdversarialTask("Hopper-v5", ("foot",)),
+    "rrl/HopperHeel6Adv-v1": AdversarialTask("Hopper-v5", ("foot",), masses=_TORSO_6KG),
+    "rrl/HopperTorso6Adv-v1": AdversarialTask("Hopper-v5", ("foot", "torso"), masses=_TORSO_6KG),
+    "rrl/HalfCheetahAdv-v1": AdversarialTask("HalfCheetah-v5", ("torso",)),
+    "rrl/HalfCheetahHeelAdv-v1": AdversarialTask("HalfCheetah-v5", ("bfoot", "ffoot")),
+    "rrl/HalfCheetahTorsoAdv-v1": AdversarialTask("HalfCheetah-v5", ("torso", "bfoot", "ffoot")),
+    "rrl/SwimmerAdv-v1": AdversarialTask("Swimmer-v5", ("torso",), axes="xyz"),
+    "rrl/Walker2dAdv-v1": AdversarialTask("Walker2d-v5", ("torso",)),
+    "rrl/Walker2dHeelAdv-v1": AdversarialTask("Walker2d-v5", ("foot", "foot_left")),
+    "rrl/Walker2dTorsoAdv-v1": AdversarialTask("Walker2d-v5", ("foot", "foot_left", "torso")),
+    "rrl/AntAdv-v1": AdversarialTask("Ant-v5", ("torso",), axes="xyz"),
 }

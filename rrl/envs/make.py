@@ -8,9 +8,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds
+from rrl.envs.bodies import ADVERSARIAL_TASKS
+from rrl.envs.forces import ForceUnit
 from rrl.envs.physics import Ranges
 from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS
@@ -27,6 +30,8 @@ def make_vec_env(
     env_kwargs: Mapping[str, Any] | None = None,
     pushes: Pushes | None = None,
     physics: Ranges | None = None,
+    force_limit: float | None = None,
+    force_limit_unit: ForceUnit = "newtons",
 ) -> VectorEnv[Any, Any, Any]:
     """Make environments that reset in the step in which an episode ends.
 
@@ -39,15 +44,20 @@ def make_vec_env(
         env_kwargs: Keyword arguments of the environment's constructor.
         pushes: Random forces; native tasks only.
         physics: Ranges of physical factors; native tasks only.
+        force_limit: Largest force of the adversary along an axis; ``None`` takes the task's. For the adversarial tasks
+            of this package; environments of the user's own have it in their constructor.
+        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
 
     Returns:
         Environments whose infos hold ``final_obs`` ``[N, O]`` and ``_final_obs`` ``[N]`` whenever an episode ended.
+        Where there is an adversary, ``adversary_dim`` is the size of its action, and ``step`` takes what
+        ``adversary_forces`` makes of it as its second argument.
 
     Raises:
-        ValueError: If the identifier is unknown, a space is not a flat box, or ``pushes`` or ``physics`` are asked of
-            an environment that is not native.
+        ValueError: If the identifier is unknown, a space is not a flat box, ``pushes`` or ``physics`` are asked of an
+            environment that is not native, or ``force_limit`` of one without an adversary.
     """
-    if env_id in TASKS:
+    if is_native(env_id):
         return MuJoCoVectorEnv(
             env_id,
             num_envs,
@@ -57,6 +67,8 @@ def make_vec_env(
             env_kwargs=env_kwargs,
             pushes=pushes,
             physics=physics,
+            force_limit=force_limit,
+            force_limit_unit=force_limit_unit,
         )
     try:
         gymnasium.spec(env_id)
@@ -66,16 +78,54 @@ def make_vec_env(
         raise ValueError(f"`env_id` must be a registered environment, got {env_id!r}{hint}") from error
     if pushes is not None or physics:
         raise ValueError(f"`pushes` and `physics` need one of the tasks {sorted(TASKS)}, got {env_id!r}.")
+    options = dict(env_kwargs or {})
+    if force_limit is not None:
+        if env_id not in ADVERSARIAL_TASKS:
+            raise ValueError(f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)}, got {env_id!r}.")
+        options |= {"force_limit": force_limit, "force_limit_unit": force_limit_unit}
+    return make_gymnasium(env_id, num_envs, seed, first_world, max_episode_steps, options)
+
+
+def is_native(env_id: str) -> bool:
+    """Tell whether a task is stepped natively.
+
+    Args:
+        env_id: Identifier of an environment, with or without an adversary.
+
+    Returns:
+        True where its task has a row in ``TASKS``.
+
+    Example:
+        >>> is_native("rrl/Hopper6Adv-v1"), is_native("rrl/AntAdv-v1")
+        (True, False)
+    """
+    row = ADVERSARIAL_TASKS.get(env_id)
+    return (row.env_id if row else env_id) in TASKS
+
+
+def make_gymnasium(
+    env_id: str,
+    num_envs: int,
+    seed: int,
+    first_world: int,
+    max_episode_steps: int | None,
+    options: Mapping[str, Any],
+) -> VectorEnv[Any, Any, Any]:
+    """Make Gymnasium's own environments with the interface of the native ones, see :func:`make_vec_env`."""
 
     def make_one() -> gymnasium.Env[Any, Any]:
-        return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **(env_kwargs or {}))
+        return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **options)
 
     envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
-    for name, space in (("observation", envs.single_observation_space), ("action", envs.single_action_space)):
+    wrapped: VectorEnv[Any, Any, Any] = SeededWorlds(envs, seed, first_world)
+    both = envs.single_action_space
+    if isinstance(both, Dict) and set(both) == {PROTAGONIST, ADVERSARY}:
+        wrapped = AdversarialWorlds(wrapped)
+    for name, space in (("observation", wrapped.single_observation_space), ("action", wrapped.single_action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             envs.close()
             raise ValueError(f"The {name} space of {env_id} must be a flat Box, got {space}.")
-    return SeededWorlds(envs, seed, first_world)
+    return wrapped
 
 
 def flat_box(space: Space[Any]) -> Box:

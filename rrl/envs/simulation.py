@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mujoco
@@ -10,6 +10,7 @@ import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
+from rrl.envs.forces import require_body, set_masses
 from rrl.envs.physics import WorldPhysics
 from rrl.envs.tasks import Worlds
 
@@ -27,10 +28,14 @@ class Simulations:
         model_path: The MuJoCo model.
         num_worlds: Number of simulations, ``N``.
         num_threads: Native threads that share them; results do not depend on it.
+        masses: Absolute masses of bodies, kilograms; those of the model file where not named.
     """
 
-    def __init__(self, model_path: Path, num_worlds: int, num_threads: int) -> None:
+    def __init__(
+        self, model_path: Path, num_worlds: int, num_threads: int, *, masses: Mapping[str, float] | None = None
+    ) -> None:
         self.model = mujoco.MjModel.from_xml_path(str(model_path))
+        set_masses(self.model, masses or {})
         data = mujoco.MjData(self.model)
         self.initial_state: tuple[Array, Array] = (data.qpos.copy(), data.qvel.copy())
         """Positions ``[nq]`` and velocities ``[nv]`` of the model file."""
@@ -48,15 +53,9 @@ class Simulations:
             name: Its name in the model.
 
         Returns:
-            Its index.
-
-        Raises:
-            ValueError: If there is no such body.
+            Its index. A name that the model does not have raises ValueError.
         """
-        names = [self.model.body(index).name for index in range(self.model.nbody)]
-        if name not in names[1:]:
-            raise ValueError(f"`force_bodies` must be among {names[1:]}, got {name!r}.")
-        return names.index(name)
+        return require_body(self.model, name, "force_bodies")
 
     def model_of(self, world: int) -> mujoco.MjModel:
         """Build the model of one world, with the physics that it has now.

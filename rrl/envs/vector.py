@@ -13,7 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from rrl.envs.bodies import TASK_BODIES
+from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversarialTask
+from rrl.envs.forces import ForceUnit, axis_indices, limit_in_newtons, world_forces
 from rrl.envs.physics import PhysicsFactors, Ranges, validate_ranges
 from rrl.envs.pushes import Pushes, PushProcess
 from rrl.envs.simulation import Simulations
@@ -37,7 +38,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     processes and threads changes nothing.
 
     Args:
-        env_id: A task that has a row in ``TASKS``.
+        env_id: A task that has a row in ``TASKS``, or an adversarial one of ``ADVERSARIAL_TASKS`` that builds on it.
         num_envs: Number of worlds, ``N``.
         seed: Seed of all worlds.
         first_world: Number of worlds of the same seed that other objects hold before these.
@@ -46,7 +47,10 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         env_kwargs: Numeric options of the Gymnasium environment.
         pushes: Random forces on the task's pushed body, in addition to the ``forces`` given to :meth:`step`.
         physics: Ranges of physical factors that are drawn for each episode, by name of ``PhysicsFactors``' field.
-        force_bodies: Names of the ``K`` bodies on which :meth:`step` can exert forces; ``None`` takes the pushed body.
+        force_bodies: Names of the ``K`` bodies on which :meth:`step` can exert forces; ``None`` takes those of the
+            adversary, or else the pushed body.
+        force_limit: Largest force of the adversary along an axis; ``None`` takes the task's. Adversarial tasks only.
+        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
 
     Raises:
         ValueError: If a name is unknown or a value inadmissible.
@@ -67,29 +71,34 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         pushes: Pushes | None = None,
         physics: Ranges | None = None,
         force_bodies: Sequence[str] | None = None,
+        force_limit: float | None = None,
+        force_limit_unit: ForceUnit = "newtons",
     ) -> None:
+        adversarial = ADVERSARIAL_TASKS.get(env_id)
         counts = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": max_episode_steps}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {count}.")
-        self.task = make_task(env_id, env_kwargs)
+        self.task = make_task(adversarial.env_id if adversarial else env_id, env_kwargs)
         self.spec = gymnasium.spec(env_id)
         self.num_envs = num_envs
         num_threads = num_threads or min(len(os.sched_getaffinity(0)), num_envs)
-        self._simulations = Simulations(self.task.model_path, num_envs, num_threads)
+        masses = adversarial.masses if adversarial else {}
+        self._simulations = Simulations(self.task.model_path, num_envs, num_threads, masses=masses)
         self.dt: float = self._simulations.model.opt.timestep * self.task.frame_skip
         """Simulated time of one environment step, seconds."""
         self.num_unstable = 0
         """Episodes that an unstable simulation has ended so far."""
         self._set_spaces()
 
-        pushed = TASK_BODIES[env_id].pushed
+        pushed = TASK_BODIES[self.task.env_id].pushed
         self._pushed_id = self._simulations.body_id(pushed)
-        self._force_ids = [
-            self._simulations.body_id(name) for name in ([pushed] if force_bodies is None else force_bodies)
-        ]
+        if force_bodies is None:
+            force_bodies = adversarial.bodies if adversarial else [pushed]
+        self._force_ids = [self._simulations.body_id(name) for name in force_bodies]
         if len(set(self._force_ids)) < len(self._force_ids):
             raise ValueError(f"`force_bodies` must name each body once, got {force_bodies}.")
+        self._set_adversary(adversarial, tuple(force_bodies), force_limit, force_limit_unit)
         self._pushes = pushes
         self._ranges: Ranges = dict(physics or {})
         validate_ranges(self._ranges)
@@ -177,6 +186,21 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._observations = observations
         return observations.copy(), outcome.rewards, outcome.terminated, truncated, infos
 
+    def adversary_forces(self, adversary_actions: NDArray[Any]) -> Array:
+        """Scale an adversary's actions to the forces that :meth:`step` takes.
+
+        Actions of the wrong shape, or ones that are not finite, raise ValueError.
+
+        Args:
+            adversary_actions: Clipped to -1 to 1, which is the force limit. Shape ``[N, F]``.
+
+        Returns:
+            World-frame forces, newtons. Shape ``[N, K, 3]``.
+        """
+        actions = _checked("adversary_actions", adversary_actions, (self.num_envs, self.adversary_dim))
+        components = self.force_limit * np.clip(actions.astype(np.float64), -1.0, 1.0)
+        return world_forces(components, len(self._force_ids), self._adversary_axes)
+
     def set_physics(self, factors: PhysicsFactors) -> None:
         """Fix the physics of each world from now on, in place of any ranges.
 
@@ -259,6 +283,26 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         if self._push_process:
             self._push_process.load_state_dict(state["pushes"])
         self.num_unstable = int(state["num_unstable"])
+
+    def _set_adversary(
+        self, task: AdversarialTask | None, bodies: tuple[str, ...], force_limit: float | None, unit: ForceUnit
+    ) -> None:
+        self.adversary_dim = 0
+        """Size of the adversary's action, ``F``; 0 where the task has no adversary."""
+        self.force_limit = 0.0
+        """Largest force of the adversary along an axis, newtons."""
+        if task is None:
+            if force_limit is not None:
+                raise ValueError(
+                    f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)}, got {force_limit}."
+                )
+            return
+        if bodies != task.bodies:
+            raise ValueError(f"`force_bodies` of an adversarial task are {list(task.bodies)}, got {list(bodies)}.")
+        limit, unit = (task.force_limit, "newtons") if force_limit is None else (force_limit, unit)
+        self.force_limit = limit_in_newtons(self._simulations.model, limit, unit)
+        self._adversary_axes = axis_indices(task.axes)
+        self.adversary_dim = task.adversary_dim
 
     def _set_spaces(self) -> None:
         low, high = self._simulations.model.actuator_ctrlrange.astype(np.float32).T

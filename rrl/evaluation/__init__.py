@@ -3,10 +3,12 @@
 - ``episodes``: whole episodes of a policy, without bias towards short ones
 - ``statistics``: mean, tail and worst case with bootstrap intervals
 - ``callback``: evaluation during training
+- ``attacks``: the protagonist against fixed and learned adversaries
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
 """
 
+from rrl.evaluation.attacks import AttackEvaluation
 from rrl.evaluation.callback import NominalEvaluation
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
 from rrl.evaluation.imagination import ImaginationDiagnostics
@@ -14,6 +16,7 @@ from rrl.evaluation.replay import Replays, replay
 from rrl.evaluation.statistics import Estimate, ReturnSummary, summarize_returns
 
 __all__ = [
+    "AttackEvaluation",
     "EpisodeReturns",
     "Estimate",
     "ImaginationDiagnostics",

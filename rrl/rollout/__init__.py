@@ -1,6 +1,7 @@
 """From environments to tensors.
 
 - ``collector``: rollouts of the current policy.
+- ``attacks``: the adversary's side of a rollout.
 - ``buffer``: windows of real experience and start states.
 """
 

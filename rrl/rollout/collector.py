@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.envs import flat_box
-from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
+from rrl.rollout.attacks import AttackSource
+from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 NOISE_STREAM = 2
 """Tells the action noise of a world from its physics and its pushes (1), whose streams have the same seed and index."""
@@ -37,17 +39,20 @@ class RolloutCollector:
         self.observations, _ = envs.reset()
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, dtype=np.int64)
+        self.attacks = AttackSource(envs, seed=seed, first_world=first_world)
         box = flat_box(envs.single_action_space)
         self.action_low, self.action_high = box.low, box.high
 
     @torch.no_grad()
-    def collect(self, actor: Actor, num_steps: int) -> Rollout:
+    def collect(self, actor: Actor, num_steps: int, adversary: Adversary | None = None) -> Rollout:
         """Step all worlds ``num_steps`` times.
 
         Args:
             actor: Chooses the actions; they are clipped to the action box on their way to the environment and recorded
                 unclipped, since that is what the policy sampled.
             num_steps: Steps of each world, ``T``.
+            adversary: Exerts forces, if given; its random draws are streams of their own, so that the protagonist's
+                noise is the same with and without it.
 
         Returns:
             The rollout, on the CPU and without a gradient graph.
@@ -64,19 +69,23 @@ class RolloutCollector:
         noise_tensor = torch.from_numpy(noise).float()
         steps: list[dict[str, NDArray[Any]]] = []
         episodes: list[tuple[float, int, bool]] = []
+        if adversary is not None:
+            self.attacks.begin(adversary, num_steps, self.returns)
         for step in range(num_steps):
-            steps.append(self._step(actor, noise_tensor[step]))
+            steps.append(self._step(actor, noise_tensor[step], attacked=adversary is not None))
             episodes += self._finish_episodes(steps[-1])
-        return self._as_rollout(steps, episodes, time.perf_counter() - start)
+        rollout = self._as_rollout(steps, episodes, time.perf_counter() - start)
+        return rollout if adversary is None else replace(rollout, attack=self.attacks.finish())
 
-    def _step(self, actor: Actor, noise: Tensor) -> dict[str, NDArray[Any]]:
+    def _step(self, actor: Actor, noise: Tensor, *, attacked: bool) -> dict[str, NDArray[Any]]:
         states = self._simulator_states()
         observations = self.observations.astype(np.float32)
         actions = actor.act(torch.from_numpy(observations), noise).actions.numpy()
         if not np.isfinite(actions).all():
             raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
         clipped = np.clip(actions, self.action_low, self.action_high)
-        self.observations, rewards, terminated, truncated, infos = self.envs.step(clipped)
+        forces = (self.attacks.next_forces(observations, self.lengths == 0),) if attacked else ()
+        self.observations, rewards, terminated, truncated, infos = self.envs.step(clipped, *forces)
         following = self.observations
         if (terminated | truncated).any():
             ended = infos["_final_obs"]
@@ -127,6 +136,7 @@ class RolloutCollector:
             "observations": torch.from_numpy(self.observations.copy()),
             "returns": torch.from_numpy(self.returns.copy()),
             "lengths": torch.from_numpy(self.lengths.copy()),
+            "attacks": self.attacks.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,6 +152,7 @@ class RolloutCollector:
             raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
         for stream, saved in zip(self.streams, state["streams"], strict=True):
             stream.bit_generator.state = saved
+        self.attacks.load_state_dict(state.get("attacks", {}))
         self.observations = state["observations"].numpy().copy()
         self.returns[:] = state["returns"].numpy()
         self.lengths[:] = state["lengths"].numpy()

@@ -1,13 +1,17 @@
-"""The figures drawn at the end of a run."""
+"""The figures drawn during a run and at its end."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from rrl.risk import ScoredStates, reliability_band
 from rrl.tracking.logger import MLflowRunLogger
 
 
@@ -17,8 +21,33 @@ class FigureCallback(Callback):
     - The learning curve, from ``rollout/episode_return_mean`` and ``eval/return_mean``.
     - Guided against unguided imagined returns, if the algorithm has the method ``imagined_returns()`` and it returns
       a pair of tensors rather than None.
+    - Reliability diagrams during the run, whenever the method ``reliability_states()`` of the algorithm, if it has one,
+      returns scored states by name rather than None.
     - Where the wall clock went, if the algorithm logs ``time/<part>_share``.
     """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw the figures that are due now.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The algorithm.
+            outputs: Unused.
+            batch: Unused.
+            batch_idx: Unused.
+        """
+        logger = trainer.logger
+        if not (trainer.is_global_zero and isinstance(logger, MLflowRunLogger)):
+            return
+        states = getattr(pl_module, "reliability_states", lambda: None)()
+        if states:
+            update = int(getattr(pl_module, "num_protagonist_updates", trainer.global_step))
+            try:
+                logger.log_artifact(draw_reliability(states, logger.run_dir / "figures", update), "figures")
+            except Exception as error:  # a figure is not worth a run
+                rank_zero_warn(f"The reliability diagram could not be drawn: {error}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the figures of a finished run.
@@ -76,3 +105,25 @@ def draw_figures(logger: MLflowRunLogger, pl_module: LightningModule) -> list[Pa
     if shares := logger.means("time/", "_share"):
         written.append(save_figure(plot_time_shares(shares), folder / "time_shares.png"))
     return written
+
+
+def draw_reliability(states: Mapping[str, ScoredStates], folder: Path, update: int) -> Path:
+    """Draw the reliability of several risks. Imports Matplotlib only here, since that takes a second.
+
+    Args:
+        states: Risks and labels by name.
+        folder: Where the figure goes.
+        update: Update of the protagonist after which it is drawn, for title and file name.
+
+    Returns:
+        The file written.
+    """
+    from rrl.plots import plot_reliability, save_figure
+
+    generator = torch.Generator().manual_seed(0)
+    bands = {
+        name: reliability_band(ScoredStates(*(column.cpu() for column in scored)), num_bins=10, generator=generator)
+        for name, scored in states.items()
+    }
+    figure = plot_reliability(bands, f"Reliability of the risk, update {update}")
+    return save_figure(figure, folder / f"reliability_{update:04d}.png")

@@ -1,0 +1,107 @@
+"""Who exerts the forces in a rollout: a learned adversary, one that the risk gates, or chance."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import partial
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rrl.policies import ActorCritic
+from rrl.risk import RiskCalibrator, RiskGate, push_history
+from rrl.risk.fast import fast_gate, fast_risk
+from rrl.types import Attack
+
+RiskSignal = Literal["calibrated", "raw", "constant"]
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class LearnedAdversary:
+    """A player that pushes in every state.
+
+    Args:
+        player: Chooses the actions.
+    """
+
+    def __init__(self, player: ActorCritic) -> None:
+        self.player = on_cpu(player)
+
+    def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
+        """Let the player push; see :class:`rrl.types.Adversary`."""
+        return everywhere(self.player.act(observations, noise).actions)
+
+
+class UniformAdversary:
+    """Pushes at random, uniformly within the force limit: the control that learns nothing."""
+
+    def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
+        """Turn normal draws into uniform ones; see :class:`rrl.types.Adversary`."""
+        return everywhere(torch.erf(noise / math.sqrt(2.0)))
+
+
+class GatedAdversary:
+    """A player that pushes only where the gate is open. Made anew for each rollout.
+
+    Args:
+        player: Chooses the actions.
+        calibrator: Says how risky a state is.
+        gate: Decides by the risk.
+        signal: Whether the gate sees the calibrated risk, the raw one, or a constant, which makes it a random gate.
+    """
+
+    def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> None:
+        self.player = on_cpu(player)
+        self._length = calibrator.predictor.history
+        self._exploration = gate.exploration
+        self._is_open = fast_gate(on_cpu(gate))
+        calibrator = on_cpu(calibrator)
+        self._risk = fast_risk(calibrator) if signal == "calibrated" else partial(gate_risk, calibrator, signal=signal)
+        self._history: Tensor | None = None
+
+    @torch.no_grad()
+    def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
+        """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
+        risk = self._risk(self._features(observations, starts))
+        actions = self.player.act(observations, noise).actions
+        return Attack(actions, self._is_open(risk, uniforms), uniforms >= 1.0 - self._exploration, risk)
+
+    def _features(self, observations: Tensor, starts: Tensor) -> Tensor:
+        """Return what the predictor reads: the observations, or the histories that end with them."""
+        if self._length is None:
+            return observations
+        if self._history is None:
+            self._history = observations.unsqueeze(1).expand(-1, self._length, -1)
+        self._history = push_history(self._history, observations, starts)
+        return self._history
+
+
+def gate_risk(calibrator: RiskCalibrator, features: Tensor, signal: RiskSignal) -> Tensor:
+    """Compute the risk that the gate looks at.
+
+    Args:
+        calibrator: Says how risky a state is.
+        features: Observations ``[..., O]`` or histories ``[..., L, O]``.
+        signal: Which risk.
+
+    Returns:
+        Risks in ``[0, 1]``. Shape ``[...]``.
+    """
+    if signal == "raw":
+        return calibrator.raw_risk(features)
+    risk: Tensor = calibrator(features)
+    return risk if signal == "calibrated" else torch.full_like(risk, 0.5)
+
+
+def everywhere(actions: Tensor) -> Attack:
+    """Execute actions ``[N, F]`` in all states."""
+    is_open = torch.ones(len(actions), dtype=torch.bool)
+    return Attack(actions, is_open, torch.zeros_like(is_open), torch.full((len(actions),), math.nan))
+
+
+def on_cpu(module: Module) -> Module:
+    """Bring a module to where the simulator is; a copy only where it is elsewhere."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return module if all(tensor.device.type == "cpu" for tensor in tensors) else copy.deepcopy(module).cpu()

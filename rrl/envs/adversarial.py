@@ -1,0 +1,154 @@
+"""An adversary for any MuJoCo environment of Gymnasium: forces on named bodies as a second action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from rrl.envs.bodies import ADVERSARIAL_TASKS
+from rrl.envs.forces import ForceUnit, axis_indices, limit_in_newtons, require_body, set_masses, world_forces
+
+PROTAGONIST, ADVERSARY = "protagonist", "adversary"
+"""The two actions of a step."""
+
+
+class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
+    """Adds an adversary that exerts forces on some bodies of a MuJoCo environment.
+
+    An action is a dictionary: ``protagonist`` is the environment's own action, ``adversary`` holds the forces along
+    the given world axes, newtons, body by body. They act at the centres of mass for this one step and are clipped to
+    the limit. Observation and reward are the environment's own; the adversary's reward is the negated one.
+
+    Args:
+        env: An environment with ``model`` and ``data`` of MuJoCo.
+        bodies: Names of the bodies on which the adversary pushes.
+        axes: World axes along which it pushes, letters of ``xyz``.
+        force_limit: Largest force along an axis, at least 0.
+        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+        masses: Absolute masses of bodies, kilograms; nominal where not named.
+
+    Raises:
+        ValueError: If an argument is inadmissible.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        bodies: Sequence[str],
+        *,
+        axes: str = "xz",
+        force_limit: float = 5.0,
+        force_limit_unit: ForceUnit = "newtons",
+        masses: Mapping[str, float] | None = None,
+    ) -> None:
+        gymnasium.utils.RecordConstructorArgs.__init__(
+            self,
+            bodies=bodies,
+            axes=axes,
+            force_limit=force_limit,
+            force_limit_unit=force_limit_unit,
+            masses=masses,
+        )
+        gymnasium.Wrapper.__init__(self, env)
+        simulator: Any = env.unwrapped
+        if not (hasattr(simulator, "model") and hasattr(simulator, "data")):
+            raise ValueError(f"`env` must be a MuJoCo environment, got {simulator}.")
+        set_masses(simulator.model, masses or {})
+        self._data = simulator.data
+        self._body_ids = [require_body(simulator.model, name, "bodies") for name in bodies]
+        if not bodies or len(set(bodies)) < len(bodies):
+            raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
+        self._axes = axis_indices(axes)
+        self.force_limit = limit_in_newtons(simulator.model, force_limit, force_limit_unit)
+        """Largest force along an axis, newtons."""
+        high = np.full(len(self._body_ids) * len(self._axes), self.force_limit)
+        self.action_space = Dict({
+            PROTAGONIST: env.action_space,
+            ADVERSARY: Box(-high, high, dtype=np.float64),
+        })
+
+    def step(self, action: dict[str, NDArray[Any]]) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Advance the environment under the adversary's forces.
+
+        Args:
+            action: ``protagonist`` and ``adversary``.
+
+        Returns:
+            What the environment returns.
+        """
+        components = np.clip(np.asarray(action[ADVERSARY], dtype=np.float64), -self.force_limit, self.force_limit)
+        forces = world_forces(components, len(self._body_ids), self._axes)
+        self._data.xfrc_applied[self._body_ids, :3] = forces
+        try:
+            return self.env.step(action[PROTAGONIST])
+        finally:
+            self._data.xfrc_applied[self._body_ids, :3] = 0.0
+
+
+def make_adversarial(
+    task_id: str, force_limit: float | None = None, force_limit_unit: ForceUnit = "newtons", **env_kwargs: Any
+) -> AdversarialForce:
+    """Make one of the registered adversarial environments; what ``gymnasium.make`` calls.
+
+    Args:
+        task_id: A key of ``ADVERSARIAL_TASKS``.
+        force_limit: Largest force along an axis; ``None`` takes the task's own, in newtons.
+        force_limit_unit: See :class:`AdversarialForce`.
+        **env_kwargs: Keyword arguments of the environment without the adversary.
+
+    Returns:
+        The environment, without a time limit.
+    """
+    row = ADVERSARIAL_TASKS[task_id]
+    env = gymnasium.make(row.env_id, max_episode_steps=-1, disable_env_checker=True, **env_kwargs)
+    return AdversarialForce(
+        env,
+        row.bodies,
+        axes=row.axes,
+        force_limit=row.force_limit if force_limit is None else force_limit,
+        force_limit_unit="newtons" if force_limit is None else force_limit_unit,
+        masses=dict(row.masses),  # Gymnasium copies arguments, which it cannot do with a read-only view
+    )
+
+
+class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
+    """Environments with the dictionary of :class:`AdversarialForce` as action, with the interface of native worlds.
+
+    Args:
+        env: Environments that reset in the same step.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        spaces: Any = env.single_action_space
+        self.force_limits = spaces[ADVERSARY].high
+        self.adversary_dim = int(spaces[ADVERSARY].shape[0])
+        self.single_action_space = spaces[PROTAGONIST]
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def adversary_forces(self, adversary_actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Scale adversary actions ``[N, F]``, clipped to -1 to 1, to the forces that :meth:`step` takes."""
+        return np.asarray(np.clip(adversary_actions, -1.0, 1.0) * self.force_limits)
+
+    def step(
+        self, actions: Any, forces: NDArray[np.float64] | None = None
+    ) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance all environments.
+
+        Args:
+            actions: Shape ``[N, A]``.
+            forces: What :meth:`adversary_forces` returned; ``None`` is zero.
+
+        Returns:
+            Observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
+        """
+        if forces is None:
+            forces = np.zeros((self.num_envs, self.adversary_dim))
+        return self.env.step({PROTAGONIST: actions, ADVERSARY: forces})

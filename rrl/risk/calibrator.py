@@ -1,0 +1,145 @@
+"""The risk calibrator: a predictor and a calibration map, fitted together and never to the same trajectories."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rrl.risk.calibration_maps import CalibrationMap
+from rrl.risk.predictors import RiskPredictor
+from rrl.risk.trajectories import hold_out_trajectories
+
+
+class CalibratorFit(NamedTuple):
+    """What one fit of the calibrator was made from."""
+
+    held_out: Tensor
+    """True where the sample was kept from the predictor and used for the calibration map. Boolean, shape ``[M]``."""
+    num_trajectories: int
+    """Number of trajectories: the number of independent samples, whatever ``M`` is."""
+    base_rate: float
+    """Share of positive labels, in ``[0, 1]``."""
+    degenerate: bool
+    """True where the predictor saw one class only and answers with a constant."""
+
+
+class RiskCalibrator(nn.Module):
+    """A model of the calibrated probability that a state leads to a failure.
+
+    Life cycle: `fit` on the labelled states of the last iterations, ``forward`` on the states of the next rollout.
+    Everything that was learnt lies in buffers and parameters: it is saved, moved and resumed with the module that
+    holds it. On several processes every rank must be given the same gathered data and a generator in the same state;
+    the models then are equal without communication. Keep the parameters out of every other optimiser.
+
+    Args:
+        predictor: From observations to raw risk logits.
+        calibration_map: From raw risk logits to risks.
+        held_out_fraction: Share of the trajectories that only the calibration map sees, in ``[0, 1)``. With ``0.0``,
+            the paper's choice, both see everything; the calibration error on that data then is zero by construction
+            and means nothing.
+
+    Raises:
+        ValueError: If ``held_out_fraction`` is outside ``[0, 1)``.
+
+    Example:
+        >>> from rrl.risk.calibration_maps import HistogramBinning
+        >>> from rrl.risk.predictors import LogisticRiskModel
+        >>> calibrator = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning())
+        >>> observations, ids = torch.rand(200, 1), torch.arange(200) // 10
+        >>> fit = calibrator.fit(observations, observations[:, 0] > 0.7, ids, generator=torch.Generator())
+        >>> bool(calibrator.fitted), int(fit.held_out.sum()), fit.num_trajectories
+        (True, 40, 20)
+
+    References:
+        Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2.
+    """
+
+    fitted: Tensor
+    """True after the first fit. Boolean scalar."""
+
+    def __init__(
+        self, predictor: RiskPredictor, calibration_map: CalibrationMap, *, held_out_fraction: float = 0.2
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= held_out_fraction < 1.0:
+            raise ValueError(f"`held_out_fraction` must lie in [0, 1), got {held_out_fraction}.")
+        self.predictor = predictor
+        self.calibration_map = calibration_map
+        self.held_out_fraction = held_out_fraction
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @torch.no_grad()
+    def fit(
+        self, observations: Tensor, labels: Tensor, trajectory_ids: Tensor, *, generator: torch.Generator
+    ) -> CalibratorFit:
+        """Fit the predictor to most trajectories and the calibration map to the others.
+
+        With a single trajectory nothing can be held out, and the calibration map is the identity.
+
+        Args:
+            observations: Observations of the states whose label is known. Shape ``[M, O]``, or ``[M, L, O]`` where the
+                predictor reads histories. ``M >= 1``.
+            labels: True where the state led to a failure. Boolean, shape ``[M]``.
+            trajectory_ids: Trajectory, or world, of each state. Long, shape ``[M]``.
+            generator: Source of the split and of the predictor's random choices, on the CPU.
+
+        Returns:
+            What the fit was made from.
+
+        Raises:
+            ValueError: If there are no samples, or the shapes or types do not fit.
+        """
+        if observations.shape[0] == 0:
+            raise ValueError(f"`observations` must hold at least one sample, got shape {list(observations.shape)}.")
+        for name, values, dtype in (("labels", labels, torch.bool), ("trajectory_ids", trajectory_ids, torch.long)):
+            if values.dtype != dtype or values.shape != observations.shape[:1]:
+                expected = f"{dtype} with shape {list(observations.shape[:1])}"
+                raise ValueError(f"`{name}` must be {expected}, got {values.dtype} {list(values.shape)}.")
+        held_out = hold_out_trajectories(trajectory_ids, self.held_out_fraction, generator=generator)
+        self.predictor.fit(observations[~held_out], labels[~held_out], generator=generator)
+        seen_by_map = held_out if self.held_out_fraction > 0.0 else torch.ones_like(held_out)
+        if seen_by_map.any():
+            self.calibration_map.fit(self.predictor(observations[seen_by_map]), labels[seen_by_map])
+        else:
+            self.calibration_map.reset()
+        self.fitted.fill_(True)
+        return CalibratorFit(
+            held_out=held_out,
+            num_trajectories=torch.unique(trajectory_ids).numel(),
+            base_rate=float(labels.double().mean()),
+            degenerate=bool(self.predictor.degenerate),
+        )
+
+    @torch.no_grad()
+    def forward(self, observations: Tensor) -> Tensor:
+        """Predict the calibrated risk. Not differentiable: the risk decides, it is never optimised against.
+
+        Args:
+            observations: Raw observations. Shape ``[..., O]``, or ``[..., L, O]`` where the predictor reads histories.
+
+        Returns:
+            Probabilities of a failure, in ``[0, 1]``; one half everywhere before the first fit. Shape ``[...]``.
+
+        Raises:
+            ValueError: If the last sizes are not those that the predictor reads.
+        """
+        risk: Tensor = self.calibration_map(self.predictor(observations))
+        return risk
+
+    @torch.no_grad()
+    def raw_risk(self, observations: Tensor) -> Tensor:
+        """Predict the risk without calibration: what the calibration is compared with.
+
+        Args:
+            observations: Raw observations, as in ``forward``.
+
+        Returns:
+            Uncalibrated probabilities, in ``[0, 1]``. Shape ``[...]``.
+
+        Raises:
+            ValueError: If the last sizes are not those that the predictor reads.
+        """
+        risk: Tensor = self.predictor(observations).sigmoid()
+        return risk

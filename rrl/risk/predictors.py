@@ -1,0 +1,196 @@
+"""Risk predictors: from an observation to the logit of the probability of failing soon."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rrl.risk.logistic_regression import fit_logistic_lbfgs, fit_logistic_sgd
+
+FEATURE_BOUND = 10.0
+"""Standardised observations are clipped here, so that one wild observation cannot produce an infinite logit."""
+
+
+class RiskPredictor(nn.Module, ABC):
+    r"""A model that is fitted to labelled states and returns risk logits, not yet calibrated.
+
+    Life cycle: `fit` again and again, each time on the whole current data set; ``forward`` at any time. Data that hold
+    one class only, or none, cannot be learnt from: the model then is `degenerate` and answers with the constant rate
+    :math:`(1 + \text{positives}) / (2 + M)`, the posterior mean under a uniform Beta(1, 1) prior.
+
+    A predictor reads observations of shape ``[..., O]``, or, where `history` is a number ``L``, the last ``L``
+    observations of the episode, ``[..., L, O]`` (see `rrl.risk.trajectories.stack_history`).
+
+    Args:
+        obs_dim: Observation size ``O``.
+        squares: Whether squares are features as well: ``[s, s^2]``. A linear model then can see that falling to
+            either side is the same. Squared is the *standardised* observation: this spans the same functions, but stays
+            well conditioned where an observation varies little about a large mean.
+
+    Raises:
+        ValueError: If ``obs_dim`` is smaller than 1.
+    """
+
+    degenerate: Tensor
+    """True where the last fit saw fewer than two classes (also before the first fit). Boolean scalar."""
+    base_rate_logit: Tensor
+    """Logit of the constant rate that a degenerate model returns. Scalar."""
+    feature_mean: Tensor
+    """Mean of each feature at the last fit: of the observation, then of its standardised square. Shape ``[F]``."""
+    feature_std: Tensor
+    """Standard deviation of each feature at the last fit; 1 where a feature was constant. Shape ``[F]``."""
+    history: int | None = None
+    """Number of observations that one prediction reads; None where it reads the state alone."""
+
+    def __init__(self, obs_dim: int, *, squares: bool) -> None:
+        super().__init__()
+        if obs_dim < 1:
+            raise ValueError(f"`obs_dim` must be at least 1, got {obs_dim}.")
+        self.obs_dim = obs_dim
+        self.squares = squares
+        self.num_features = 2 * obs_dim if squares else obs_dim
+        self.register_buffer("degenerate", torch.tensor(True))
+        self.register_buffer("base_rate_logit", torch.tensor(0.0))
+        self.register_buffer("feature_mean", torch.zeros(self.num_features))
+        self.register_buffer("feature_std", torch.ones(self.num_features))
+
+    def fit(self, observations: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
+        """Fit the model, without class weights: they would break the calibration.
+
+        Args:
+            observations: Raw observations of the labelled states. Shape ``[M, O]`` or ``[M, L, O]``.
+            labels: True where the state led to a failure. Boolean, shape ``[M]``.
+            generator: Source of every random choice, on the CPU: same data and same state, same model.
+
+        Raises:
+            ValueError: If the shapes do not fit, the labels are not boolean or an observation is not finite.
+        """
+        self._check(observations)
+        if labels.dtype != torch.bool or labels.shape != observations.shape[:1]:
+            expected = list(observations.shape[:1])
+            raise ValueError(
+                f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}."
+            )
+        if not observations.isfinite().all():
+            raise ValueError("`observations` must be finite, got an infinite or undefined value.")
+        positives, samples = int(labels.sum()), labels.numel()
+        self.degenerate.fill_(positives in {0, samples})
+        self.base_rate_logit.fill_((1 + positives) / (2 + samples)).logit_()
+        if not self.degenerate:
+            self._standardize(observations.flatten(0, -2).double())
+            self.fit_features(self.features(observations), labels, generator=generator)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Predict the logit of the risk.
+
+        Args:
+            observations: Raw observations. Shape ``[..., O]``, or ``[..., L, O]`` where `history` is ``L``.
+
+        Returns:
+            Risk logits, raw: not calibrated. Shape ``[...]``.
+
+        Raises:
+            ValueError: If the last sizes are not ``O``, or ``L`` and ``O``.
+        """
+        self._check(observations)
+        logits = self.logits(self.features(observations))
+        return torch.where(self.degenerate, self.base_rate_logit.to(logits), logits)
+
+    def features(self, observations: Tensor) -> Tensor:
+        """Compute the standardised, clipped features of observations: ``[..., O]`` to ``[..., F]``."""
+        size = self.obs_dim
+        linear = (observations.to(self.feature_mean) - self.feature_mean[:size]) / self.feature_std[:size]
+        linear = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND)
+        if not self.squares:
+            return linear
+        squared = (linear.square() - self.feature_mean[size:]) / self.feature_std[size:]
+        return torch.cat([linear, squared], dim=-1)
+
+    @abstractmethod
+    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
+        """Fit the model to standardised features ``[M, ..., F]`` and labels ``[M]`` that hold both classes."""
+
+    @abstractmethod
+    def logits(self, features: Tensor) -> Tensor:
+        """Predict risk logits ``[...]`` from standardised features ``[..., F]`` (``[..., L, F]``)."""
+
+    def _standardize(self, observations: Tensor) -> None:
+        """Set means and standard deviations from observations of shape ``[M, O]``, float64."""
+        size = self.obs_dim
+        self.feature_mean[:size], self.feature_std[:size] = _moments(observations)
+        if self.squares:
+            linear = (observations - self.feature_mean[:size]) / self.feature_std[:size]
+            squared = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND).square()
+            self.feature_mean[size:], self.feature_std[size:] = _moments(squared)
+
+    def _check(self, observations: Tensor) -> None:
+        expected = [self.obs_dim] if self.history is None else [self.history, self.obs_dim]
+        if list(observations.shape[-len(expected) :]) != expected:
+            raise ValueError(f"`observations` must have a shape ending in {expected}, got {list(observations.shape)}.")
+
+
+class LogisticRiskModel(RiskPredictor):
+    r"""Logistic regression on the standardised observation, the paper's risk model.
+
+    .. math::
+        r_\theta(s) = \sigma(w^\top \phi(s) + b), \qquad \phi(s) = s \;\text{or}\; [s, s^2]
+
+    Args:
+        obs_dim: Observation size ``O``.
+        squares: Whether :math:`\phi` holds the squares as well; False in the paper.
+        solver: ``"lbfgs"`` fits to convergence from zero; ``"sgd"`` continues from the last fit, as in the paper.
+        l2: Penalty on the weights with ``"lbfgs"``, at least 0. Keeps separable data from infinite weights.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Example:
+        >>> model = LogisticRiskModel(obs_dim=1)
+        >>> observations = torch.linspace(-1.0, 1.0, 100).unsqueeze(1)
+        >>> model.fit(observations, observations[:, 0] > 0.5, generator=torch.Generator())
+        >>> bool(model(torch.tensor([0.9])) > 0 > model(torch.tensor([0.0])))
+        True
+
+    References:
+        Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, section 3.2. They do not
+        standardise; raw features of different units would need a step size each.
+    """
+
+    coefficients: Tensor
+    """Weights followed by the bias. Shape ``[F + 1]``, float64."""
+
+    def __init__(
+        self, obs_dim: int, *, squares: bool = True, solver: Literal["lbfgs", "sgd"] = "lbfgs", l2: float = 1e-4
+    ) -> None:
+        super().__init__(obs_dim, squares=squares)
+        if solver not in {"lbfgs", "sgd"}:
+            raise ValueError(f"`solver` must be 'lbfgs' or 'sgd', got {solver!r}.")
+        if not l2 >= 0.0:
+            raise ValueError(f"`l2` must be at least 0, got {l2}.")
+        self.solver = solver
+        self.l2 = l2
+        self.register_buffer("coefficients", torch.zeros(self.num_features + 1, dtype=torch.float64))
+
+    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
+        """Fit weights and bias to features ``[M, F]`` and labels ``[M]``."""
+        if self.solver == "lbfgs":
+            fitted = fit_logistic_lbfgs(features, labels, l2=self.l2)
+        else:
+            fitted = fit_logistic_sgd(features, labels.double(), self.coefficients, generator=generator)
+        self.coefficients.copy_(fitted)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Apply the linear model to features ``[..., F]``."""
+        coefficients = self.coefficients.to(features)
+        return features @ coefficients[:-1] + coefficients[-1]
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each column of ``[M, F]``; 1 for the deviation of a constant column."""
+    deviation, mean = torch.std_mean(values, dim=0, correction=0)
+    # Dividing by the rounding error of a constant feature would turn that error into the largest feature.
+    constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-2)
+    return mean, torch.where(constant, 1.0, deviation)

@@ -1,0 +1,108 @@
+"""Parametric calibration maps: Platt's affine map of the logit, and temperature scaling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrl.risk.calibration_maps import CalibrationMap
+from rrl.risk.logistic_regression import fit_logistic_lbfgs
+
+INVERSE_TEMPERATURE_BOUNDS = (1e-2, 1e2)
+"""Where the optimum lies outside, the data are separable or the logits carry no information."""
+
+
+class PlattScaling(CalibrationMap):
+    r"""Scale and shift the logit.
+
+    .. math::
+        \hat p = \sigma(a z + b)
+
+    The labels are softened to :math:`(n_+ + 1)/(n_+ + 2)` and :math:`1/(n_- + 2)`, as Platt does, which keeps the fit
+    finite on separable data and on one class. Where the logits are worse than chance the slope becomes negative and the
+    ranking is turned round.
+
+    Example:
+        >>> calibration = PlattScaling()
+        >>> calibration.fit(torch.tensor([-8.0, -8.0, 8.0, 8.0]), torch.tensor([False, True, False, True]))
+        >>> calibration(torch.tensor([8.0])).round(decimals=2)
+        tensor([0.5000])
+
+    References:
+        Platt, "Probabilistic outputs for support vector machines and comparisons to regularized likelihood methods",
+        1999, equations 1 and 3; our ``a`` and ``b`` are the negatives of his ``A`` and ``B``.
+    """
+
+    coefficients: Tensor
+    """Slope ``a`` and shift ``b``. Shape ``[2]``, float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("coefficients", torch.tensor([1.0, 0.0], dtype=torch.float64))
+
+    def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
+        """Set slope and shift from logits ``[M]`` and labels ``[M]``."""
+        positives = labels.sum().double()
+        negatives = labels.numel() - positives
+        targets = torch.where(labels, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
+        # The fit converges quickly only on logits of unit size.
+        size = risk_logits.abs().max().clamp(min=1.0)
+        slope, shift = fit_logistic_lbfgs((risk_logits / size).unsqueeze(1), targets, l2=0.0)
+        self.coefficients.copy_(torch.stack([slope / size, shift]))
+
+    def reset(self) -> None:
+        """Set the slope to 1 and the shift to 0."""
+        self.coefficients[0] = 1.0
+        self.coefficients[1] = 0.0
+
+    def forward(self, risk_logits: Tensor) -> Tensor:
+        """Map logits of any shape to risks in ``[0, 1]``."""
+        slope, shift = self.coefficients.to(risk_logits)
+        return torch.sigmoid(slope * risk_logits + shift)
+
+
+class TemperatureScaling(CalibrationMap):
+    r"""Divide the logit by one positive number; the ranking of the states stays as it is.
+
+    .. math::
+        \hat p = \sigma(z / T)
+
+    The cross-entropy is convex in :math:`1/T`, so its minimum is found by halving the interval
+    ``INVERSE_TEMPERATURE_BOUNDS``. One class alone says nothing about sharpness: the map then is the identity.
+
+    Example:
+        >>> calibration = TemperatureScaling()
+        >>> calibration.fit(torch.tensor([-2.0, -2.0, -2.0, 2.0]), torch.tensor([True, False, False, True]))
+        >>> calibration(torch.tensor([-2.0])).round(decimals=2)
+        tensor([0.2500])
+
+    References:
+        Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+
+    inverse_temperature: Tensor
+    """:math:`1/T`. Scalar, float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("inverse_temperature", torch.tensor(1.0, dtype=torch.float64))
+
+    def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
+        """Set the temperature from logits ``[M]`` and labels ``[M]``."""
+        if labels.all() or not labels.any():
+            self.reset()
+            return
+        low, high = INVERSE_TEMPERATURE_BOUNDS
+        for _ in range(60):  # doubles have 52 binary digits
+            middle = 0.5 * (low + high)
+            slope = ((torch.sigmoid(middle * risk_logits) - labels.double()) * risk_logits).mean()
+            low, high = (low, middle) if slope > 0 else (middle, high)
+        self.inverse_temperature.fill_(0.5 * (low + high))
+
+    def reset(self) -> None:
+        """Set the temperature to 1."""
+        self.inverse_temperature.fill_(1.0)
+
+    def forward(self, risk_logits: Tensor) -> Tensor:
+        """Map logits of any shape to risks in ``[0, 1]``."""
+        return torch.sigmoid(self.inverse_temperature.to(risk_logits) * risk_logits)

@@ -1,0 +1,148 @@
+"""The calibrator: no trajectory on both sides, and better risks on new trajectories."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from rrl.risk.bins import equal_width_edges
+from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
+from rrl.risk.calibrator import RiskCalibrator
+from rrl.risk.isotonic import IsotonicCalibration
+from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
+from rrl.risk.reliability import expected_calibration_error, reliability_curve
+from rrl.risk.scaling import PlattScaling, TemperatureScaling
+
+
+class RecordingPredictor(RiskPredictor):
+    """Remembers which states it was fitted to and returns three times the observation."""
+
+    def __init__(self) -> None:
+        super().__init__(1, squares=False)
+        self.seen = torch.zeros(0)
+
+    def fit(self, observations: Tensor, labels: Tensor, *, generator: torch.Generator):
+        """Record."""
+        super().fit(observations, labels, generator=generator)
+        self.seen = observations
+
+    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator):
+        """Learn nothing."""
+
+    def logits(self, features: Tensor):
+        """Return an overconfident logit."""
+        return 3.0 * features[..., 0]
+
+
+class RecordingMap(IdentityCalibration):
+    """Remembers how many samples it was fitted to."""
+
+    num_seen = 0
+
+    def fit_map(self, risk_logits: Tensor, labels: Tensor):
+        """Record."""
+        self.num_seen = risk_logits.numel()
+
+
+def _data(seed: int = 0, num_trajectories: int = 50, length: int = 40) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    observations = torch.randn(num_trajectories * length, 1, generator=generator)
+    labels = torch.rand(len(observations), generator=generator) < observations[:, 0].sigmoid()
+    return observations, labels, torch.arange(num_trajectories).repeat_interleave(length)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def test_no_trajectory_is_in_both_sets():
+    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap(), held_out_fraction=0.3)
+    observations, labels, ids = _data()
+    fit = calibrator.fit(observations, labels, ids, generator=_generator())
+    assert torch.equal(calibrator.predictor.seen, observations[~fit.held_out])
+    assert calibrator.calibration_map.num_seen == fit.held_out.sum() == 15 * 40
+    assert not set(ids[fit.held_out].tolist()) & set(ids[~fit.held_out].tolist())
+
+
+def test_the_papers_choice_shows_everything_to_both():
+    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap(), held_out_fraction=0.0)
+    observations, labels, ids = _data()
+    fit = calibrator.fit(observations, labels, ids, generator=_generator())
+    assert not fit.held_out.any()
+    assert len(calibrator.predictor.seen) == calibrator.calibration_map.num_seen == len(labels)
+
+
+@pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
+def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make: Callable[[], CalibrationMap]):
+    calibrator = RiskCalibrator(RecordingPredictor(), make())
+    calibrator.fit(*_data(), generator=_generator())
+    observations, labels, _ = _data(seed=9, num_trajectories=200)
+    raw, calibrated = (
+        float(expected_calibration_error(reliability_curve(risk, labels, equal_width_edges(10))))
+        for risk in (calibrator.raw_risk(observations), calibrator(observations))
+    )
+    assert calibrated < 0.5 * raw
+
+
+def test_the_report_counts_trajectories_and_failures():
+    observations, labels, ids = _data(num_trajectories=7)
+    fit = RiskCalibrator(LogisticRiskModel(1), HistogramBinning()).fit(
+        observations, labels, ids, generator=_generator()
+    )
+    assert fit.num_trajectories == 7
+    assert fit.base_rate == pytest.approx(float(labels.double().mean()))
+    assert not fit.degenerate
+
+
+def test_one_class_is_flagged_and_finite():
+    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    observations, labels, ids = _data(num_trajectories=5)
+    fit = calibrator.fit(observations, torch.zeros_like(labels), ids, generator=_generator())
+    assert fit.degenerate
+    assert ((calibrator(observations) > 0) & (calibrator(observations) < 0.05)).all()
+
+
+def test_a_single_trajectory_leaves_the_map_the_identity():
+    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    calibrator.fit(*_data(), generator=_generator())
+    observations, labels, ids = _data(num_trajectories=1)
+    calibrator.fit(observations, labels, ids, generator=_generator())
+    assert torch.allclose(calibrator(observations), calibrator.raw_risk(observations))
+
+
+@pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
+def test_a_checkpoint_loads_into_a_new_calibrator(make: Callable[[], CalibrationMap]):
+    fitted, copy = (RiskCalibrator(LogisticRiskModel(1), make()) for _ in range(2))
+    observations, labels, ids = _data()
+    fitted.fit(observations, labels, ids, generator=_generator())
+    assert not copy.fitted
+    copy.load_state_dict(fitted.state_dict())
+    assert copy.fitted
+    assert torch.equal(copy(observations), fitted(observations))
+
+
+def test_the_same_data_and_generator_give_the_same_risks():
+    first, second = (RiskCalibrator(LogisticRiskModel(1), HistogramBinning()) for _ in range(2))
+    observations, labels, ids = _data()
+    for calibrator in (first, second):
+        calibrator.fit(observations, labels, ids, generator=_generator())
+    assert torch.equal(first(observations), second(observations))
+
+
+def test_risks_carry_no_gradient():
+    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    assert not calibrator(torch.zeros(1, 1, requires_grad=True)).requires_grad
+
+
+def test_bad_input_raises():
+    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    observations, labels, ids = _data()
+    with pytest.raises(ValueError, match="`observations` must hold at least one sample"):
+        calibrator.fit(observations[:0], labels[:0], ids[:0], generator=_generator())
+    with pytest.raises(ValueError, match=r"`trajectory_ids` must be torch\.int64"):
+        calibrator.fit(observations, labels, ids[:-1], generator=_generator())
+    with pytest.raises(ValueError, match=r"`labels` must be torch\.bool"):
+        calibrator.fit(observations, labels[:-1], ids, generator=_generator())
+    with pytest.raises(ValueError, match=r"`held_out_fraction` must lie in \[0, 1\)"):
+        RiskCalibrator(LogisticRiskModel(1), HistogramBinning(), held_out_fraction=1.0)

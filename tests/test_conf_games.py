@@ -1,0 +1,105 @@
+"""Controls change what they say and no more, and a game continues from its checkpoint exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import train
+from rrl.algorithms import RCRARL
+from rrl.checkpoints import load_policy, read_checkpoint
+from rrl.cli import RRLCLI
+from tests.conftest import PROJECT
+
+CONF = PROJECT / "conf"
+CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml"))
+
+
+def build(*configs: str) -> RRLCLI:
+    arguments = [part for config in configs for part in ("--config", str(CONF / config))]
+    return RRLCLI([*arguments, "--trainer.logger", "false"], CONF / "defaults.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_change_the_game_they_are_read_after(control: str):
+    gated = "gate" in control
+    base = "rcrarl_hopper6_01.yaml" if gated else "rarl_hopper6_01.yaml"
+    plain, changed = build(base), build(base, f"controls/{control}")
+    assert changed.datamodule.env_kwargs == {"reset_noise_scale": 0.01}
+    assert changed.model.gamma == 0.995
+    plain_settings, settings = ({**cli.model.hparams, **cli.datamodule.hparams} for cli in (plain, changed))
+    different = {key for key in settings if settings[key] != plain_settings[key]} - {"_instantiator"}
+    expected = {
+        "random_gate.yaml": {"gate"},
+        "uncalibrated_gate.yaml": {"gate"},
+        "adaptive_gate.yaml": {"gate"},
+        "random_adversary.yaml": {"opponent", "iterations_per_epoch"},
+        "no_adversary.yaml": {"adversary_updates", "force_limit", "iterations_per_epoch"},
+        "force_matched.yaml": {"force_limit"},
+        "fresh_adversary.yaml": {"protagonist_updates", "fresh_adversary", "iterations_per_epoch"},
+    }
+    assert different == expected[control]
+
+
+@pytest.mark.mujoco
+def test_the_papers_preset_is_literal():
+    model = build("rcrarl_hopper6_01_paper.yaml").model
+    assert isinstance(model, RCRARL)
+    assert (model.threshold.mode, model.gate.mode, model.gate.exploration) == ("once", "fixed", 0.0)
+    assert (model.calibrator.held_out_fraction, model.states.max_iterations) == (0.0, None)
+
+
+SMALL = [
+    "--config=" + str(CONF / "rcrarl_hopper6_01.yaml"),
+    "--data.init_args.num_steps=80",
+    "--model.init_args.min_open_steps=1",
+    "--model.init_args.reliability_updates=[2]",
+    "--attacks.every_n_epochs=1",
+    "--attacks.num_episodes=1",
+    "--evaluation.every_n_epochs=100",
+]
+
+
+@pytest.mark.mujoco
+def test_a_resumed_game_ends_as_an_uninterrupted_one(workdir):
+    def run(name: str, epochs: int, *more: str) -> None:
+        arguments = [f"--trainer.max_epochs={epochs}", f"--trainer.logger.init_args.run_name={name}", *more]
+        assert train.main([*SMALL, *arguments]) == 0
+
+    last = workdir / "runs" / "parts" / "checkpoints" / "last.ckpt"
+    run("whole", 3)
+    run("parts", 2)
+    torch.randn(7)  # whatever happens to the global streams in between does not matter
+    run("parts", 3, f"--ckpt_path={last}")
+    whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")
+    resumed = read_checkpoint(last)
+    assert whole["state_dict"]["num_fits"] == 3
+    for name, expected in whole["state_dict"].items():
+        torch.testing.assert_close(resumed["state_dict"][name], expected, rtol=0.0, atol=0.0, equal_nan=True, msg=name)
+    assert (workdir / "runs" / "whole" / "figures" / "reliability_0002.png").exists()
+    assert load_policy(last).act(torch.zeros(11).numpy()).shape == (3,)
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--model.init_args.gate.threshold=1.5", "`threshold` must lie in [0, 1], got 1.5."),
+        ("--model.init_args.risk_model.num_bins=0", "`num_bins` must be at least 1, got 0."),
+        ("--data.init_args.force_limit=-2", "`force_limit` must be at least 0 and finite, got -2.0."),
+        ("--data.init_args.env_id=rrl/SwimmerAdv-v1", "`labels.source: horizon` needs a task whose episodes can fail"),
+        ("--data.init_args.env_id=Hopper-v5", "the game needs a task with an adversary"),
+    ],
+)
+def test_bad_input_is_one_sentence(argument: str, message: str, capsys):
+    assert train.main([SMALL[0], argument]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set to")]
+    assert len(lines) == 1
+    assert message in lines[0]
