@@ -67,19 +67,22 @@ def main() -> None:
     data = fresh_data(args.checkpoint, algorithm, num_steps=128)
     starts = data.buffer.sample_starts(512, recent=data.recent_starts).observations
     diagnostics = ImaginationDiagnostics(starts=args.starts, draws=args.draws)
-    rows = []
     for rule in RULES:
         algorithm.world_model.guidance = rule
         path_kl = calibrate(algorithm, starts, rounds=15 if rule == "noise_cond" else 0)
         measured = [diagnostics.diagnose(data, algorithm) for _ in range(args.repeats)]
         row = {key: sum(one.get(f"guidance/{key}", path_kl) for one in measured) / args.repeats for key in KEYS}
-        rows.append({"env": data.env_id, "rule": rule, "alpha": algorithm.alpha, **row})
+        append(args.output, {"env": data.env_id, "rule": rule, "alpha": algorithm.alpha, **row})
         print(data.env_id, f"{rule:12s}", *(f"{key} {row[key]:.3f}" for key in KEYS), flush=True)
-    with args.output.open("a", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
+
+
+def append(path: Path, row: dict[str, object]) -> None:
+    """Write one row at once, so that a run that is stopped keeps what it has measured."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
         if file.tell() == 0:
             writer.writeheader()
-        writer.writerows(rows)
+        writer.writerow(row)
 
 
 if __name__ == "__main__":
