@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rrl.evaluation.replay import Replays, replay
 
-SEED_OFFSET = 2_000_000
+SEED_OFFSET = 4_000_000
 """Added to the training seed, so that replays share no random stream with training or evaluation."""
 
 
