@@ -5,26 +5,22 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from lightning import LightningDataModule, Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.algorithms import RARL
 from rrl.data import RolloutDataModule
 from rrl.envs import ADVERSARIAL_TASKS
 from rrl.evaluation.attacks import Attacker, LearnedAttack
+from rrl.evaluation.episode_queue import Policy
 from rrl.types import Actor, Adversary, PolicyStep
-
-PolicyFunction = Callable[[NDArray[np.float64]], NDArray[Any]]
-"""Maps raw observations ``[N, O]`` to actions ``[N, A]`` in the environment's units."""
 
 NUM_ENVS = 16
 NUM_STEPS = 128
@@ -40,7 +36,7 @@ class PolicyActor:
         policy: The policy.
     """
 
-    def __init__(self, policy: PolicyFunction) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
     def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
@@ -105,7 +101,7 @@ def adversarial_task(env_id: str) -> str:
 
 
 def train_adversary(
-    policy: PolicyFunction,
+    policy: Policy,
     env_id: str,
     *,
     force_limit: float,
