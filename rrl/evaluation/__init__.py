@@ -13,6 +13,9 @@
 - ``attack_cells``: a policy under every attack
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
+- ``results``, ``result_files``, ``result_store``: the row of a policy and cell; CSV and Parquet; a folder that is resumed
+- ``robustness``: a few numbers a policy and a method, from many cells
+- ``seeds``: intervals over training seeds, comparisons of methods
 """
 
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
