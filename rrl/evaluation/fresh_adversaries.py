@@ -22,8 +22,8 @@ from rrl.evaluation.attacks import Attacker, LearnedAttack
 from rrl.evaluation.episode_queue import Policy
 from rrl.types import Actor, Adversary, PolicyStep
 
-NUM_ENVS = 16
-NUM_STEPS = 128
+NUM_ENVS = 32
+NUM_STEPS = 64
 """Steps of each world between two updates of the adversary."""
 MAX_KL = 0.03
 """Trust region of the adversary's step. Nothing is lost by a bold one: the strongest of several restarts counts."""
