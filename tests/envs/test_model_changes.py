@@ -118,7 +118,11 @@ def test_the_nominal_model_stays(models):
         ("Hopper-v5", ModelChange("frictionloss", 2.0), "`frictionloss` of Hopper-v5 is nominally 0"),
         ("Swimmer-v5", ModelChange("damping", 2.0), "`damping` of Swimmer-v5 is nominally 0"),
         ("Swimmer-v5", ModelChange("gravity", 2.0), "`gravity` has no effect on Swimmer-v5"),
-        ("InvertedPendulum-v5", ModelChange("floor_friction", 2.0), "`floor_friction` has no effect on InvertedPendulum"),
+        (
+            "InvertedPendulum-v5",
+            ModelChange("floor_friction", 2.0),
+            "`floor_friction` has no effect on InvertedPendulum",
+        ),
     ],
 )
 def test_changes_without_effect_or_sense_raise_one_sentence(models, env_id, changed, message):
@@ -128,6 +132,6 @@ def test_changes_without_effect_or_sense_raise_one_sentence(models, env_id, chan
 
 
 def test_note_names_the_friction_below_which_the_floor_does_not_matter(models):
-    assert "nominally 1, changes nothing under the feet below their own 2." in floor_note(models["Hopper-v5"], "Hopper-v5")
-
-
+    assert "nominally 1, changes nothing under the feet below their own 2." in floor_note(
+        models["Hopper-v5"], "Hopper-v5"
+    )
