@@ -98,7 +98,7 @@ def test_any_environment_has_the_nominal_suite():
 
 
 def test_environments_that_are_not_native_have_no_other():
-    with pytest.raises(ValueError, match="The suite 'quick' needs a native task, got Ant-v5; .* 'nominal'"):
+    with pytest.raises(ValueError, match=r"The suite 'quick' needs a native task, got Ant-v5; .* 'nominal'"):
         load_suite("quick", "Ant-v5")
 
 
