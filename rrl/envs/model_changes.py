@@ -102,8 +102,8 @@ def floor_note(model: mujoco.MjModel, env_id: str) -> str:
     others = np.arange(model.ngeom) != model.geom(FLOOR).id
     largest, nominal = model.geom_friction[others, 0].max(), model.geom(FLOOR).friction[0]
     return (
-        f"MuJoCo takes the larger friction of two geoms in contact: that of the floor alone, nominally {nominal:g} in "
-        f"{env_id}, has no effect on the robot's largest-friction geoms (the feet) below their {largest:g}."
+        f"MuJoCo takes the larger friction of two geoms in contact: that of the floor of {env_id} alone, nominally "
+        f"{nominal:g}, changes nothing under the feet below their own {largest:g}."
     )
 
 
@@ -158,5 +158,5 @@ def _write_absolute(columns: Array, rows: list[int], change: ModelChange) -> Arr
         return factor
     before = columns[rows, :1].copy()
     columns[rows, 0] = change.value
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what was 0 there is no factor, nor a field that needs it
         return np.asarray(change.value / before)

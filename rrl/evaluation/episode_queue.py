@@ -27,7 +27,7 @@ Policy = Callable[[Array], Array]
 BLOCK_ROWS = 64
 """Rows of every call of a policy. Matrix products of other heights round differently in the last bit, which would make
 an episode depend on how many others run beside it."""
-WORLDS_PER_THREAD = 64
+WORLDS_PER_THREAD = 128
 """Worlds side by side; more save little time, and results come later."""
 
 
@@ -60,7 +60,7 @@ class EpisodeQueue:
         seed: Episode ``e`` of every condition has random streams seeded by ``(seed, e)``.
         env_kwargs: Numeric options of the Gymnasium environment.
         max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the task's.
-        num_worlds: Worlds side by side, ``N``; ``None`` takes 64 a thread.
+        num_worlds: Worlds side by side, ``N``; ``None`` takes 128 a thread.
         num_threads: Native threads; ``None`` takes one per available core.
 
     Raises:

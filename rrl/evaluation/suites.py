@@ -133,10 +133,28 @@ def _checked_sweep(sweep: Any) -> Mapping[str, Any]:
         raise ValueError(f"the sweep {sweep['name']!r} may hold {sorted(keys)}, got {unknown}{hint}")
     if ("axes" in sweep) == ("cells" in sweep):
         raise ValueError(f"the sweep {sweep['name']!r} needs either `axes` or `cells`.")
+    if not _is_list_of(str, sweep.get("tasks", [])):
+        raise ValueError(f"`tasks` of the sweep {sweep['name']!r} must be a list, got {sweep['tasks']!r}.")
+    if not _is_list_of(dict, sweep.get("axes", [])):
+        raise ValueError(f"`axes` of the sweep {sweep['name']!r} must be a list of mappings, got {sweep['axes']!r}.")
+    if not _are_cells(sweep.get("cells", {})):
+        raise ValueError(f"`cells` of the sweep {sweep['name']!r} must map names to settings, got {sweep['cells']!r}.")
     foreign = sorted(set(sweep.get("tasks", [])) - set(TASKS))
     if foreign:
         raise ValueError(f"the sweep {sweep['name']!r} must be for tasks among {sorted(TASKS)}, got {foreign}.")
     return sweep
+
+
+def _is_list_of(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _are_cells(cells: Any) -> bool:
+    """Tell whether something maps names to mappings of parameters to numbers."""
+    return isinstance(cells, dict) and all(
+        isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+        for values in cells.values()
+    )
 
 
 def _sweep_cells(suite: str, sweep: Mapping[str, Any]) -> Iterator[Cell]:

@@ -37,7 +37,10 @@ def axis_values(axis: Mapping[str, Any]) -> tuple[str, list[float]]:
     if not isinstance(text, str):
         raise ValueError(f"an axis needs a `parameter`, got {dict(axis)}.")
     Parameter.parse(text)
-    values = _values(text, axis) / _number(text, axis, "divide_by", 1.0)
+    divisor = _number(text, axis, "divide_by", 1.0)
+    if divisor == 0.0:
+        raise ValueError(f"`divide_by` of the axis {text!r} must not be 0.")
+    values = _values(text, axis) / divisor
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"the axis {text!r} needs finite values, got {values.tolist()}.")
     # Rounding makes 0.9500000000000001 and 0.95 one value, in tables as well as in the worlds.
@@ -53,20 +56,28 @@ def _values(text: str, axis: Mapping[str, Any]) -> NDArray[np.float64]:
     if unknown:
         raise ValueError(f"the axis {text!r} may hold {sorted(known)}, got {unknown}.")
     if rules == ["values"]:
-        return np.array(axis["values"], dtype=np.float64)
+        return _listed(text, axis["values"])
     low, high = _number(text, axis, "low"), _number(text, axis, "high")
     if not low <= high:
         raise ValueError(f"the axis {text!r} needs low <= high, got {low} and {high}.")
     endpoint = bool(axis.get("endpoint", True))
     if rules == ["count"]:
-        return np.linspace(low, high, int(_number(text, axis, "count")), endpoint=endpoint)
+        count = axis["count"]
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"`count` of the axis {text!r} must be a positive whole number, got {count!r}.")
+        return np.linspace(low, high, count, endpoint=endpoint)
     step = _number(text, axis, "step")
     if not step > 0.0:
         raise ValueError(f"the axis {text!r} needs a positive step, got {step}.")
-    # The end belongs to the values if it is within rounding of one.
-    count = int(np.floor((high - low) / step + 1e-9)) + 1
-    values: NDArray[np.float64] = low + step * np.arange(count)
+    # What is within rounding of the end is the end.
+    values: NDArray[np.float64] = low + step * np.arange(np.floor((high - low) / step + 1e-9) + 1)
     return values if endpoint else values[values < high - 1e-9 * step]
+
+
+def _listed(text: str, values: Any) -> NDArray[np.float64]:
+    if not isinstance(values, list) or any(isinstance(x, bool) or not isinstance(x, int | float) for x in values):
+        raise ValueError(f"the axis {text!r} needs a list of numbers as `values`, got {values!r}.")
+    return np.array(values, dtype=np.float64)
 
 
 def _number(text: str, axis: Mapping[str, Any], key: str, default: float | None = None) -> float:
