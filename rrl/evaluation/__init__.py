@@ -13,7 +13,7 @@
 - ``attack_cells``: a policy under every attack
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
-- ``results``, ``result_files``, ``result_store``: the row of a policy and cell; CSV and Parquet; a folder to resume
+- ``results``, ``result_files``, ``result_store``: the row of a policy and cell; its files; a folder that is resumed
 - ``robustness``: a few numbers a policy and a method, from many cells
 - ``seeds``: intervals over training seeds, comparisons of methods
 """

@@ -20,6 +20,11 @@ RETAINED = 0.8
 """A cell is held if the return there is at least this fraction of the nominal return."""
 
 
+OWN_ATTACK = "own"
+"""Sweep of the attacks by the adversary with which a policy was trained. They are shown, but methods without such an
+adversary would be favoured if they counted."""
+
+
 class Measure(NamedTuple):
     """A number that describes a policy."""
 
@@ -27,7 +32,6 @@ class Measure(NamedTuple):
     unit: str
     meaning: str
     """One sentence for the reader."""
-    decimals: int = 0
     higher_is_better: bool = True
 
 
@@ -39,12 +43,16 @@ MEASURES: Mapping[str, Measure] = MappingProxyType({
     "area80": Measure(
         "area80", "%", "Share of the perturbed cells where at least 80 % of the policy's own nominal return is kept."
     ),
-    "distance": Measure("distance", "m", "Mean forward distance of an episode in the unchanged world.", 1),
-    "perturbed_distance": Measure("distance, perturbed", "m", "Mean forward distance over all perturbed cells.", 1),
+    "distance": Measure("distance", "m", "Mean forward distance of an episode in the unchanged world."),
+    "perturbed_distance": Measure("distance, perturbed", "m", "Mean forward distance over all perturbed cells."),
     "failures": Measure(
         "failures", "%", "Share of the episodes in the perturbed cells that ended in a failure.", higher_is_better=False
     ),
-    "attack": Measure("strongest attack", "reward", "Mean return under the attack that lowers it the most."),
+    "attack": Measure(
+        "strongest attack",
+        "reward",
+        "Mean return under the attack that lowers it the most; a policy's own adversary does not count.",
+    ),
 })
 """What is reported of each policy, by key."""
 
@@ -161,7 +169,7 @@ def held_fraction(returns: Array, nominal: float) -> float:
 
 
 def missing_cells(rows: Sequence[CellResult]) -> int:
-    """Count the cells that some policy has and another lacks.
+    """Count the cells that some policy has and another lacks, apart from attacks by a policy's own adversary.
 
     Args:
         rows: Any rows.
@@ -170,15 +178,17 @@ def missing_cells(rows: Sequence[CellResult]) -> int:
         Missing pairs of policy and cell; 0 for a complete evaluation.
     """
     policies = {(row.method, row.policy, row.train_seed) for row in rows}
-    cells = {row.cell for row in rows}
-    return len(policies) * len(cells) - len({(row.method, row.policy, row.train_seed, row.cell) for row in rows})
+    shared = [row for row in rows if not _is_own_attack(row)]
+    cells = {row.cell for row in shared}
+    return len(policies) * len(cells) - len({(row.method, row.policy, row.train_seed, row.cell) for row in shared})
 
 
 def _summarize_policy(rows: list[CellResult]) -> PolicySummary:
     nominal = [row for row in rows if row.kind == "nominal"]
     cells = perturbed(rows)
     worst = min(cells, key=lambda row: row.return_mean, default=None)
-    attack = min((row for row in rows if row.kind == "attack"), key=lambda row: row.return_mean, default=None)
+    attacks = [row for row in rows if row.kind == "attack" and not _is_own_attack(row)]
+    attack = min(attacks, key=lambda row: row.return_mean, default=None)
     nominal_return = _mean(nominal, "return_mean")
     returns = _column(cells, "return_mean")
     sweeps = {name: [row for row in cells if row.sweep == name] for name in dict.fromkeys(row.sweep for row in cells)}
@@ -215,6 +225,11 @@ def _summarize_method(method: str, policies: list[PolicySummary]) -> MethodSumma
     means = np.array([[policy.sweep_means[sweep] for sweep in sweeps] for policy in policies])
     iqm = estimate_over_seeds(means, interquartile_mean) if sweeps else Estimate(*[float("nan")] * 3)
     return MethodSummary(method, tuple(policies), MappingProxyType(estimates), iqm)
+
+
+def _is_own_attack(row: CellResult) -> bool:
+    """Tell whether the attacker is the adversary of the policy's training, which other policies do not have."""
+    return row.kind == "attack" and row.sweep == OWN_ATTACK
 
 
 def _column(rows: Sequence[CellResult], name: str) -> Array:

@@ -20,11 +20,11 @@ SWEEPS = {
     "mass": ("physics", np.linspace(0.5, 1.5, 11)),
     "friction": ("physics", np.linspace(0.5, 1.5, 11)),
     "gravity": ("physics", np.linspace(0.5, 1.5, 11)),
-    "observation_noise": ("noise", np.linspace(0.0, 0.2, 5)),
-    "action_delay": ("noise", np.arange(0.0, 4.0)),
-    "push_random": ("push", np.array([0.0, 2.5, 5.0, 10.0, 20.0])),
+    "observation noise": ("noise", np.linspace(0.0, 0.2, 5)),
+    "action delay": ("noise", np.arange(0.0, 4.0)),
+    "push random": ("push", np.array([0.0, 2.5, 5.0, 10.0, 20.0])),
 }
-ATTACKS = tuple(itertools.product(("zero", "random", "step", "fresh"), (1.25, 5.0, 10.0)))
+ATTACKS = (("zero", 0.0), *itertools.product(("random", "step", "random_step", "fresh"), (1.25, 5.0, 10.0)))
 
 
 def cell_result(**changes) -> CellResult:
@@ -106,18 +106,23 @@ def policy_results(method, seed, shape, generator) -> list[CellResult]:
                 sweep=name,
                 cell=f"{name} sweep: {name}={value:g}",
                 kind=kind,
-                axis_1=name,
+                axis_1=name.replace(" ", "_"),
                 value_1=float(value),
             )
             for shift, value in zip(shifts, values, strict=True)
         ]
     rows += [
         row(
-            harm * width * {"zero": 0.0, "random": 1.0, "step": 2.0, "fresh": 4.0}[attacker] * limit / 10.0,
-            sweep="attack",
+            harm
+            * width
+            * {"zero": 0.0, "random": 1.0, "step": 2.0, "random_step": 2.5, "fresh": 4.0}[attacker]
+            * limit
+            / 10.0,
+            suite="attacks",
+            sweep=attacker,
             cell=f"{attacker} {limit:g} N",
             kind="attack",
-            axis_1="force_limit",
+            axis_1="force limit",
             value_1=limit,
         )
         for attacker, limit in ATTACKS

@@ -23,6 +23,7 @@ def test_numbers_of_a_hand_made_policy():
         *grid_of([10.0, 30.0, *[90.0] * 18], failure_rate=0.25, forward_distance=2.0),
         cell_result(cell="random 5 N", kind="attack", return_mean=70.0),
         cell_result(cell="fresh 5 N", kind="attack", return_mean=5.0),
+        cell_result(cell="own 5 N", kind="attack", sweep="own", return_mean=1.0),
     ]
     (policy,) = summarize_policies(rows)
     assert policy.values == {
@@ -92,6 +93,7 @@ def test_missing_cells_are_counted():
     rows = synthetic_results(num_seeds=2)
     assert missing_cells(rows) == 0
     assert missing_cells(rows[:-3]) == 3
+    assert missing_cells([*rows, cell_result(method="RARL", kind="attack", sweep="own", cell="own 5 N")]) == 0
 
 
 def test_no_rows_are_refused():
