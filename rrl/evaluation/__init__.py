@@ -4,7 +4,7 @@
 - ``statistics``: mean, tail and worst case with bootstrap intervals
 - ``callback``: evaluation during training
 - ``conditions``: how one world differs from the nominal one
-- ``suites``, ``sweep_axes``: named lists of sweeps over conditions
+- ``suites``, ``suite_files``, ``sweep_axes``: named lists of sweeps over conditions, and the files that hold them
 - ``grids``: a policy in every cell of a suite
 - ``episode_queue``, ``disturbances``, ``draws``: the native worlds behind it, what disturbs them, common random numbers
 - ``results``: one row for each policy and cell
@@ -29,7 +29,8 @@ from rrl.evaluation.imagination import ImaginationDiagnostics
 from rrl.evaluation.replay import Replays, replay
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.statistics import Estimate, ReturnSummary, summarize_returns
-from rrl.evaluation.suites import Cell, Suite, load_suite, suite_names
+from rrl.evaluation.suite_files import suite_names
+from rrl.evaluation.suites import Cell, Suite, load_suite
 
 __all__ = [
     "AttackCell",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mujoco
-import yaml
 
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.forces import set_masses
@@ -21,11 +18,8 @@ from rrl.envs.model_changes import floor_note
 from rrl.envs.tasks import TASKS, make_task
 from rrl.evaluation.conditions import Condition
 from rrl.evaluation.results import CellKind
+from rrl.evaluation.suite_files import NOMINAL, checked_sweep, read_sweeps
 from rrl.evaluation.sweep_axes import axis_values
-
-SUITE_FOLDER = Path(__file__).parents[2] / "conf" / "evaluation" / "suites"
-NOMINAL = "nominal"
-"""Name of the first sweep of every suite, of its one cell, and of the suite that has no other."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +52,6 @@ class Suite:
     """What a reader of the results must know."""
 
 
-def suite_names() -> list[str]:
-    """List the shipped suites.
-
-    Returns:
-        Their names.
-    """
-    return sorted([NOMINAL, *(path.stem for path in SUITE_FOLDER.glob("*.yaml"))])
-
-
 def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
     """Read the part of a suite that concerns a task, and check it whole.
 
@@ -80,7 +65,7 @@ def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
     Raises:
         ValueError: In one sentence, if there is no such suite, it is malformed, or it has nothing for the task.
     """
-    name, sweeps = _read(name_or_path)
+    name, sweeps = read_sweeps(name_or_path)
     nominal = Cell(name, NOMINAL, NOMINAL, Condition())
     if name == NOMINAL:
         return Suite(name, env_id, (nominal,))
@@ -88,7 +73,7 @@ def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
         raise ValueError(f"The suite {name!r} needs a native task, got {env_id}; any environment can have {NOMINAL!r}.")
     task_id = ADVERSARIAL_TASKS[env_id].env_id if env_id in ADVERSARIAL_TASKS else env_id
     try:
-        chosen = [sweep for sweep in map(_checked_sweep, sweeps) if task_id in sweep.get("tasks", TASKS)]
+        chosen = [sweep for sweep in map(checked_sweep, sweeps) if task_id in sweep.get("tasks", TASKS)]
         cells = [cell for sweep in chosen for cell in _sweep_cells(name, sweep)]
         if not cells:
             tasks = sorted({task for sweep in sweeps for task in sweep.get("tasks", TASKS)})
@@ -97,64 +82,6 @@ def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
     except ValueError as error:
         raise ValueError(f"In the suite {name!r}: {error}") from error
     return Suite(name, env_id, (nominal, *cells), notes)
-
-
-def _read(name_or_path: str | os.PathLike[str]) -> tuple[str, Sequence[Mapping[str, Any]]]:
-    """Find a suite file and read its list of sweeps."""
-    text = str(name_or_path)
-    if text == NOMINAL:
-        return NOMINAL, []
-    path = SUITE_FOLDER / f"{text}.yaml"
-    if text not in suite_names():
-        path = Path(text)
-        if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-            near = difflib.get_close_matches(text, suite_names(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(suite_names())}, or YAML files."
-            raise ValueError(f"There is no suite {text!r}{hint}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"The suite {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict) or set(content) != {"sweeps"} or not isinstance(content["sweeps"], list):
-        raise ValueError(f"The suite {path} must hold a list `sweeps` and nothing else.")
-    if path.stem == NOMINAL:
-        raise ValueError(f"The suite {path} needs another name: {NOMINAL!r} is the suite without sweeps.")
-    return path.stem, content["sweeps"]
-
-
-def _checked_sweep(sweep: Any) -> Mapping[str, Any]:
-    keys = {"name", "tasks", "axes", "cells"}
-    if not isinstance(sweep, dict) or not isinstance(sweep.get("name"), str):
-        raise ValueError(f"a sweep must have a `name`, got {sweep!r}.")
-    unknown = sorted(set(sweep) - keys)
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], keys, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"the sweep {sweep['name']!r} may hold {sorted(keys)}, got {unknown}{hint}")
-    if ("axes" in sweep) == ("cells" in sweep):
-        raise ValueError(f"the sweep {sweep['name']!r} needs either `axes` or `cells`.")
-    if not _is_list_of(str, sweep.get("tasks", [])):
-        raise ValueError(f"`tasks` of the sweep {sweep['name']!r} must be a list, got {sweep['tasks']!r}.")
-    if not _is_list_of(dict, sweep.get("axes", [])):
-        raise ValueError(f"`axes` of the sweep {sweep['name']!r} must be a list of mappings, got {sweep['axes']!r}.")
-    if not _are_cells(sweep.get("cells", {})):
-        raise ValueError(f"`cells` of the sweep {sweep['name']!r} must map names to settings, got {sweep['cells']!r}.")
-    foreign = sorted(set(sweep.get("tasks", [])) - set(TASKS))
-    if foreign:
-        raise ValueError(f"the sweep {sweep['name']!r} must be for tasks among {sorted(TASKS)}, got {foreign}.")
-    return sweep
-
-
-def _is_list_of(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-
-def _are_cells(cells: Any) -> bool:
-    """Tell whether something maps names to mappings of parameters to numbers."""
-    return isinstance(cells, dict) and all(
-        isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
-        for values in cells.values()
-    )
 
 
 def _sweep_cells(suite: str, sweep: Mapping[str, Any]) -> Iterator[Cell]:

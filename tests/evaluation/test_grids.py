@@ -29,29 +29,52 @@ def evaluate(cells, *, env_id: str = "Hopper-v5", policy=HOPPER, num_episodes: i
     return {cell: {name: None if x != x else x for name, x in row.items()} for cell, row in columns.items()}
 
 
-def gymnasium_episodes(
-    env_id: str, policy, *, mass: float, friction: float, seed: int
-) -> list[tuple[float, int, bool]]:
-    """The same cell in Gymnasium's own environment, one episode after another."""
-    env = gymnasium.make(env_id)
-    model, data = env.unwrapped.model, env.unwrapped.data
-    initial = data.qpos.copy(), data.qvel.copy()
-    model.body_mass[:] *= mass
-    model.body_inertia[:] *= mass
-    model.geom_friction[:] *= friction
-    mujoco.mj_setConst(model, mujoco.MjData(model))
-    draws = EpisodeDraws(seed, EPISODES, num_steps=1000, obs_dim=env.observation_space.shape[0], action_dim=model.nu)
-    episodes = []
-    for positions, velocities in zip(*draws.initial_states(make_task(env_id), initial, None), strict=True):
-        env.reset()
-        mujoco.mj_resetData(model, data)
-        env.unwrapped.set_state(positions, velocities)
-        observation, total, length, ended = env.unwrapped._get_obs(), 0.0, 0, False
-        while not ended:
-            observation, reward, terminated, truncated, _ = env.step(policy(observation[None])[0])
-            total, length, ended = total + float(reward), length + 1, terminated or truncated
-        episodes.append((total, length, terminated))
-    return episodes
+class GymnasiumCell:
+    """The episodes of a cell in Gymnasium's own environment, one after another, with everything written out."""
+
+    def __init__(self, env_id: str, seed: int) -> None:
+        self.env = gymnasium.make(env_id)
+        self.model, self.data = self.env.unwrapped.model, self.env.unwrapped.data
+        self.initial = self.data.qpos.copy(), self.data.qvel.copy()
+        self.task = make_task(env_id)
+        sizes = {"obs_dim": self.env.observation_space.shape[0], "action_dim": self.model.nu}
+        self.draws = EpisodeDraws(seed, EPISODES, num_steps=1000, **sizes)
+
+    def scale(self, mass: float, friction: float) -> None:
+        self.model.body_mass[:] *= mass
+        self.model.body_inertia[:] *= mass
+        self.model.geom_friction[:] *= friction
+        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
+
+    def start(self, episode: int) -> np.ndarray:
+        positions, velocities = self.draws.initial_states(self.task, self.initial, None)
+        self.env.reset()
+        mujoco.mj_resetData(self.model, self.data)
+        self.env.unwrapped.set_state(positions[episode], velocities[episode])
+        return self.env.unwrapped._get_obs()
+
+    def episodes(self, policy, *, noise: float = 0.0, shake: float = 0.0, delay: int = 0, push: float = 0.0):
+        """Returns, lengths and failures under noise on observations, noise on actions, delay and a held push."""
+        rows, box, torso = [], self.env.action_space, self.model.body("torso").id
+        for episode in range(EPISODES):
+            observation, total, length, ended = self.start(episode), 0.0, 0, False
+            chosen = [np.zeros(self.model.nu)] * delay
+            while not ended:
+                seen = observation + noise * self.draws.observation_noise[episode, length]
+                chosen.append(np.clip(policy(seen[None])[0], box.low, box.high))
+                shaken = chosen[length] + shake * self.draws.action_noise[episode, length]
+                self.data.xfrc_applied[torso, 0] = push if length >= self.draws.push_times[episode] else 0.0
+                executed = np.clip(shaken, box.low, box.high)
+                observation, reward, terminated, truncated, _ = self.env.step(executed)
+                total, length, ended = total + float(reward), length + 1, terminated or truncated
+            rows.append((total, length, terminated))
+        return [np.array(column) for column in zip(*rows, strict=True)]
+
+
+def assert_row(row: dict, totals: np.ndarray, lengths: np.ndarray, failed: np.ndarray) -> None:
+    assert (row["return_mean"], row["return_worst"]) == (totals.mean(), totals.min())
+    assert (row["return_std"], row["length_mean"]) == (totals.std(), lengths.mean())
+    assert row["failure_rate"] == failed.mean()
 
 
 @pytest.mark.parametrize(("env_id", "sizes"), [("Hopper-v5", (11, 3)), ("Walker2d-v5", (17, 6))])
@@ -61,12 +84,36 @@ def test_grid_row_equals_gymnasiums_with_an_edited_model(env_id, sizes):
     cells = [make_cell(mass=mass, friction=friction) for mass, friction in places]
     rows = evaluate(cells, env_id=env_id, policy=policy, seed=5)
     for cell, (mass, friction) in zip(cells, places, strict=True):
-        expected = gymnasium_episodes(env_id, policy, mass=mass, friction=friction, seed=5)
-        totals, lengths, failed = (np.array(column) for column in zip(*expected, strict=True))
-        row = rows[cell.name]
-        assert (row["return_mean"], row["return_worst"]) == (totals.mean(), totals.min())
-        assert (row["return_std"], row["length_mean"]) == (totals.std(), lengths.mean())
-        assert row["failure_rate"] == failed.mean()
+        reference = GymnasiumCell(env_id, seed=5)
+        reference.scale(mass, friction)
+        assert_row(rows[cell.name], *reference.episodes(policy))
+
+
+def test_mass_without_inertia_equals_gymnasiums_with_nothing_else_edited():
+    cell = make_cell(**{"mass_only of torso": 0.4})
+    reference = GymnasiumCell("Hopper-v5", seed=5)
+    reference.model.body_mass[1] *= 0.4
+    # Another cell before it leaves nothing behind.
+    rows = evaluate([make_cell(mass=2.0), cell], seed=5)
+    assert_row(rows[cell.name], *reference.episodes(HOPPER))
+
+
+@pytest.mark.parametrize(
+    ("setting", "argument", "value"),
+    [
+        ("observation_noise", "noise", 0.2),
+        ("action_noise", "shake", 0.3),
+        ("action_delay", "delay", 3),
+        ("push_step", "push", 40.0),
+    ],
+)
+def test_disturbed_row_equals_gymnasiums_with_the_disturbance_written_out(setting, argument, value):
+    # A cheetah does not fall, so the push has time to begin.
+    env_id, policy = "HalfCheetah-v5", linear_policy(17, 6)
+    cell = make_cell(**{setting: value})
+    rows = evaluate([make_cell(), cell], env_id=env_id, policy=policy, num_episodes=EPISODES, seed=5)
+    assert_row(rows[cell.name], *GymnasiumCell(env_id, seed=5).episodes(policy, **{argument: value}))
+    assert rows[cell.name]["return_mean"] != rows[make_cell().name]["return_mean"]
 
 
 def test_cell_alone_equals_the_cell_inside_the_grid():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from rrl.envs import TASKS
-from rrl.evaluation.suites import load_suite, suite_names
+from rrl.evaluation.suite_files import suite_names
+from rrl.evaluation.suites import load_suite
 
 CLAIMED = {
     "fraction": sorted(TASKS),
