@@ -137,6 +137,18 @@ def summarize_methods(policies: Sequence[PolicySummary]) -> list[MethodSummary]:
     return [_summarize_method(method, group) for method, group in groups.items()]
 
 
+def known_measures(methods: Sequence[MethodSummary]) -> list[str]:
+    """List the numbers that at least one method has.
+
+    Args:
+        methods: The methods.
+
+    Returns:
+        Keys of ``MEASURES``.
+    """
+    return [name for name in MEASURES if any(np.isfinite(method.estimates[name].value) for method in methods)]
+
+
 def perturbed(rows: Sequence[CellResult]) -> list[CellResult]:
     """Keep the rows of perturbed worlds: neither the unchanged world, nor attacks.
 

@@ -12,10 +12,19 @@ from matplotlib.figure import Figure
 from rrl.evaluation.cell_tables import CellTable, tabulate
 from rrl.evaluation.figure_style import REPORT_STYLE, MethodStyle, add_legend, new_panels
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, MethodSummary
+from rrl.evaluation.robustness import MEASURES, MethodSummary, known_measures
 from rrl.evaluation.seeds import mean_over_seeds, performance_profile
 
 NUM_THRESHOLDS = 201
+ATTACKERS = {
+    "zero": "no attack",
+    "random": "random force",
+    "step": "pushes",
+    "random_step": "pushes of random strength",
+    "own": "own adversary",
+    "fresh": "fresh adversary",
+}
+"""Titles of the panels, by the sweep of the rows."""
 
 
 @mpl.rc_context(REPORT_STYLE)
@@ -30,7 +39,7 @@ def plot_forest(methods: Sequence[MethodSummary], styles: Mapping[str, MethodSty
         The figure: a panel for each number that is known; large mark and bar for the mean over the seeds and its 95 %
         interval, small dots for the seeds.
     """
-    known = [name for name in MEASURES if any(np.isfinite(method.estimates[name].value) for method in methods)]
+    known = known_measures(methods)
     figure, panels = new_panels(len(known), columns=3, size=(3.6, 0.9 + 0.3 * len(methods)), sharey=True)
     for axes, name in zip(panels, known, strict=True):
         for place, method in enumerate(methods):
@@ -84,7 +93,7 @@ def plot_attacks(rows: Sequence[CellResult], styles: Mapping[str, MethodStyle]) 
     figure, panels = new_panels(len(attackers), columns=3, size=(3.6, 2.6), legend=True, sharey=True)
     for axes, attacker in zip(panels, attackers, strict=True):
         _draw_bars(axes, tabulate([row for row in rows if row.sweep == attacker]), styles)
-        axes.set_title(attacker.replace("_", " "))
+        axes.set_title(ATTACKERS.get(attacker, attacker))
     for axes in panels[::3]:
         axes.set_ylabel("mean return (reward)")
     add_legend(figure, {method: style._replace(marker="s", dashes="none") for method, style in styles.items()})
