@@ -50,6 +50,14 @@ class AttackOptions:
         if self.steps < 1:
             raise ValueError(f"`steps` must be at least 1, got {self.steps}.")
 
+    @property
+    def budget(self) -> str:
+        """The budget of the fresh adversaries, as a sentence."""
+        return (
+            f"Each fresh adversary is the strongest of {self.restarts} that were trained for {self.steps:,} "
+            "environment steps against the finished policy, chosen in other episodes than those reported."
+        )
+
 
 class AttackCell(NamedTuple):
     """One attacker at one strength."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rrl.cli_errors import one_sentence
 from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
+from rrl.evaluation.tables import format_summary
 from rrl.evaluation.workers import WorkerError
 
 BAD_INPUT = (ArgumentError, ValueError, TypeError, OSError, gymnasium.error.Error)
@@ -35,12 +37,12 @@ def run_command(args: Sequence[str]) -> int:
     for note in evaluation.suite.notes:
         sys.stdout.write(f"note: {note}\n")
     try:
-        rows = evaluation.run()
+        files, _ = evaluation.report(evaluation.run(), shlex.join(["python", "evaluate.py", *args]))
     except KeyboardInterrupt:
         return _fail(f"stopped; {_resume(evaluation)}", 130)
     except (WorkerError, ValueError, FloatingPointError) as error:
         return _fail(f"{error} {_resume(evaluation)}", 1)
-    sys.stdout.write(f"{len(rows)} rows in {evaluation.folder}\n")
+    sys.stdout.write(f"{format_summary(files.summaries)}\n\nreport: {files.html}\n")
     return 0
 
 

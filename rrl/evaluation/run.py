@@ -14,8 +14,10 @@ from tqdm import tqdm
 from rrl.evaluation.attack_cells import AttackResult
 from rrl.evaluation.fresh_adversaries import adversarial_task
 from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source
+from rrl.evaluation.report_sources import PolicyOrigin, Provenance
 from rrl.evaluation.result_store import CellKey, ResultStore
 from rrl.evaluation.results import CellResult
+from rrl.evaluation.robustness_report import ReportFiles, write_report
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.suites import Suite, load_suite
 from rrl.evaluation.tasks import EvaluationTask, Finding, plan
@@ -98,6 +100,35 @@ class Evaluation:
         rows = {CellKey.of(row): row for row in self._store.rows()}
         everything = self._costs(plan(self.settings, self._policies, self.suite.cells, set()))
         return [rows[key] for key in everything if key in rows]
+
+    def report(self, rows: Sequence[CellResult], command: str) -> tuple[ReportFiles, Provenance]:
+        """Write the report of what there is.
+
+        Args:
+            rows: What :meth:`run` returned.
+            command: The command line, for whoever wants to repeat it.
+
+        Returns:
+            The files, and where the numbers come from.
+        """
+        attacks = self.settings.attacks
+        budget = () if attacks is None or attacks.restarts == 0 else (attacks.budget,)
+        origins = tuple(origin_of(policy) for policy in self.policies)
+        provenance = Provenance(command, self.settings.seed, origins, (*self.suite.notes, *budget))
+        return write_report(rows, self.folder, provenance=provenance, baseline=self.settings.baseline), provenance
+
+
+def origin_of(policy: LoadedPolicy) -> PolicyOrigin:
+    """Say where a policy came from.
+
+    Args:
+        policy: The policy.
+
+    Returns:
+        Its label, its training steps, and the MLflow run that trained it if a checkpoint names one.
+    """
+    mark = policy.origin or {}
+    return PolicyOrigin(*policy.label, policy.env_steps, mark.get("run_id"), mark.get("tracking_uri"))
 
 
 def fingerprint(settings: EvaluationSettings, suite: Suite) -> Mapping[str, str | int | float]:
