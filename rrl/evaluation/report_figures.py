@@ -100,13 +100,15 @@ def _sweep_figures(
     yield (
         f"heat_map_{place}",
         f"{sweep}: returns",
-        "Bright is good, on one scale for all methods; the square is the unchanged world, the cross the worst cell.",
+        "Bright is good, on one scale for all methods, whose seeds are averaged. The square is the unchanged world, the"
+        " cross the worst cell.",
         plot_heat_maps(table),
     )
     if baseline in table.returns and len(table.returns) > 1:
         yield (
             f"difference_{place}",
             f"{sweep}: compared with {baseline}",
-            f"Where it is blue, a method returns more than {baseline}; where red, less. The square is the unchanged world.",
+            f"Where it is blue, a method returns more than {baseline}; where it is red, less. The square is the"
+            " unchanged world.",
             plot_differences(table, baseline),
         )

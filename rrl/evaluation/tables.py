@@ -12,6 +12,8 @@ from rrl.evaluation.statistics import Estimate
 UNKNOWN = "-"
 WIDTH = 120
 """Columns of the terminal that the table fits into."""
+THOUSANDS_FROM = 1e5
+"""From here on numbers are written in thousands, or the table would not fit."""
 SHOWN = ("nominal", "mean", "worst", "cvar10", "area80", "distance", "attack")
 """Columns of the table, by the keys of ``MEASURES``."""
 
@@ -30,8 +32,12 @@ def format_numbers(values: Sequence[float]) -> list[str]:
         ['3,105', '-12', '-']
         >>> format_numbers([-4.3, 0.25])
         ['-4.30', '0.25']
+        >>> format_numbers([162345.0, 9000.0])
+        ['162k', '9k']
     """
     largest = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
+    if largest >= THOUSANDS_FROM:
+        return [text if text == UNKNOWN else f"{text}k" for text in format_numbers([value / 1000 for value in values])]
     decimals = 0 if largest >= 100.0 else 1 if largest >= 10.0 else 2
     # Adding zero turns the -0.0 of a rounded small negative number into 0.0.
     return [UNKNOWN if np.isnan(value) else f"{round(value, decimals) + 0.0:,.{decimals}f}" for value in values]

@@ -109,10 +109,12 @@ def _judge(topic: str, measure: str, ranked: Sequence[MethodSummary]) -> Finding
         sentence = f"there is no clear difference between {_enumerate([values[best.method], *map(values.get, rivals)])}"
         rest = f"; {_enumerate(behind)} {'is' if len(behind) == 1 else 'are'} behind." if behind else "."
         return Finding(topic, sentence + rest, "open", evidence)
-    sentence = (
-        f"{values[best.method]} is best, {_lead(nearest, others[0], measure)} {values[others[0].method]}, the next."
+    certainty: Certainty = "tentative" if "tentative" in levels.values() else "clear"
+    verb = "is best" if certainty == "clear" else "leads"
+    lead = _lead(nearest, others[0], measure)
+    return Finding(
+        topic, f"{values[best.method]} {verb}, {lead} {values[others[0].method]}, the next.", certainty, evidence
     )
-    return Finding(topic, sentence, "tentative" if "tentative" in levels.values() else "clear", evidence)
 
 
 def _lead(comparison: Comparison, other: MethodSummary, measure: str) -> str:
@@ -136,9 +138,7 @@ def _standing_still(rows: Sequence[CellResult], methods: Sequence[MethodSummary]
     best = max((method.estimates["nominal"].value for method in methods), default=np.nan)
     sentences = []
     for method in methods:
-        cells = [
-            row for row in rows if row.method == method.method and row.kind in {"nominal", "physics", "noise", "push"}
-        ]
+        cells = [row for row in rows if row.method == method.method and row.kind != "attack"]
         still = [row for row in cells if _stands(row, STILL_RETURN * best)]
         if not still:
             continue
