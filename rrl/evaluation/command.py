@@ -11,6 +11,7 @@ import gymnasium
 from jsonargparse import ArgumentError, ArgumentParser
 
 from rrl.cli_errors import one_sentence
+from rrl.evaluation.mlflow_report import log_report
 from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.tables import format_summary
@@ -37,12 +38,13 @@ def run_command(args: Sequence[str]) -> int:
     for note in evaluation.suite.notes:
         sys.stdout.write(f"note: {note}\n")
     try:
-        files, _ = evaluation.report(evaluation.run(), shlex.join(["python", "evaluate.py", *args]))
+        files, provenance = evaluation.report(evaluation.run(), shlex.join(["python", "evaluate.py", *args]))
     except KeyboardInterrupt:
         return _fail(f"stopped; {_resume(evaluation)}", 130)
     except (WorkerError, ValueError, FloatingPointError) as error:
         return _fail(f"{error} {_resume(evaluation)}", 1)
     sys.stdout.write(f"{format_summary(files.summaries)}\n\nreport: {files.html}\n")
+    sys.stdout.writelines(f"{sentence}\n" for sentence in log_report(files, provenance))
     return 0
 
 

@@ -46,18 +46,18 @@ def _here(tasks: Sequence[EvaluationTask]) -> Iterator[Finding]:
 
 
 def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Finding]:
-    from joblib import Parallel, delayed
+    # Unlike the standard library's it can end its processes, and needs no guard in the user's own scripts.
+    from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
     threads = max(available_cores() // workers, 1)
-    pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1)
-    found = pool(delayed(run_in_child)(task, threads) for task in tasks)
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=ignore_interrupts)
     try:
-        for findings in found:
-            yield from findings
+        for future in as_completed([pool.submit(run_alone, task, threads) for task in tasks]):
+            yield from future.result()
     except BrokenProcessPool as error:
         raise WorkerError("A worker process was killed, perhaps because memory ran out.") from error
     finally:
-        found.close()
+        pool.shutdown(kill_workers=True)
 
 
 def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iterator[Finding]:
@@ -101,7 +101,6 @@ def run_alone(task: EvaluationTask, num_threads: int) -> list[Finding]:
     return list(task.run(num_threads))
 
 
-def run_in_child(task: EvaluationTask, num_threads: int) -> list[Finding]:
-    """Run a task as :func:`run_alone` does, deaf to Ctrl-C: it reaches all processes, and the first ends the others."""
+def ignore_interrupts() -> None:
+    """Be deaf to Ctrl-C, which reaches all processes of a terminal: the first one ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return run_alone(task, num_threads)

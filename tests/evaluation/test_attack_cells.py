@@ -9,7 +9,7 @@ from rrl.evaluation.attack_cells import AttackCell, AttackOptions, attack_cells,
 from rrl.evaluation.episodes import EpisodeReturns
 from rrl.evaluation.fresh_adversaries import FreshAdversary
 from rrl.evaluation.grids import PolicyLabel
-from tests.evaluation.test_fresh_adversaries import TASK, balance
+from tests.evaluation.controllers import TASK, balance
 
 
 def attack(attacker, force_limit, *, options=None, **more):

@@ -5,14 +5,7 @@ import pytest
 import torch
 
 from rrl.evaluation.fresh_adversaries import adversarial_task, train_adversary
-
-TASK = "InvertedPendulum-v5"
-GAINS = np.array([0.5, 20.0, 1.0, 3.0])
-
-
-def balance(observations):
-    """Keep the pole upright: a linear controller that stands for good as long as nobody pushes."""
-    return np.clip(observations @ GAINS[:, None], -3.0, 3.0)
+from tests.evaluation.controllers import TASK, balance
 
 
 @pytest.mark.mujoco
