@@ -11,6 +11,10 @@
 - ``attacks``: the protagonist against fixed and learned adversaries
 - ``fresh_adversaries``: a new adversary trained against a policy from anywhere
 - ``attack_cells``: a policy under every attack
+- ``policies``, ``policy_files``, ``sb3_policies``: policies from anywhere
+- ``command``, ``settings``, ``run``: an evaluation from its configuration to its report
+- ``tasks``, ``workers``: its pieces, and the processes that they run in
+- ``video``: a film of a policy in one condition
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
 - ``results``, ``result_files``, ``result_store``: the row of a policy and cell; its files; a folder that is resumed

@@ -15,6 +15,7 @@ from rrl.evaluation.mlflow_report import log_report
 from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.tables import format_summary
+from rrl.evaluation.video import VideoError
 from rrl.evaluation.workers import WorkerError
 
 BAD_INPUT = (ArgumentError, ValueError, TypeError, OSError, gymnasium.error.Error)
@@ -38,13 +39,19 @@ def run_command(args: Sequence[str]) -> int:
     for note in evaluation.suite.notes:
         sys.stdout.write(f"note: {note}\n")
     try:
-        files, provenance = evaluation.report(evaluation.run(), shlex.join(["python", "evaluate.py", *args]))
+        rows = evaluation.run()
+        files, provenance = evaluation.report(rows, shlex.join(["python", "evaluate.py", *args]))
     except KeyboardInterrupt:
         return _fail(f"stopped; {_resume(evaluation)}", 130)
     except (WorkerError, ValueError, FloatingPointError) as error:
         return _fail(f"{error} {_resume(evaluation)}", 1)
     sys.stdout.write(f"{format_summary(files.summaries)}\n\nreport: {files.html}\n")
     sys.stdout.writelines(f"{sentence}\n" for sentence in log_report(files, provenance))
+    if evaluation.settings.video:
+        try:
+            sys.stdout.writelines(f"video: {path}\n" for path in evaluation.film_worst(rows))
+        except VideoError as error:  # everything else is there
+            sys.stdout.write(f"{error}\n")
     return 0
 
 

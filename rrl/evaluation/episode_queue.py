@@ -88,7 +88,7 @@ class EpisodeQueue:
         self._pushed = [self._simulations.body_id(TASK_BODIES[self._task.env_id].pushed)]
         self._time_limit = max_episode_steps or self._task.max_episode_steps
         model = self._simulations.model
-        self._dt = model.opt.timestep * self._task.frame_skip
+        self._dt: float = model.opt.timestep * self._task.frame_skip
         low, high = model.actuator_ctrlrange.T.copy()
         self._observations = self._task.observe(self._simulations.worlds)
         sizes = {"num_steps": self._time_limit, "obs_dim": self._observations.shape[1], "action_dim": model.nu}
@@ -103,6 +103,16 @@ class EpisodeQueue:
         self._conditions = np.zeros(num_worlds, dtype=np.intp)
         self._returns, self._distances, self._seconds = np.zeros((3, num_worlds))
         self._block = np.zeros((BLOCK_ROWS, self._observations.shape[1]))
+
+    @property
+    def positions(self) -> Array:
+        """Generalised positions of the worlds now, a copy. Shape ``[N, nq]``."""
+        return self._simulations.worlds.positions.copy()
+
+    @property
+    def step_seconds(self) -> float:
+        """Simulated time of one environment step."""
+        return self._dt
 
     def run(self, policy: Policy) -> Iterator[Episode]:
         """Run all episodes, condition by condition as far as there are worlds.

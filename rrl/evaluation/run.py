@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
+from rrl.envs.make import is_native
 from rrl.evaluation.attack_cells import AttackResult
 from rrl.evaluation.fresh_adversaries import adversarial_task
 from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source
@@ -21,6 +23,7 @@ from rrl.evaluation.robustness_report import ReportFiles, write_report
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.suites import Suite, load_suite
 from rrl.evaluation.tasks import EvaluationTask, Finding, plan
+from rrl.evaluation.video import film
 from rrl.evaluation.workers import run_tasks
 
 ATTACKS_FILE = "attacks.csv"
@@ -49,6 +52,8 @@ class Evaluation:
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
         self.suite: Suite = load_suite(settings.suite, settings.env_id)
+        if settings.video and not is_native(settings.env_id):
+            raise ValueError(f"`video` needs a native task, got {settings.env_id}.")
         if settings.attacks is not None:
             adversarial_task(settings.env_id)
         sources = find_policies(settings.policies)
@@ -116,6 +121,33 @@ class Evaluation:
         origins = tuple(origin_of(policy) for policy in self.policies)
         provenance = Provenance(command, self.settings.seed, origins, (*self.suite.notes, *budget))
         return write_report(rows, self.folder, provenance=provenance, baseline=self.settings.baseline), provenance
+
+    def film_worst(self, rows: Sequence[CellResult]) -> Iterator[Path]:
+        """Film each method's first policy in the cell of the suite where it does worst.
+
+        Args:
+            rows: What :meth:`run` returned.
+
+        Yields:
+            The files, when they are there. A machine that cannot draw raises a ``VideoError``.
+        """
+        cells = {cell.name: cell for cell in self.suite.cells}
+        firsts = {policy.label.method: policy for policy in reversed(self.policies)}
+        (self.folder / "videos").mkdir(exist_ok=True)
+        for method, policy in firsts.items():
+            own = [row for row in rows if CellKey.of(row) == CellKey(*policy.label, row.cell) and row.cell in cells]
+            worst = min(own, key=lambda row: row.return_mean)
+            path = self.folder / "videos" / f"{re.sub(r'[^A-Za-z0-9]+', '_', method)}.gif"
+            settings = self.settings
+            film(
+                policy.act,
+                settings.env_id,
+                cells[worst.cell].condition,
+                path,
+                seed=settings.seed,
+                env_kwargs=settings.env_kwargs,
+            )
+            yield path
 
 
 def origin_of(policy: LoadedPolicy) -> PolicyOrigin:

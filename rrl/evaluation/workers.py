@@ -21,14 +21,14 @@ def run_tasks(tasks: Sequence[EvaluationTask], *, workers: int = 1, ray: str | N
     Args:
         tasks: In the order in which they are begun.
         workers: Local processes; 1 runs everything in this one.
-        ray: Address of a Ray cluster, or ``local``; in place of local processes. There ``workers`` is the number of
-            tasks at a time, and a task whose process dies is run again.
+        ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes. A task
+            whose process dies there is run again.
 
     Returns:
         What the tasks find, as it comes in.
 
     Raises:
-        WorkerError: If a local process was killed, or there is no such cluster.
+        WorkerError: If a local process was killed, or a cluster is not there or cannot go on.
     """
     if ray is not None:
         return _on_ray(tasks, workers, ray)
@@ -83,6 +83,10 @@ def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iter
         while waiting:
             (ready,), waiting = ray.wait(waiting, num_returns=1)
             yield from ray.get(ready)
+    except ray.exceptions.RaySystemError as error:
+        raise WorkerError("The Ray cluster cannot go on.") from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise WorkerError("A worker process of the Ray cluster was killed again and again.") from error
     finally:
         ray.shutdown()
 
