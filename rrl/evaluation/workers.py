@@ -21,8 +21,8 @@ def run_tasks(tasks: Sequence[EvaluationTask], *, workers: int = 1, ray: str | N
     Args:
         tasks: In the order in which they are begun.
         workers: Local processes; 1 runs everything in this one.
-        ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes. A task
-            whose process dies there is run again.
+        ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes.
+            A task whose process dies there is run again.
 
     Returns:
         What the tasks find, as it comes in.
