@@ -1,7 +1,8 @@
-"""Train every method of the RC-RARL comparison in every setting, seed by seed; what is there already is not trained again.
+"""Train every method of the RC-RARL comparison in every setting, seed by seed.
 
-Each run lies in ``FOLDER/<setting>/<method>/<seed>`` with its MLflow database and its checkpoints. The runs of one seed are
-complete before those of the next one begin, so the comparison is balanced whenever it is stopped.
+Each run lies in ``FOLDER/<setting>/<method>/<seed>`` with its MLflow database and its checkpoints. The runs of one seed
+are complete before those of the next one begin, so the comparison is balanced whenever it is stopped; started again, it
+goes on with the runs that are not complete.
 
     python benchmarks/rc_rarl_train.py --folder rc_rarl_runs --seeds 0 1 2 3 4 --jobs 2
 """

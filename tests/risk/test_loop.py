@@ -38,7 +38,7 @@ def test_prequential_risk_is_skilled_calibrated_and_held_to_its_budget():
     calibrator, gate = RiskCalibrator(LogisticRiskModel(1), HistogramBinning(20)), RiskGate("adaptive", budget=0.3)
     states, metrics = LabelledStates((1,), capacity=20_000), risk_metrics()
     numbering = TrajectoryNumbering(num_envs=8)
-    for _ in range(4):
+    for _ in range(8):
         observations, terminated = _walk(generator)
         labels, known = failure_labels_within_horizon(terminated, torch.zeros_like(terminated), horizon_steps=6)
         ids = numbering(terminated, torch.zeros_like(terminated))
