@@ -5,8 +5,10 @@
 * ``forces``: an adversary's forces, their limits, prescribed masses
 * ``adversarial``: an adversary for any MuJoCo environment of Gymnasium
 * ``physics``: mass, friction, ... as factors of the nominal values
+* ``fields``, ``model_changes``: any model field by world; physical parameters by name, of the whole model or its parts
 * ``pushes``: random held forces
 * ``simulation``: the simulators, blind to tasks and episodes
+* ``transition``: one environment step: the simulators advance, the task judges
 * ``vector``: the worlds: episodes, rewards, random streams
 * ``make``: native worlds, or Gymnasium's where a task has no row
 """

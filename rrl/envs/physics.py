@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
-import mujoco
 import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
+
+from rrl.envs.fields import nominal_field, refresh_constants
 
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float, float]]
@@ -165,7 +166,7 @@ class WorldPhysics:
         self._batch = batch
         self._factors = np.ones((batch.nsim, len(PHYSICS_NAMES)))
         self._columns = [
-            (column, batch.expand(field), _nominal(batch.model, field))
+            (column, batch.expand(field), nominal_field(batch.model, field))
             for column, name in enumerate(PHYSICS_NAMES)
             for field in _MODEL_FIELDS[name]
         ]
@@ -191,12 +192,4 @@ class WorldPhysics:
         for column, values, nominal in self._columns:
             factor = table[:, column].reshape(-1, *[1] * nominal.ndim)
             values[worlds] = factor * nominal
-        # Derived constants (subtree masses, inverse weights) follow; mj_setConst may move the state, so keep it.
-        states = self._batch.state[worlds]
-        self._batch.set_const(worlds)
-        self._batch.state[worlds] = states
-
-
-def _nominal(model: mujoco.MjModel, field: str) -> Array:
-    owner = model.opt if field.startswith("opt.") else model
-    return np.array(getattr(owner, field.removeprefix("opt.")))
+        refresh_constants(self._batch, worlds)

@@ -10,6 +10,7 @@ import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
+from rrl.envs.fields import WorldFields
 from rrl.envs.forces import require_body, set_masses
 from rrl.envs.physics import WorldPhysics
 from rrl.envs.tasks import Worlds
@@ -43,7 +44,9 @@ class Simulations:
         self.worlds = Worlds(*(batch.bind(name) for name in ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")))
         """Live views of positions, velocities and what follows from them."""
         self.physics = WorldPhysics(batch)
-        """Physical parameters by world."""
+        """Physical parameters by world, as factors."""
+        self.fields = WorldFields(batch)
+        """Any model field by world; in place of ``physics``, not beside it, since both write from nominal values."""
         self._controls, self._forces = batch.bind("ctrl"), batch.bind("xfrc_applied")
 
     def body_id(self, name: str) -> int:
@@ -80,12 +83,15 @@ class Simulations:
         self.worlds.positions[worlds], self.worlds.velocities[worlds] = positions, velocities
         self._batch.forward(worlds)
 
-    def advance(self, controls: NDArray[np.floating], num_steps: int) -> NDArray[np.bool_]:
-        """Advance all worlds under constant controls and the forces exerted before, which end with it.
+    def advance(
+        self, controls: NDArray[np.floating], num_steps: int, worlds: NDArray[np.intp] | None = None
+    ) -> NDArray[np.bool_]:
+        """Advance worlds under constant controls and the forces exerted before, which end with it.
 
         Args:
             controls: Actuator controls; MuJoCo clips them to their ranges. Shape ``[N, A]``.
             num_steps: Steps of the simulator.
+            worlds: Indices of the worlds that advance; ``None`` for all.
 
         Returns:
             True where a simulation became unstable: MuJoCo reset it on its own, or its last state is not finite. Such
@@ -93,7 +99,7 @@ class Simulations:
         """
         self._controls[:] = controls
         self._batch.warning[:] = 0
-        self._batch.step(nstep=num_steps)
+        self._batch.step(worlds, nstep=num_steps)
         self._forces[:] = 0.0
         warned = self._batch.warning[:, _UNSTABLE, 1].any(axis=1)
         finite = [np.isfinite(state).all(axis=1) for state in (self.worlds.positions, self.worlds.velocities)]

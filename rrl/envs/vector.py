@@ -18,7 +18,8 @@ from rrl.envs.forces import ForceUnit, axis_indices, limit_in_newtons, world_for
 from rrl.envs.physics import PhysicsFactors, Ranges, validate_ranges
 from rrl.envs.pushes import Pushes, PushProcess
 from rrl.envs.simulation import Simulations
-from rrl.envs.tasks import Outcome, make_task
+from rrl.envs.tasks import make_task
+from rrl.envs.transition import make_transition
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -159,32 +160,23 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         before = self._require_started()
         actions = _checked("actions", actions, (self.num_envs, self._simulations.model.nu))
         self._exert(forces)
-        worlds = self._simulations.worlds
-        x_before = worlds.positions[:, 0].copy()
-        unstable = self._simulations.advance(actions, self.task.frame_skip)
+        step = make_transition(self._simulations, self.task, actions, before)
         self._steps += 1
-
-        with np.errstate(over="ignore", invalid="ignore"):  # an unstable world may hold infinities
-            x_velocities = (worlds.positions[:, 0] - x_before) / self.dt
-            observations = self.task.observe(worlds)
-            outcome = self.task.outcome(worlds, actions, x_velocities)
+        observations = step.observations
         infos: dict[str, Any] = {}
-        if unstable.any():
-            observations[unstable] = before[unstable]
-            x_velocities[unstable] = 0.0
-            outcome = Outcome(np.where(unstable, 0.0, outcome.rewards), outcome.terminated | unstable)
-            infos["unstable"] = unstable
-            self.num_unstable += int(unstable.sum())
+        if step.unstable.any():
+            infos["unstable"] = step.unstable
+            self.num_unstable += int(step.unstable.sum())
         if self.task.moves:
-            infos["x_velocity"] = x_velocities
+            infos["x_velocity"] = step.x_velocities
         truncated = self._steps >= self._time_limit
-        ended = outcome.terminated | truncated
+        ended = step.terminated | truncated
         if ended.any():
             infos |= {"final_obs": observations.copy(), "_final_obs": ended}
             self._restart(np.flatnonzero(ended))
-            observations[ended] = self.task.observe(worlds)[ended]
+            observations[ended] = self.task.observe(self._simulations.worlds)[ended]
         self._observations = observations
-        return observations.copy(), outcome.rewards, outcome.terminated, truncated, infos
+        return observations.copy(), step.rewards, step.terminated, truncated, infos
 
     def adversary_forces(self, adversary_actions: NDArray[Any]) -> Array:
         """Scale an adversary's actions to the forces that :meth:`step` takes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,22 @@ def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int
         num_episodes: Episodes in all, at least 1, shared out evenly among the worlds.
 
     Returns:
+        Exactly ``num_episodes`` episodes, world by world. Fewer than 1 raise ValueError.
+    """
+    return collect_episodes(envs, lambda observations: mean_actions(envs, actor, observations), num_episodes)
+
+
+def collect_episodes(
+    envs: VectorEnv[Any, Any, Any], choose: Callable[[Array], Array], num_episodes: int
+) -> EpisodeReturns:
+    """Run episodes as :func:`run_episodes` does, with any function that chooses the actions.
+
+    Args:
+        envs: ``N`` worlds.
+        choose: From raw observations ``[N, O]`` to the actions ``[N, A]`` that are executed.
+        num_episodes: Episodes in all, at least 1.
+
+    Returns:
         Exactly ``num_episodes`` episodes, world by world.
 
     Raises:
@@ -55,8 +72,7 @@ def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int
     observations, _ = envs.reset()
     records.start()
     while not records.complete:
-        actions = mean_actions(envs, actor, observations)
-        observations, rewards, terminated, truncated, _ = envs.step(actions)
+        observations, rewards, terminated, truncated, _ = envs.step(choose(observations))
         records.add(np.asarray(rewards), terminated, terminated | truncated)
     return records.result()
 

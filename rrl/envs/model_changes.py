@@ -1,0 +1,162 @@
+"""Physical parameters by name, of the whole model or of its parts, and the model fields that result from a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from rrl.envs.bodies import TASK_BODIES
+from rrl.envs.fields import ModelFields, nominal_field
+
+Array = NDArray[np.float64]
+
+
+class ModelParameter(NamedTuple):
+    """A physical parameter of a model."""
+
+    fields: tuple[str, ...]
+    """Model fields that it scales; the first one holds its absolute value in the first column."""
+    parts: str
+    """What can be changed one by one: ``body``, ``geom``, ``joint`` or ``actuator``; empty if nothing can."""
+    requires: str = ""
+    """Field of ``TaskBodies.physics`` without which it has no effect on a task; empty where the values tell."""
+    allows_zero: bool = False
+    """Whether its absolute value may be 0."""
+
+
+MODEL_PARAMETERS: Mapping[str, ModelParameter] = {
+    "mass": ModelParameter(("body_mass", "body_inertia"), "body"),
+    "mass_only": ModelParameter(("body_mass",), "body"),
+    "friction": ModelParameter(("geom_friction",), "geom", "friction", allows_zero=True),
+    "floor_friction": ModelParameter(("geom_friction",), "", "friction", allows_zero=True),
+    "damping": ModelParameter(("dof_damping",), "joint", allows_zero=True),
+    "gravity": ModelParameter(("opt.gravity",), "", "gravity"),
+    "gear": ModelParameter(("actuator_gear",), "actuator"),
+    "frictionloss": ModelParameter(("dof_frictionloss",), "joint", allows_zero=True),
+}
+"""``mass`` scales inertia too. ``mass_only`` does not, and lets no derived constant follow, as in published sweeps."""
+
+FLOOR = "floor"
+"""Name of the ground in the models of all tasks that touch it."""
+_RAW = frozenset({"mass_only"})
+
+
+class ModelChange(NamedTuple):
+    """One parameter of a model set to another value."""
+
+    parameter: str
+    """Key of ``MODEL_PARAMETERS``."""
+    value: float
+    """Factor of the nominal value, or the value itself."""
+    parts: tuple[str, ...] = ()
+    """Names of the bodies, geoms, joints, or joints driven by the actuators; all of them if empty."""
+    absolute: bool = False
+    """Whether ``value`` is the value itself: kilograms, newton metres, ..."""
+
+
+def changed_fields(model: mujoco.MjModel, env_id: str, changes: Sequence[ModelChange]) -> ModelFields:
+    """Work out the fields of a changed model.
+
+    Args:
+        model: The nominal model, left as it is.
+        env_id: Its task.
+        changes: Applied one after another, each to the outcome of those before.
+
+    Returns:
+        The fields that the changes touch.
+
+    Raises:
+        ValueError: If a part is unknown, a value inadmissible, or a change can have no effect on the task.
+    """
+    refreshed: dict[str, Array] = {}
+    raw: dict[str, Array] = {}
+    for change in sorted(changes, key=lambda change: change.parameter in _RAW):
+        target = raw if change.parameter in _RAW else refreshed
+        rows = _rows(model, env_id, change)
+        factor: float | Array = change.value
+        for index, name in enumerate(MODEL_PARAMETERS[change.parameter].fields):
+            values = raw.get(name, refreshed.get(name, nominal_field(model, name))).copy()
+            columns = values.reshape(len(values), -1)
+            if index == 0 and change.absolute:
+                factor = _write_absolute(columns, rows, change)
+            else:
+                columns[rows] *= factor
+            target[name] = values
+    return ModelFields(refreshed, raw)
+
+
+def floor_note(model: mujoco.MjModel, env_id: str) -> str:
+    """Say when the friction of the floor matters.
+
+    Args:
+        model: The model of a task that touches the floor.
+        env_id: The task.
+
+    Returns:
+        One sentence.
+    """
+    others = np.arange(model.ngeom) != model.geom(FLOOR).id
+    largest, nominal = model.geom_friction[others, 0].max(), model.geom(FLOOR).friction[0]
+    return (
+        f"MuJoCo takes the larger friction of two geoms in contact: that of the floor of {env_id} alone, nominally "
+        f"{nominal:g}, changes nothing under the feet below their own {largest:g}."
+    )
+
+
+def _rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
+    """Find the rows of the parameter's fields that change, after checking that it makes sense."""
+    parameter = MODEL_PARAMETERS[change.parameter]
+    if parameter.requires and parameter.requires not in TASK_BODIES[env_id].physics:
+        raise ValueError(f"`{change.parameter}` has no effect on {env_id}.")
+    lowest = 0.0 if parameter.allows_zero and change.absolute else np.nextafter(0.0, 1.0)
+    if not lowest <= change.value < np.inf:
+        bound = "at least 0" if lowest == 0.0 else "positive"
+        raise ValueError(f"`{change.parameter}` must be {bound} and finite, got {change.value}.")
+    first = nominal_field(model, parameter.fields[0])
+    rows = _part_rows(model, env_id, change) or list(range(len(first)))
+    if not change.absolute and not first[rows].any():
+        raise ValueError(f"`{change.parameter}` of {env_id} is nominally 0, so a factor has no effect on it.")
+    return rows
+
+
+def _part_rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
+    kind = MODEL_PARAMETERS[change.parameter].parts
+    if change.parameter == "floor_friction":
+        return [int(model.geom(FLOOR).id)]
+    if change.parts and not kind:
+        raise ValueError(f"`{change.parameter}` has no parts, got {list(change.parts)}.")
+    if change.absolute and kind == "body" and not change.parts:
+        raise ValueError(f"`absolute {change.parameter}` must name bodies: no two have the same mass.")
+    known = _part_names(model, kind) if change.parts else {}
+    for part in change.parts:
+        if part not in known:
+            raise ValueError(f"`{change.parameter}` of {env_id} has the parts {sorted(known)}, got {part!r}.")
+    return [known[part] for part in change.parts]
+
+
+def _part_names(model: mujoco.MjModel, kind: str) -> dict[str, int]:
+    """Map names of parts to rows of their fields."""
+    if kind == "body":
+        return {model.body(body).name: body for body in range(1, model.nbody)}
+    if kind == "geom":
+        return {model.geom(geom).name: geom for geom in range(model.ngeom) if model.geom(geom).name}
+    if kind == "joint":
+        return {model.joint(joint).name: int(model.jnt_dofadr[joint]) for joint in range(model.njnt)}
+    # Most actuators of these models have no name, but each drives a joint.
+    return {model.joint(model.actuator_trnid[index, 0]).name: index for index in range(model.nu)}
+
+
+def _write_absolute(columns: Array, rows: list[int], change: ModelChange) -> Array:
+    """Write an absolute value in place; return by which factor each row grew, for the fields that follow."""
+    if change.parameter == "gravity":  # a vector: its length is the value
+        factor = np.full((len(rows), 1), change.value / np.linalg.norm(columns))
+        columns[rows] *= factor
+        return factor
+    before = columns[rows, :1].copy()
+    columns[rows, 0] = change.value
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what was 0 there is no factor, nor a field that needs it
+        return np.asarray(change.value / before)
