@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from rrl.evaluation.figure_style import method_styles
+from rrl.evaluation.measures import MEASURES, Measure
 from rrl.evaluation.report_figures import ReportFigure
 from rrl.evaluation.report_sources import Provenance, describe
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, Measure, MethodSummary, known_measures
+from rrl.evaluation.robustness import MethodSummary, known_measures
 from rrl.evaluation.seeds import compare
 from rrl.evaluation.tables import UNKNOWN, format_estimates, format_numbers
 from rrl.evaluation.verdict import TOPICS, findings, warnings

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from rrl.evaluation.cell_tables import CellTable, tabulate
 from rrl.evaluation.figure_style import REPORT_STYLE, MethodStyle, add_legend, new_panels
+from rrl.evaluation.measures import MEASURES
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, MethodSummary, known_measures
+from rrl.evaluation.robustness import MethodSummary, known_measures
 from rrl.evaluation.seeds import mean_over_seeds, performance_profile
 
 NUM_THRESHOLDS = 201
