@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
+from rrl.evaluation.mlflow_client import connect, first_line, lacks_database
 from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 
 SEED_OFFSET = 2_000_000
@@ -116,13 +116,12 @@ def log_to_run(result: CheckpointEvaluation) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or result.origin["tracking_uri"]
     if not run_id or not uri:
         return "Not logged: the checkpoint names no MLflow run."
-    # Connecting to an SQLite file that is not there would create it.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if lacks_database(uri):
         return f"Not logged: there is no database at {uri}."
     try:
         _send(uri, run_id, metrics_of(result), result.env_steps)
     except Exception as error:  # the numbers are on the screen already
-        return f"Not logged: {uri} cannot be reached ({(str(error).splitlines() or [''])[0][:120]})."
+        return f"Not logged: {uri} cannot be reached ({first_line(error)})."
     return f"Logged to MLflow run {run_id} at {uri}."
 
 
@@ -145,15 +144,8 @@ def metrics_of(result: CheckpointEvaluation) -> dict[str, float]:
 
 
 def _send(uri: str, run_id: str, metrics: dict[str, float], step: int) -> None:
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    import time
-
-    from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     now = int(time.time() * 1000)
     entries = [Metric(key, value, now, step) for key, value in metrics.items()]
-    MlflowClient(tracking_uri=uri).log_batch(run_id, metrics=entries)
+    connect(uri).log_batch(run_id, metrics=entries)

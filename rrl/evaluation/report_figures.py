@@ -1,0 +1,114 @@
+"""The figures of a robustness report, each with a sentence that tells how to read it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from rrl.evaluation.cell_tables import sweeps_by_axes, tabulate
+from rrl.evaluation.figure_style import method_styles, to_svg
+from rrl.evaluation.results import CellResult
+from rrl.evaluation.robustness import MethodSummary, perturbed
+from rrl.evaluation.summary_figures import plot_attacks, plot_forest, plot_profile
+from rrl.evaluation.sweep_figures import plot_curves, plot_differences, plot_heat_maps
+
+
+class ReportFigure(NamedTuple):
+    """A figure in a report."""
+
+    name: str
+    """Name of its file, without ending."""
+    title: str
+    caption: str
+    """How to read it."""
+    svg: bytes
+
+    @property
+    def data_uri(self) -> str:
+        """The figure itself as an address, so that a page needs no other file."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+def draw_report_figures(
+    rows: Sequence[CellResult], methods: Sequence[MethodSummary], baseline: str
+) -> list[ReportFigure]:
+    """Draw whatever the rows have data for.
+
+    Args:
+        rows: All rows.
+        methods: Their summaries.
+        baseline: The method that others are compared with.
+
+    Returns:
+        The figures, in the order of the report.
+    """
+    return [
+        ReportFigure(name, title, caption, to_svg(figure))
+        for name, title, caption, figure in _figures(rows, methods, baseline)
+    ]
+
+
+def _figures(
+    rows: Sequence[CellResult], methods: Sequence[MethodSummary], baseline: str
+) -> Iterator[tuple[str, str, str, Figure]]:
+    styles = method_styles([method.method for method in methods])
+    yield (
+        "summary",
+        "The numbers at a glance",
+        "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods whose"
+        " bars are well apart differ.",
+        plot_forest(methods, styles),
+    )
+    cells = perturbed(rows)
+    if cells:
+        yield (
+            "profile",
+            "Performance profile",
+            "For each return, the share of the perturbed cells in which a method gets more: the higher a curve, the"
+            " better, and its left end shows the bad cells. Bands are 95 % intervals over the seeds.",
+            plot_profile(tabulate(cells), styles),
+        )
+    attacks = [row for row in rows if row.kind == "attack"]
+    if attacks:
+        yield (
+            "attacks",
+            "Returns under attack",
+            "Higher bars withstand the attacker better; black lines are 95 % intervals. A fresh adversary is trained"
+            " against each finished policy; its own adversary is that of its training.",
+            plot_attacks(attacks, styles),
+        )
+    one_axis, two_axes = sweeps_by_axes(cells)
+    if one_axis:
+        yield (
+            "curves",
+            "One thing changes at a time",
+            "The dotted line is the unchanged world: the flatter a curve is around it, the more robust the method."
+            " Bands are 95 % intervals over the seeds.",
+            plot_curves(cells, one_axis, styles),
+        )
+    for place, sweep in enumerate(two_axes):
+        yield from _sweep_figures([row for row in cells if row.sweep == sweep], sweep, place, baseline)
+
+
+def _sweep_figures(
+    rows: Sequence[CellResult], sweep: str, place: int, baseline: str
+) -> Iterator[tuple[str, str, str, Figure]]:
+    table = tabulate(rows)
+    yield (
+        f"heat_map_{place}",
+        f"{sweep}: returns",
+        "Bright is good, on one scale for all methods, whose seeds are averaged. The square is the unchanged world, the"
+        " cross the worst cell.",
+        plot_heat_maps(table),
+    )
+    if baseline in table.returns and len(table.returns) > 1:
+        yield (
+            f"difference_{place}",
+            f"{sweep}: compared with {baseline}",
+            f"Where it is blue, a method returns more than {baseline}; where it is red, less. The square is the"
+            " unchanged world.",
+            plot_differences(table, baseline),
+        )

@@ -1,0 +1,206 @@
+"""What a few training seeds say about a method: means, interquartile means and comparisons, with bootstrap intervals.
+
+The unit of resampling is the policy, since a method is a distribution over policies: all cells of a policy stay
+together. Where methods are compared, each is resampled by itself, as a stratum of its own.
+
+References:
+    Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021. Their runs on
+    different tasks are independent and are resampled task by task; our sweeps share their policies, so they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rrl.evaluation.statistics import CONFIDENCE, RESAMPLES, Estimate
+
+Array = NDArray[np.float64]
+
+FEWEST_SEEDS = 3
+"""With fewer there is no interval: a bootstrap of two values only knows the two and their mean."""
+ENOUGH_SEEDS = 5
+"""With fewer an interval is much narrower than it should be; the report says so."""
+TRIMMED = 0.25
+"""Share of the scores that the interquartile mean leaves out at each end."""
+
+
+class Band(NamedTuple):
+    """Estimates of several quantities with pointwise intervals."""
+
+    values: Array
+    low: Array
+    """Lower ends of the 95 % intervals; NaN with fewer than three seeds."""
+    high: Array
+
+
+class Comparison(NamedTuple):
+    """One method against another in one number."""
+
+    difference: Estimate
+    """Difference of the means over the seeds."""
+    probability: Estimate
+    """Probability that a run of the first is better than one of the second; no interval where all are, or none."""
+    p_value: float
+    """Two-sided Mann-Whitney test."""
+
+
+def mean_over_seeds(scores: Array) -> Band:
+    """Average several quantities over the seeds.
+
+    Args:
+        scores: Shape ``[S, Q]``.
+
+    Returns:
+        The means with pointwise intervals. Shapes ``[Q]``. A quantity that some seed lacks (NaN) is NaN.
+
+    Example:
+        >>> mean_over_seeds(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        Band(values=array([2., 5.]), low=array([nan, nan]), high=array([nan, nan]))
+    """
+    known = ~np.isnan(scores).any(axis=0)
+    low, high = np.full((2, scores.shape[1]), np.nan)
+    if known.any():
+        low[known], high[known] = resampled_interval((scores[:, known],), lambda drawn: drawn.mean(axis=-2).T)
+    return Band(scores.mean(axis=0), low, high)
+
+
+def estimate_over_seeds(scores: Array, statistic: Callable[[Array], Array]) -> Estimate:
+    """Estimate a number that pools several scores of each seed.
+
+    Args:
+        scores: Scores of each policy. Shape ``[S, C]``.
+        statistic: From the pooled scores ``[..., S * C]`` to the number ``[...]``.
+
+    Returns:
+        The estimate; its interval resamples policies, with all their scores. All NaN if a score is.
+    """
+    if np.isnan(scores).any():
+        return Estimate(*[float("nan")] * 3)
+
+    def pooled(drawn: Array) -> Array:
+        return statistic(drawn.reshape(*drawn.shape[:-2], -1))
+
+    low, high = resampled_interval((scores,), pooled)
+    return Estimate(float(pooled(scores)), float(low), float(high))
+
+
+def interquartile_mean(scores: Array) -> Array:
+    """Average the middle half of the scores.
+
+    Args:
+        scores: Shape ``[..., K]``. A quarter of ``K``, rounded down, is left out at each end.
+
+    Returns:
+        The means. Shape ``[...]``.
+
+    Example:
+        >>> float(interquartile_mean(np.array([-100.0, 1.0, 3.0, 50.0])))
+        2.0
+    """
+    from scipy.stats import trim_mean
+
+    return np.asarray(trim_mean(scores, TRIMMED, axis=-1))
+
+
+def compare(first: Array, second: Array) -> Comparison:
+    """Compare two methods.
+
+    Args:
+        first: One score a policy. Shape ``[S]``.
+        second: Scores of the other method's policies. Shape ``[S']``.
+
+    Returns:
+        Difference, probability of improvement and test; all NaN if a score is.
+
+    Example:
+        >>> compare(np.array([2.0, 3.0]), np.array([1.0, 2.0])).probability.value
+        0.875
+    """
+    from scipy.stats import mannwhitneyu
+
+    groups = (first[:, None], second[:, None])
+    if np.isnan(first).any() or np.isnan(second).any():
+        nothing = Estimate(*[float("nan")] * 3)
+        return Comparison(nothing, nothing, float("nan"))
+    low, high = resampled_interval(groups, lambda one, two: one.mean(axis=(-1, -2)) - two.mean(axis=(-1, -2)))
+    difference = Estimate(float(first.mean() - second.mean()), float(low), float(high))
+    return Comparison(difference, probability_of_improvement(first, second), float(mannwhitneyu(first, second).pvalue))
+
+
+def probability_of_improvement(first: Array, second: Array) -> Estimate:
+    """Estimate how often a run of one method is better than a run of another; ties count half.
+
+    Args:
+        first: One score a policy, higher is better. Shape ``[S]``.
+        second: Scores of the other method's policies. Shape ``[S']``.
+
+    Returns:
+        A probability. Its interval is NaN where all pairs agree: the bootstrap then cannot see what it is missing.
+    """
+    value = float(_win_rate(first, second))
+    if value in {0.0, 1.0}:
+        return Estimate(value, float("nan"), float("nan"))
+    low, high = resampled_interval(
+        (first[:, None], second[:, None]), lambda one, two: _win_rate(one[..., 0], two[..., 0])
+    )
+    return Estimate(value, float(low), float(high))
+
+
+def performance_profile(scores: Array, thresholds: Array) -> Band:
+    """Tell which share of the cells is above each threshold.
+
+    Args:
+        scores: Returns of each policy in each cell. Shape ``[S, C]``.
+        thresholds: Returns. Shape ``[K]``.
+
+    Returns:
+        Shares of cells whose return exceeds the threshold, on average over the seeds. Shapes ``[K]``.
+
+    Example:
+        >>> performance_profile(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.0, 2.5])).values
+        array([1. , 0.5])
+    """
+    return mean_over_seeds((scores[:, :, None] > thresholds).mean(axis=1))
+
+
+def resampled_interval(groups: tuple[Array, ...], statistic: Callable[..., Array]) -> tuple[Array, Array]:
+    """Resample the policies of each group by themselves and take percentiles.
+
+    Args:
+        groups: Scores of each policy. Shapes ``[S_k, C]``.
+        statistic: From resampled groups ``[R, S_k, C]`` to numbers ``[..., R]``; also takes them without ``R``.
+
+    Returns:
+        The ends of the interval, of the shape of the statistic; NaN with fewer than three policies in a group.
+    """
+    if min(len(group) for group in groups) < FEWEST_SEEDS:
+        nothing = np.full_like(np.asarray(statistic(*groups), dtype=np.float64), np.nan)
+        return nothing, nothing
+    from scipy.stats import bootstrap
+
+    def of_indices(*indices: NDArray[np.int64], axis: int) -> Array:
+        return statistic(*(group[drawn] for group, drawn in zip(groups, indices, strict=True)))
+
+    interval = bootstrap(
+        tuple(np.arange(len(group)) for group in groups),
+        of_indices,
+        vectorized=True,
+        axis=-1,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return np.asarray(interval.low), np.asarray(interval.high)
+
+
+def _win_rate(first: Array, second: Array) -> Array:
+    from scipy.stats import mannwhitneyu
+
+    # Only the statistic is used; its exact distribution would cost seconds.
+    wins = mannwhitneyu(first, second, axis=-1, method="asymptotic").statistic
+    return np.asarray(wins / (first.shape[-1] * second.shape[-1]))
