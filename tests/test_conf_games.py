@@ -12,12 +12,19 @@ from rrl.cli import RRLCLI
 from tests.conftest import PROJECT
 
 CONF = PROJECT / "conf"
-CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml"))
+UNGUIDED = "unguided.yaml"
+CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml") if path.name != UNGUIDED)
 
 
 def build(*configs: str) -> RRLCLI:
     arguments = [part for config in configs for part in ("--config", str(CONF / config))]
     return RRLCLI([*arguments, "--trainer.logger", "false"], CONF / "defaults.yaml")
+
+
+def differences(plain: RRLCLI, changed: RRLCLI) -> set[str]:
+    """Name the settings of model and data that differ."""
+    before, after = ({**cli.model.hparams, **cli.datamodule.hparams} for cli in (plain, changed))
+    return {key for key in after if after[key] != before[key]} - {"_instantiator"}
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +41,6 @@ def test_controls_change_the_game_they_are_read_after(control: str):
     plain, changed = build(base), build(base, f"controls/{control}")
     assert changed.datamodule.env_kwargs == {"reset_noise_scale": 0.01}
     assert changed.model.gamma == 0.995
-    plain_settings, settings = ({**cli.model.hparams, **cli.datamodule.hparams} for cli in (plain, changed))
-    different = {key for key in settings if settings[key] != plain_settings[key]} - {"_instantiator"}
     expected = {
         "random_gate.yaml": {"gate"},
         "uncalibrated_gate.yaml": {"gate"},
@@ -45,7 +50,14 @@ def test_controls_change_the_game_they_are_read_after(control: str):
         "force_matched.yaml": {"force_limit"},
         "fresh_adversary.yaml": {"protagonist_updates", "fresh_adversary", "iterations_per_epoch"},
     }
-    assert different == expected[control]
+    assert differences(plain, changed) == expected[control]
+
+
+@pytest.mark.mujoco
+def test_the_unguided_control_changes_the_guidance_alone():
+    plain, changed = build("adrrl_hopper.yaml"), build("adrrl_hopper.yaml", f"controls/{UNGUIDED}")
+    assert differences(plain, changed) == {"guidance"}
+    assert changed.model.hparams["guidance"] == "none"
 
 
 @pytest.mark.mujoco

@@ -60,6 +60,8 @@ class RolloutDataModule(LightningDataModule):
             nominal where None.
         force_limit: Largest force of the adversary along an axis; the task's own where None. Needs an adversarial task.
         force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+        random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``. The policy does not
+            observe it, and its own action is what is recorded.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RolloutDataModule(LightningDataModule):
         physics: dict[str, tuple[float, float]] | None = None,
         force_limit: float | None = None,
         force_limit_unit: ForceUnit = "newtons",
+        random_actions: float = 0.0,
     ) -> None:
         super().__init__()
         sizes = {"num_envs": num_envs, "num_steps": num_steps, "iterations_per_epoch": iterations_per_epoch}
@@ -87,6 +90,9 @@ class RolloutDataModule(LightningDataModule):
         self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
         self.pushes, self.physics = pushes, physics
         self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
+        if not 0.0 <= random_actions < 1.0:
+            raise ValueError(f"`random_actions` must lie in [0, 1), got {random_actions}.")
+        self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
         self.save_settings()
         # One world is built at once, so that a bad setting fails here and the sizes below are known.
@@ -153,7 +159,9 @@ class RolloutDataModule(LightningDataModule):
             raise ValueError(f"`num_envs` must be divisible by the number of processes {ranks}, got {self.num_envs}.")
         share = self.num_envs // ranks
         envs = self.make_envs(share, first_world=rank * share)
-        self.collector = RolloutCollector(envs, seed=self.seed, first_world=rank * share)
+        self.collector = RolloutCollector(
+            envs, seed=self.seed, first_world=rank * share, random_actions=self.random_actions
+        )
 
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""

@@ -9,6 +9,8 @@
 - ``episode_queue``, ``disturbances``, ``draws``: the native worlds behind it, what disturbs them, common random numbers
 - ``results``: one row for each policy and cell
 - ``attacks``: the protagonist against fixed and learned adversaries
+- ``fresh_adversaries``: a new adversary trained against a policy from anywhere
+- ``attack_cells``: a policy under every attack
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
 - ``results``, ``result_files``, ``result_store``: the row of a policy and cell; its files; a folder that is resumed
@@ -20,10 +22,12 @@
 - ``mlflow_report``, ``mlflow_client``: reports in MLflow
 """
 
+from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.attacks import AttackEvaluation
 from rrl.evaluation.callback import NominalEvaluation
 from rrl.evaluation.conditions import Condition
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
+from rrl.evaluation.fresh_adversaries import FreshAdversary, train_adversary
 from rrl.evaluation.grids import PolicyLabel, evaluate_cells
 from rrl.evaluation.imagination import ImaginationDiagnostics
 from rrl.evaluation.replay import Replays, replay
@@ -33,22 +37,29 @@ from rrl.evaluation.suite_files import suite_names
 from rrl.evaluation.suites import Cell, Suite, load_suite
 
 __all__ = [
+    "AttackCell",
     "AttackEvaluation",
+    "AttackOptions",
+    "AttackResult",
     "Cell",
     "CellResult",
     "Condition",
     "EpisodeReturns",
     "Estimate",
+    "FreshAdversary",
     "ImaginationDiagnostics",
     "NominalEvaluation",
     "PolicyLabel",
     "Replays",
     "ReturnSummary",
     "Suite",
+    "attack_cells",
+    "evaluate_attack",
     "evaluate_cells",
     "load_suite",
     "replay",
     "run_episodes",
     "suite_names",
     "summarize_returns",
+    "train_adversary",
 ]

@@ -2,6 +2,7 @@
 
 - ``collector``: rollouts of the current policy.
 - ``attacks``: the adversary's side of a rollout.
+- ``random_actions``: executed actions that are drawn instead of chosen.
 - ``buffer``: windows of real experience and start states.
 """
 

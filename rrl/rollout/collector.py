@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rrl.envs import flat_box
 from rrl.rollout.attacks import AttackSource
+from rrl.rollout.random_actions import RandomActions
 from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 NOISE_STREAM = 2
@@ -30,9 +31,12 @@ class RolloutCollector:
         envs: Environments with SAME_STEP autoreset, reset here.
         seed: Seed of the action noise.
         first_world: Index of the first world over all ranks.
+        random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int = 0) -> None:
+    def __init__(
+        self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int = 0, random_actions: float = 0.0
+    ) -> None:
         self.envs = envs
         worlds = range(first_world, first_world + envs.num_envs)
         self.streams = [np.random.Generator(np.random.PCG64([seed, world, NOISE_STREAM])) for world in worlds]
@@ -42,6 +46,9 @@ class RolloutCollector:
         self.attacks = AttackSource(envs, seed=seed, first_world=first_world)
         box = flat_box(envs.single_action_space)
         self.action_low, self.action_high = box.low, box.high
+        self.random_actions: RandomActions | None = None
+        if random_actions > 0.0:
+            self.random_actions = RandomActions(box, random_actions, envs.num_envs, seed=seed, first_world=first_world)
 
     @torch.no_grad()
     def collect(self, actor: Actor, num_steps: int, adversary: Adversary | None = None) -> Rollout:
@@ -71,21 +78,25 @@ class RolloutCollector:
         episodes: list[tuple[float, int, bool]] = []
         if adversary is not None:
             self.attacks.begin(adversary, num_steps, self.returns)
+        if self.random_actions is not None:
+            self.random_actions.begin(num_steps)
         for step in range(num_steps):
-            steps.append(self._step(actor, noise_tensor[step], attacked=adversary is not None))
+            steps.append(self._step(actor, noise_tensor, step, attacked=adversary is not None))
             episodes += self._finish_episodes(steps[-1])
         rollout = self._as_rollout(steps, episodes, time.perf_counter() - start)
         return rollout if adversary is None else replace(rollout, attack=self.attacks.finish())
 
-    def _step(self, actor: Actor, noise: Tensor, *, attacked: bool) -> dict[str, NDArray[Any]]:
+    def _step(self, actor: Actor, noise: Tensor, step: int, *, attacked: bool) -> dict[str, NDArray[Any]]:
         states = self._simulator_states()
         observations = self.observations.astype(np.float32)
-        actions = actor.act(torch.from_numpy(observations), noise).actions.numpy()
+        actions = actor.act(torch.from_numpy(observations), noise[step]).actions.numpy()
         if not np.isfinite(actions).all():
             raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
-        clipped = np.clip(actions, self.action_low, self.action_high)
+        executed = np.clip(actions, self.action_low, self.action_high)
+        if self.random_actions is not None:
+            executed = self.random_actions.execute(step, executed)
         forces = (self.attacks.next_forces(observations, self.lengths == 0),) if attacked else ()
-        self.observations, rewards, terminated, truncated, infos = self.envs.step(clipped, *forces)
+        self.observations, rewards, terminated, truncated, infos = self.envs.step(executed, *forces)
         following = self.observations
         if (terminated | truncated).any():
             ended = infos["_final_obs"]
@@ -137,6 +148,7 @@ class RolloutCollector:
             "returns": torch.from_numpy(self.returns.copy()),
             "lengths": torch.from_numpy(self.lengths.copy()),
             "attacks": self.attacks.state_dict(),
+            "random_actions": self.random_actions.state_dict() if self.random_actions else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,6 +165,8 @@ class RolloutCollector:
         for stream, saved in zip(self.streams, state["streams"], strict=True):
             stream.bit_generator.state = saved
         self.attacks.load_state_dict(state.get("attacks", {}))
+        if self.random_actions is not None:
+            self.random_actions.load_state_dict(state["random_actions"])
         self.observations = state["observations"].numpy().copy()
         self.returns[:] = state["returns"].numpy()
         self.lengths[:] = state["lengths"].numpy()

@@ -1,0 +1,196 @@
+"""A new adversary trained against a finished policy: the attack under which any two policies can be compared."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor
+
+from rrl.algorithms import RARL
+from rrl.data import RolloutDataModule
+from rrl.envs import ADVERSARIAL_TASKS
+from rrl.evaluation.attacks import Attacker, LearnedAttack
+from rrl.evaluation.episode_queue import Policy
+from rrl.types import Actor, Adversary, PolicyStep
+
+NUM_ENVS = 32
+NUM_STEPS = 64
+"""Steps of each world between two updates of the adversary."""
+MAX_KL = 0.03
+"""Trust region of the adversary's step. Nothing is lost by a bold one: the strongest of several restarts counts."""
+
+
+class PolicyActor:
+    """A finished policy in the place of an actor: it has no exploration noise.
+
+    Args:
+        policy: The policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+        """Ask the policy; see :class:`rrl.types.Actor`."""
+        actions = np.asarray(self._policy(observations.numpy().astype(np.float64)))
+        return PolicyStep(torch.from_numpy(actions))
+
+
+class FrozenProtagonistGame(RARL):
+    """RARL in which a policy from anywhere takes the protagonist's place, and only the adversary learns."""
+
+    actor: Actor
+    """Who acts in the worlds."""
+
+    def rollout_actor(self) -> Actor:
+        """Return the policy under attack."""
+        return self.actor
+
+
+@dataclass(frozen=True)
+class FreshAdversary:
+    """An adversary, and what it cost."""
+
+    adversary: Adversary
+    """Exerts the forces."""
+    env_id: str
+    """The adversarial task on which it was trained."""
+    force_limit: float
+    """Largest force along an axis, newtons."""
+    num_steps: int
+    """Environment steps of its training."""
+    seed: int
+
+    def attacker(self, shape: tuple[int, int], seed: int) -> Attacker:
+        """Make the attacker that takes its mean action; see :data:`rrl.evaluation.attacks.MakeAttacker`."""
+        return LearnedAttack(self.adversary, shape, seed)
+
+
+def adversarial_task(env_id: str) -> str:
+    """Find the task in which a policy is attacked.
+
+    Args:
+        env_id: The task of the policy; one with an adversary stays what it is.
+
+    Returns:
+        The adversarial task with the same nominal physics: the first of its rows that prescribes no masses.
+
+    Raises:
+        ValueError: If there is none.
+
+    Example:
+        >>> adversarial_task("Hopper-v5"), adversarial_task("rrl/Hopper6Adv-v1")
+        ('rrl/HopperAdv-v1', 'rrl/Hopper6Adv-v1')
+    """
+    if env_id in ADVERSARIAL_TASKS:
+        return env_id
+    for name, task in ADVERSARIAL_TASKS.items():
+        if task.env_id == env_id and not task.masses:
+            return name
+    known = sorted({task.env_id for task in ADVERSARIAL_TASKS.values()})
+    raise ValueError(f"`env_id` must have a task with an adversary, as {known} have, got {env_id!r}.")
+
+
+def train_adversary(
+    policy: Policy,
+    env_id: str,
+    *,
+    force_limit: float,
+    num_steps: int = 100_000,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> FreshAdversary:
+    """Train an adversary by TRPO against a policy that stays as it is.
+
+    It happens in this process, writes nothing, and leaves the global random streams as they were.
+
+    Args:
+        policy: The policy under attack.
+        env_id: A task with an adversary, or one that :func:`adversarial_task` finds one for.
+        force_limit: Largest force along an axis, newtons.
+        num_steps: Environment steps of the training, rounded up to whole rollouts.
+        seed: Of worlds, networks and exploration.
+        env_kwargs: Keywords of the environment, such as ``reset_noise_scale``.
+
+    Returns:
+        The adversary as it is after the last update.
+
+    Raises:
+        ValueError: If there is no such task, ``force_limit`` is not positive, or ``num_steps`` is below 1.
+    """
+    if num_steps < 1:
+        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+    if not force_limit > 0.0:
+        raise ValueError(f"`force_limit` must be positive, got {force_limit}.")
+    task = adversarial_task(env_id)
+    iterations = -(-num_steps // (NUM_ENVS * NUM_STEPS))
+    data = RolloutDataModule(
+        task,
+        num_envs=NUM_ENVS,
+        num_steps=NUM_STEPS,
+        iterations_per_epoch=iterations,
+        seed=seed,
+        env_kwargs=dict(env_kwargs or {}),
+        force_limit=force_limit,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        game = FrozenProtagonistGame(
+            data.obs_dim,
+            data.action_dim,
+            data.action_low,
+            data.action_high,
+            data.adversary_dim,
+            protagonist_updates=0,
+            max_kl=MAX_KL,
+        )
+        game.actor = PolicyActor(policy)
+        _fit_quietly(game, data)
+    adversary = game.eval().requires_grad_(False).ungated_adversary()
+    return FreshAdversary(adversary, task, force_limit, iterations * NUM_ENVS * NUM_STEPS, seed)
+
+
+def _fit_quietly(game: RARL, data: LightningDataModule) -> None:
+    """Train for one epoch without files, and let Ctrl-C end the program rather than the training alone."""
+    handler = signal.getsignal(signal.SIGINT)
+    with _quiet():
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            trainer.fit(game, datamodule=data)
+        except SystemExit as error:  # how Lightning ends after Ctrl-C, with the signal switched off
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence hardware lists and warnings about what the rollouts do on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,50 @@
+"""What an evaluation is to do: the fields of ``conf/evaluation/*.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rrl.evaluation.attack_cells import AttackOptions
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """An evaluation of several policies of several methods in the cells of a suite, and under attack."""
+
+    env_id: str
+    """The environment. Where it has no adversary, attacks happen on the adversarial task with the same physics."""
+    policies: Mapping[str, Sequence[str]]
+    """Entries by name of the method: checkpoints, folders, patterns, MLflow runs, Stable-Baselines3 zip files, or
+    ``module:function``."""
+    suite: str = "quick"
+    """Name of a suite in ``conf/evaluation/suites``, ``nominal``, or path of a YAML file."""
+    episodes: int = 10
+    """Episodes of each cell."""
+    seed: int = 0
+    """Seed of all episodes and of the fresh adversaries."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the environment, such as ``reset_noise_scale``."""
+    attacks: AttackOptions | None = None
+    """How hard the policies are attacked; not at all where null."""
+    output: str = "evaluations"
+    """Folder of the results. The same evaluation goes on there where it stopped."""
+    baseline: str | None = None
+    """Method that the others are compared with."""
+    video: bool = False
+    """Film each method's first policy in its worst cell."""
+    workers: int = 1
+    """Processes. The results do not depend on it."""
+    ray: str | None = None
+    """Address of a Ray cluster that takes the place of local processes, ``local`` for one on this machine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be evaluated."""
+        for name in ("episodes", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must be at least 0, got {self.seed}.")
+        if self.baseline is not None and self.baseline not in self.policies:
+            raise ValueError(f"`baseline` must be one of {list(self.policies)}, got {self.baseline!r}.")

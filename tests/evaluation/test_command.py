@@ -1,0 +1,135 @@
+"""`evaluate.py --config`: a report, resumed where it stopped, the same from any number of processes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+import evaluate
+from rrl.evaluation.command import make_parser, read_settings
+from rrl.evaluation.suites import load_suite
+from tests.conftest import PROJECT
+
+CONFIGS = sorted((PROJECT / "conf" / "evaluation").glob("*.yaml"))
+SETTINGS = {
+    "env_id": "InvertedPendulum-v5",
+    "policies": {"good": ["tests.evaluation.controllers:upright"], "bad": ["tests.evaluation.controllers:limp"]},
+    "suite": "suite.yaml",
+    "episodes": 2,
+    "attacks": {"force_limits": [5.0], "restarts": 1, "steps": 1},
+    "output": "out",
+}
+SUITE = {"sweeps": [{"name": "gear", "axes": [{"parameter": "gear", "values": [0.5, 1.5]}]}]}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    Path("suite.yaml").write_text(yaml.safe_dump(SUITE))
+    Path("config.yaml").write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    return ["--config", "config.yaml"]
+
+
+def rows(folder="out"):
+    """The rows by policy and cell, without the time they took."""
+    with Path(folder, "results.csv").open(encoding="utf-8") as file:
+        found = {(row["policy"], row["cell"]): row for row in csv.DictReader(file)}
+    for row in found.values():
+        row.pop("seconds")
+    return found
+
+
+@pytest.mark.mujoco
+def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
+    assert evaluate.main(config) == 0
+    printed = capsys.readouterr().out
+    assert "good (1)" in printed
+    assert "report: out/report.html" in printed
+    found = rows()
+    assert len(found) == 2 * (3 + 1 + 3 + 1)
+    good = {cell: row for (policy, cell), row in found.items() if policy.endswith("upright")}
+    assert float(good["nominal"]["return_mean"]) == float(good["zero"]["return_mean"]) == 1000.0
+    html = Path("out/report.html").read_text()
+    assert "the strongest of 1 that were trained for 1 environment" in html
+    with Path("out/attacks.csv").open(encoding="utf-8") as file:
+        fresh = [row for row in csv.DictReader(file) if row["attack"] == "fresh 5 N"]
+    assert [row["training_steps"] for row in fresh] == ["2048", "2048"]
+
+
+@pytest.mark.mujoco
+def test_a_finished_evaluation_is_not_run_again(config):
+    assert evaluate.main(config) == 0
+    before = Path("out/cells.csv").read_bytes()
+    assert evaluate.main(config) == 0
+    assert Path("out/cells.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.mujoco
+def test_the_results_do_not_depend_on_the_number_of_processes(config):
+    assert evaluate.main([*config, "--output=one"]) == 0
+    assert evaluate.main([*config, "--output=two", "--workers=2"]) == 0
+    assert list(rows("one").items()) == list(rows("two").items())
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("deed", "workers", "code", "message"),
+    [
+        ("interrupt", 1, 130, "stopped; The finished cells"),
+        pytest.param("kill", 2, 1, "A worker process was killed", marks=pytest.mark.slow),
+    ],
+)
+def test_what_was_finished_stays_and_the_rest_follows(config, deed, workers, code, message, capsys, monkeypatch):
+    policies = '--policies={"good": ["tests.evaluation.controllers:treacherous"]}'
+    monkeypatch.setenv("TREACHERY", str(Path("order").absolute()))
+    Path("order").write_text(deed)
+    command = [*config, policies, f"--workers={workers}"]
+    assert evaluate.main(command) == code
+    assert f"evaluate.py: error: {message}" in capsys.readouterr().err
+    kept = Path("out/cells.csv").read_text().splitlines()
+    assert not Path("out/results.csv").exists()
+    assert evaluate.main(command) == 0
+    assert Path("out/cells.csv").read_text().splitlines()[: len(kept)] == kept
+    interrupted = rows()
+    assert evaluate.main([*config, policies, "--output=whole"]) == 0
+    assert interrupted == rows("whole")
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--episode=3"], "There is no setting 'episode'; did you mean 'episodes'?"),
+        (["--attacks.restart=3"], "restart"),
+        (["--episodes=x"], "`episodes` must be int, got x."),
+        (["--episodes=0"], "`episodes` must be at least 1, got 0."),
+        (["--baseline=best"], "`baseline` must be one of ['good', 'bad'], got 'best'."),
+        (["--suite=quik"], "There is no suite 'quik'; did you mean 'quick'?"),
+        (["--env_id=Hoper-v5"], "Hoper-v5"),
+        (["--env_id=Reacher-v5", "--suite=nominal"], "`env_id` must have a task with an adversary"),
+        (['--policies={"a": ["none.ckpt"]}'], "There is no checkpoint, folder, run or function none.ckpt."),
+        (["--output=config.yaml"], "config.yaml cannot hold results"),
+        (["--config=missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(config, arguments, message, capsys):
+    assert evaluate.main([*config, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("evaluate.py: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not Path("out").exists()
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_evaluation_is_complete(path):
+    settings = read_settings(make_parser(), ["--config", str(path)])
+    assert len(load_suite(settings.suite, settings.env_id).cells) > 1
+    assert settings.attacks is not None
+    assert f"python evaluate.py --config conf/evaluation/{path.name}" in path.read_text().splitlines()[0]

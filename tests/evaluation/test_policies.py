@@ -1,0 +1,136 @@
+"""Policies are found, checked and loaded from wherever they are, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+import train
+from rrl.checkpoints import CheckpointError, load_policy
+from rrl.evaluation.policies import find_policies, load_policies
+from tests.conftest import PROJECT
+
+TASK = "InvertedPendulum-v5"
+CONFIG = str(PROJECT / "conf" / "trpo_invertedpendulum.yaml")
+SMALL = ["--trainer.max_epochs=1", "--data.init_args.iterations_per_epoch=1", "--evaluation.num_episodes=1"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, migrated_database):
+    """A working folder with two short runs of one seed each."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "mlflow.db").write_bytes(migrated_database.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr("sys.argv", ["train.py"])
+        for seed in (3, 4):
+            name = f"--trainer.logger.init_args.run_name=run{seed}"
+            assert train.main(["--config", CONFIG, *SMALL, name, f"--seed_everything={seed}"]) == 0
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.fixture
+def here(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return runs
+
+
+def names(*entries: str):
+    return [source.entry for source in find_policies({"TRPO": entries})]
+
+
+@pytest.mark.mujoco
+def test_files_patterns_folders_and_runs_lead_to_the_last_checkpoints(here):
+    from mlflow import MlflowClient
+
+    last = [f"runs/run{seed}/checkpoints/last.ckpt" for seed in (3, 4)]
+    assert names("runs/run4/checkpoints/best.ckpt") == ["runs/run4/checkpoints/best.ckpt"]
+    assert names("runs/*/checkpoints/last.ckpt") == last
+    assert names("runs") == last
+    assert names("runs/run*") == last
+    (run,) = MlflowClient("sqlite:///mlflow.db").search_runs(["1"], "attributes.run_name = 'run4'")
+    assert names(run.info.run_id) == last[1:]
+
+
+@pytest.mark.mujoco
+def test_a_run_whose_folder_is_gone_is_fetched_from_mlflow(here):
+    from mlflow import MlflowClient
+
+    (run,) = MlflowClient("sqlite:///mlflow.db").search_runs(["1"], "attributes.run_name = 'run3'")
+    content = (here / "runs/run3/checkpoints/last.ckpt").read_bytes()
+    os.rename("runs/run3", "elsewhere")
+    try:
+        assert names(run.info.run_id) == ["runs/run3/checkpoints/last.ckpt"]
+        assert (here / "runs/run3/checkpoints/last.ckpt").read_bytes() == content
+    finally:
+        shutil.rmtree("runs/run3", ignore_errors=True)
+        os.rename("elsewhere", "runs/run3")
+
+
+@pytest.mark.mujoco
+def test_a_checkpoint_acts_as_it_does_elsewhere_and_knows_its_training(here):
+    first, second = load_policies({"TRPO": ["runs"]}, "rrl/InvertedPendulumAdv-v1")
+    observations = np.random.default_rng(0).normal(size=(3, 4))
+    np.testing.assert_array_equal(first.act(observations), load_policy(first.label.policy).act(observations))
+    assert [policy.label.train_seed for policy in (first, second)] == [3, 4]
+    assert first.env_steps == 16 * 64
+    assert first.origin["run_name"] == "run3"
+    assert first.adversary is None
+
+
+@pytest.mark.mujoco
+def test_a_function_gives_a_policy(tmp_path, monkeypatch):
+    (tmp_path / "my_policies.py").write_text(
+        "def still():\n    return lambda observations: observations[:, :1] * 0.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (policy,) = load_policies({"still": ["my_policies:still"]}, TASK)
+    np.testing.assert_array_equal(policy.act(np.ones((2, 4))), np.zeros((2, 1)))
+    assert tuple(policy.label) == ("still", "my_policies:still", 0)
+    sys.modules.pop("my_policies")
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("entries", "env_id", "message"),
+    [
+        (["missing.ckpt"], TASK, r"There is no checkpoint, folder, run or function missing\.ckpt\."),
+        (["runs/*/none.ckpt"], TASK, r"Nothing matches runs/\*/none\.ckpt\."),
+        (["mlflow.db"], TASK, r"A policy is a \.ckpt or a \.zip file, got mlflow\.db\."),
+        (["empty"], TASK, r"The folder empty holds neither last\.ckpt nor \.zip files\."),
+        (["runs", "runs/run3"], TASK, r"run3/checkpoints/last\.ckpt is named twice for 'A'"),
+        (["runs"], "Hopper-v5", r"last\.ckpt was trained on InvertedPendulum-v5, the evaluation is on Hopper-v5\."),
+        (["0" * 32], TASK, r"The last checkpoint of run 0+ cannot be had from sqlite"),
+        (["no.such:function"], TASK, r"There is no function no\.such:function"),
+        (["math:pi"], TASK, r"math:pi must take no argument and return the policy"),
+        (["tests.evaluation.test_policies:wrong_shape"], TASK, r"must answer 2 observations .* got shape \[2, 4\]"),
+        (["tests.evaluation.test_policies:wrong_size"], TASK, r"cannot act on the 4 observations of InvertedPendulum"),
+        ([], TASK, "`policies` has no entries for 'A'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(here, entries, env_id, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        load_policies({"A": entries}, env_id)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.mujoco
+def test_damaged_files_are_named(tmp_path):
+    (tmp_path / "bad.ckpt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"bad\.ckpt is not a checkpoint, or is damaged\."):
+        load_policies({"A": [str(tmp_path / "bad.ckpt")]}, TASK)
+
+
+def wrong_shape():
+    return lambda observations: observations
+
+
+def wrong_size():
+    return lambda observations: observations @ np.ones((7, 1))
