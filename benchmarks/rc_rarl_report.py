@@ -8,7 +8,7 @@ Reads what ``rc_rarl_train.py`` and ``rc_rarl_attack.py`` have left, and prints 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rc_rarl_runs import METHODS, SETTINGS, Run, metric_history
+from rc_rarl_runs import METHODS, SETTINGS, Run, complete_runs, metric_history
 from scipy.stats import bootstrap
 
 METRICS = {
@@ -55,16 +55,6 @@ LABELS = {
 COLORS = dict(zip(LABELS, plt.get_cmap("tab10").colors, strict=False))
 IN_FIGURES = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive", "trpo")
 ATTACKS = ("zero", "step", "random_step", "fresh")
-
-
-def complete_runs(folder: Path) -> Iterator[Run]:
-    """List the runs that came to their end."""
-    for setting in SETTINGS:
-        for method in METHODS:
-            for path in sorted((folder / setting / method).glob("*")):
-                run = Run(folder, setting, method, int(path.name))
-                if run.is_complete:
-                    yield run
 
 
 def curves_of(run: Run) -> pd.DataFrame:

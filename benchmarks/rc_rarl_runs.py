@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,6 +69,16 @@ class Run:
     def sibling(self, method: str) -> Run:
         """Return the run of another method in the same setting and with the same seed."""
         return replace(self, method=method)
+
+
+def complete_runs(folder: Path) -> Iterator[Run]:
+    """List the runs that came to their end."""
+    for setting in SETTINGS:
+        for method in METHODS:
+            for path in sorted((folder / setting / method).glob("*")):
+                run = Run(folder, setting, method, int(path.name))
+                if run.is_complete:
+                    yield run
 
 
 def metric_history(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
