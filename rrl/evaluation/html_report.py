@@ -103,7 +103,8 @@ def _title(rows: Sequence[CellResult], names: Sequence[str]) -> str:
 
 def _subtitle(rows: Sequence[CellResult], methods: Sequence[MethodSummary]) -> str:
     cells, policies = len({row.cell for row in rows}), sum(method.num_seeds for method in methods)
-    return f"{policies} policies, {cells} cells each, {sum(row.episodes for row in rows):,} episodes in all"
+    noun = "policy" if policies == 1 else "policies"
+    return f"{policies} {noun}, {cells} cells each, {sum(row.episodes for row in rows):,} episodes in all"
 
 
 def _summary(methods: Sequence[MethodSummary]) -> dict[str, Any]:
