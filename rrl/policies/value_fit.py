@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from rrl.distributed import all_reduce_mean, average_gradients
 from rrl.policies.actor_critic import ValueFunction
-from rrl.policies.backpropagation import SquaredErrorGradient
+from rrl.policies.backpropagation import Backpropagation
 
 
 @torch.no_grad()
@@ -41,15 +41,27 @@ def fit_value_function(
     """
     value_function.rescale(targets, weights)
     columns = (observations, value_function.standardize(targets), weights / all_reduce_mean(weights.mean()))
-    squared_error = SquaredErrorGradient(value_function.network)
+    derivatives, parameters = Backpropagation(value_function.network), list(value_function.parameters())
     loss = targets.new_zeros(())
     for _ in range(epochs):
         order = torch.randperm(len(targets), device=targets.device)
         for batch in zip(*(column[order].split(batch_size) for column in columns), strict=True):
-            loss = squared_error(*batch)
-            average_gradients(value_function.parameters())
+            loss, gradients = _squared_error(derivatives, *batch)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            average_gradients(parameters)
             optimizer.step()
     last_loss = float(loss)
     if not last_loss < float("inf"):
         raise FloatingPointError("the value loss is not finite.")
     return last_loss
+
+
+def _squared_error(
+    derivatives: Backpropagation, observations: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the weighted mean squared error and its gradients."""
+    trace = derivatives.forward(observations)
+    error = trace.outputs[-1].squeeze(-1) - targets
+    weighted = weights * error / len(error)
+    return weighted @ error, derivatives.pull(trace, 2.0 * weighted.unsqueeze(-1))

@@ -1,40 +1,64 @@
-"""The gradient that is written out is the one that autograd finds."""
+"""The derivatives that are written out are those that autograd finds."""
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd.functional import jacobian
+from torch.func import functional_call
 
 from rrl.policies import mlp
-from rrl.policies.backpropagation import SquaredErrorGradient
+from rrl.policies.backpropagation import Backpropagation
+
+networks = pytest.mark.parametrize(
+    ("hidden_sizes", "activation"),
+    [([], "tanh"), ([7], "tanh"), ([8, 5], "tanh"), ([6, 6, 6], "silu"), ([5], "silu")],
+)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "silu"])
-@pytest.mark.parametrize("hidden_sizes", [[], [7], [8, 5], [6, 6, 6]])
-def test_loss_and_gradient_are_those_of_autograd(activation, hidden_sizes):
+def random_network(hidden_sizes, activation) -> tuple[nn.Sequential, torch.Tensor]:
+    """Return a network with biases that are not zero, and inputs."""
     torch.manual_seed(0)
-    network = mlp(4, hidden_sizes, 1, activation=activation, output_gain=1.0).double()
-    inputs, targets, weights = torch.randn(9, 4).double(), torch.randn(9).double(), torch.rand(9).double()
-    expected = (weights * (network(inputs).squeeze(-1) - targets).square()).mean()
-    expected_gradients = torch.autograd.grad(expected, list(network.parameters()))
-
-    loss = SquaredErrorGradient(network)(inputs, targets, weights)
-
-    torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0.0)
-    for parameter, gradient in zip(network.parameters(), expected_gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-14)
+    network = mlp(4, hidden_sizes, 2, activation=activation, output_gain=1.0).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    return network, torch.randn(9, 4, dtype=torch.float64)
 
 
-def test_each_call_replaces_the_gradient_and_sees_new_parameters():
-    network = nn.Sequential(nn.Linear(1, 1, bias=True)).double()
-    gradient = SquaredErrorGradient(network)
-    inputs, targets, weights = torch.ones(1, 1).double(), torch.zeros(1).double(), torch.ones(1).double()
-    for value in (1.0, 3.0):
-        nn.init.constant_(network[0].weight, value)
-        nn.init.zeros_(network[0].bias)
-        gradient(inputs, targets, weights)
-        assert network[0].weight.grad.item() == 2.0 * value
+@networks
+def test_outputs_and_pulled_gradients_are_those_of_autograd(hidden_sizes, activation):
+    network, inputs = random_network(hidden_sizes, activation)
+    outputs, gradient = network(inputs), torch.randn(9, 2, dtype=torch.float64)
+    derivatives = Backpropagation(network)
+    trace = derivatives.forward(inputs)
+    torch.testing.assert_close(trace.outputs[-1], outputs.detach())
+    expected = torch.autograd.grad(outputs, list(network.parameters()), gradient)
+    for pulled, wanted in zip(derivatives.pull(trace, gradient), expected, strict=True):
+        torch.testing.assert_close(pulled, wanted)
 
 
-def test_a_layer_without_a_known_gradient_is_refused():
-    with pytest.raises(ValueError, match="must be made of Linear, SiLU and Tanh layers, got ReLU"):
-        SquaredErrorGradient(nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)))
+@networks
+def test_pushed_changes_are_the_jacobian_times_the_change(hidden_sizes, activation):
+    network, inputs = random_network(hidden_sizes, activation)
+    names, values = zip(*network.named_parameters(), strict=True)
+    jacobians = jacobian(
+        lambda *parameters: functional_call(network, dict(zip(names, parameters, strict=True)), (inputs,)), values
+    )
+    changes = [torch.randn_like(value) for value in values]
+    expected = sum(part.flatten(2) @ change.flatten() for part, change in zip(jacobians, changes, strict=True))
+    derivatives = Backpropagation(network)
+    flat = torch.cat([change.flatten() for change in changes])
+    torch.testing.assert_close(derivatives.push(derivatives.forward(inputs), flat), expected)
+
+
+def test_parameters_that_change_in_place_are_seen():
+    network, inputs = random_network([3], "tanh")
+    derivatives = Backpropagation(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2.0)
+    torch.testing.assert_close(derivatives.forward(inputs).outputs[-1], network(inputs).detach())
+
+
+def test_an_activation_without_a_known_derivative_is_refused():
+    with pytest.raises(ValueError, match=r"may have the activations \['SiLU', 'Tanh'\], got ReLU"):
+        Backpropagation(nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)))
