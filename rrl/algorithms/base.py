@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch.optim import Adam, Optimizer
 
 from rrl.distributed import all_reduce_mean, all_reduce_sum, gather_objects
 from rrl.gae import generalized_advantage_estimation
-from rrl.policies import ActorCritic, fit_value_function
+from rrl.policies import ActorCritic, FrozenActor, fit_value_function
 from rrl.policies.networks import Activation
 from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
@@ -142,13 +141,8 @@ class RLModule(LightningModule):
         return self.protagonist.act(observations, noise)
 
     def rollout_actor(self) -> Actor:
-        """Return who acts in the worlds: the protagonist, on the CPU where the simulator is.
-
-        A copy a rollout is far cheaper than a transfer to the accelerator and back at every environment step.
-        """
-        if self.env_steps.device.type == "cpu":
-            return self.protagonist
-        return copy.deepcopy(self.protagonist).cpu()
+        """Return who acts in the worlds: the protagonist as it is now, on the CPU where the simulator is."""
+        return FrozenActor(self.protagonist)
 
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""
