@@ -24,9 +24,9 @@ class FrozenActor:
         center, scale = player.normalizer.center_and_scale(torch.float32)
         self._center, self._scale = center.cpu(), scale.cpu()
         layers = [layer for layer in player.policy.mean if isinstance(layer, nn.Linear)]
-        self._layers = [(layer.weight.detach().cpu(), layer.bias.detach().cpu()) for layer in layers]
+        self._layers = [(_copy(layer.weight), _copy(layer.bias)) for layer in layers]
         self._activations = [layer for layer in player.policy.mean if not isinstance(layer, nn.Linear)]
-        self._std = player.policy.log_std.detach().exp().cpu()
+        self._std = _copy(player.policy.log_std).exp()
 
     def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
         """Choose actions; see :class:`rrl.types.Actor`."""
@@ -35,3 +35,7 @@ class FrozenActor:
             hidden = self._activations[layer - 1](features) if layer > 0 else features
             features = linear(hidden, weight, bias)
         return PolicyStep(features + self._std * noise)
+
+
+def _copy(parameter: Tensor) -> Tensor:
+    return parameter.detach().clone().cpu()
