@@ -1,6 +1,7 @@
 """Turn the runs of the RC-RARL comparison into CSV files, figures and tables.
 
-Reads what ``rc_rarl_train.py`` and ``rc_rarl_attack.py`` have left, and prints the tables of the written reading.
+Reads what ``rc_rarl_train.py`` and ``rc_rarl_attack.py`` have left, adds it to the CSV files of earlier runs, if there
+are any, and prints the tables of the written reading.
 
     python benchmarks/rc_rarl_report.py --folder rc_rarl_runs --output results/rc_rarl
 """
@@ -71,6 +72,19 @@ def curves_of(run: Run) -> pd.DataFrame:
     for position, value in enumerate((run.setting, run.method, run.seed)):
         table.insert(position, ("setting", "method", "seed")[position], value)
     return table
+
+
+def add_to(path: Path, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Add rows to a CSV file, in place of those of the same runs, and return all of it."""
+    identity = ["setting", "method", "seed"]
+    new = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=identity)
+    if path.is_file():
+        old = pd.read_csv(path)
+        replaced = old.set_index(identity).index.isin(new.set_index(identity).index)
+        new = pd.concat([old[~replaced], new], ignore_index=True) if len(new) else old
+    if len(new):
+        new.to_csv(path, index=False, float_format="%.5g")
+    return new
 
 
 def select(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -238,8 +252,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    curves = pd.concat([curves_of(run) for run in complete_runs(args.folder)], ignore_index=True)
-    curves.to_csv(args.output / "curves.csv", index=False, float_format="%.5g")
+    curves = add_to(args.output / "curves.csv", [curves_of(run) for run in complete_runs(args.folder)])
     figures = {
         "nominal_return": plot_curves(curves, "nominal_return", "return without force"),
         "own_adversary": plot_curves(curves, "return_under_own_adversary", "return under the run's own adversary"),
@@ -251,9 +264,9 @@ def main() -> None:
         "calibration on unseen rollouts": calibration_table(curves),
         "return without force, mean of the last ten iterations": final_table(curves, "nominal_return"),
     }
-    if (args.folder / "attacks.csv").is_file():
-        attacks = pd.read_csv(args.folder / "attacks.csv")
-        attacks.to_csv(args.output / "attacks.csv", index=False, float_format="%.5g")
+    fresh = args.folder / "attacks.csv"
+    attacks = add_to(args.output / "attacks.csv", [pd.read_csv(fresh)] if fresh.is_file() else [])
+    if not attacks.empty:
         figures["attacks"] = plot_attacks(attacks)
         tables |= {f"final policies, {attack}": attack_table(attacks, attack) for attack in ATTACKS}
         for attack in ATTACKS:
