@@ -146,15 +146,15 @@ def plot_vanishing(curves: pd.DataFrame) -> Figure:
             rows = select(curves, setting=setting, method=method)
             for seed, line in rows.groupby("seed"):
                 label = LABELS[method] if seed == rows.seed.min() else None
-                for row, quantity in enumerate(("fit_base_rate", "open_fraction")):
+                for row, quantity in enumerate(("base_rate", "open_fraction")):
                     shown = line.dropna(subset=[quantity])
                     panels[row, column].plot(
                         shown.iteration, shown[quantity], color=COLORS[method], alpha=0.7, linewidth=1, label=label
                     )
         panels[0, column].set_title(title.replace(", reset", ",\nreset"))
         panels[1, column].set_xlabel("iteration")
-    panels[0, 0].set_ylabel("share of failures among the labels")
-    panels[1, 0].set_ylabel("share of steps with an open gate")
+    panels[0, 0].set_ylabel("failures among new labels")
+    panels[1, 0].set_ylabel("steps with an open gate")
     for axes in panels.flat:
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
