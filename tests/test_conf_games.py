@@ -65,7 +65,7 @@ def test_the_papers_preset_is_literal():
     model = build("rcrarl_hopper6_01_paper.yaml").model
     assert isinstance(model, RCRARL)
     assert (model.threshold.mode, model.gate.mode, model.gate.exploration) == ("once", "fixed", 0.0)
-    assert (model.calibrator.held_out_fraction, model.states.max_iterations) == (0.0, None)
+    assert (model.risk_options.held_out, model.states.max_iterations) == ("none", None)
 
 
 SMALL = [

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, FrozenActor
 from rrl.risk import RiskCalibrator, RiskGate, push_history
 from rrl.risk.fast import fast_gate, fast_risk
 from rrl.types import Attack
@@ -27,7 +27,7 @@ class LearnedAdversary:
     """
 
     def __init__(self, player: ActorCritic) -> None:
-        self.player = on_cpu(player)
+        self.player = FrozenActor(player)
 
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push; see :class:`rrl.types.Adversary`."""
@@ -53,7 +53,7 @@ class GatedAdversary:
     """
 
     def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> None:
-        self.player = on_cpu(player)
+        self.player = FrozenActor(player)
         self._length = calibrator.predictor.history
         self._exploration = gate.exploration
         self._is_open = fast_gate(on_cpu(gate))

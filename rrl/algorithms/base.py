@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients, gather_objects
+from rrl.distributed import all_reduce_mean, all_reduce_sum, gather_objects
 from rrl.gae import generalized_advantage_estimation
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, FrozenActor, fit_value_function
 from rrl.policies.networks import Activation
 from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
@@ -142,13 +141,8 @@ class RLModule(LightningModule):
         return self.protagonist.act(observations, noise)
 
     def rollout_actor(self) -> Actor:
-        """Return who acts in the worlds: the protagonist, on the CPU where the simulator is.
-
-        A copy a rollout is far cheaper than a transfer to the accelerator and back at every environment step.
-        """
-        if self.env_steps.device.type == "cpu":
-            return self.protagonist
-        return copy.deepcopy(self.protagonist).cpu()
+        """Return who acts in the worlds: the protagonist as it is now, on the CPU where the simulator is."""
+        return FrozenActor(self.protagonist)
 
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""
@@ -237,27 +231,15 @@ class RLModule(LightningModule):
         })
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
-        value_function = player.value_function
-        value_function.rescale(batch.value_targets, batch.value_weights)
-        targets = value_function.standardize(batch.value_targets)
-        weights = batch.value_weights / all_reduce_mean(batch.value_weights.mean())
-        count, loss = len(targets), targets.new_zeros(())
-        for _ in range(self.value_epochs):
-            order = torch.randperm(count, device=targets.device)
-            shuffled = zip(
-                *(column[order].split(self.value_batch_size) for column in (batch.observations, targets, weights)),
-                strict=True,
-            )
-            for observations, target, weight in shuffled:
-                loss = (weight * (value_function.standardized(observations) - target).square()).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                average_gradients(value_function.parameters())
-                optimizer.step()
-        last_loss = float(loss.detach())
-        if not last_loss < float("inf"):
-            raise FloatingPointError("the value loss is not finite.")
-        return last_loss
+        return fit_value_function(
+            player.value_function,
+            optimizer,
+            batch.observations,
+            batch.value_targets,
+            batch.value_weights,
+            epochs=self.value_epochs,
+            batch_size=self.value_batch_size,
+        )
 
     def log_rollout(self, episodes: EpisodeStatistics) -> None:
         """Log the training episodes that ended, over all ranks; nothing where none did."""

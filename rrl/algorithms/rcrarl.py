@@ -289,14 +289,14 @@ class RCRARL(RARL):
         states = self.states
         # A seed for each fit instead of one stream: a resumed run and all ranks draw the same without further state.
         generator = torch.Generator().manual_seed(self.risk_seed + 1_000_003 * (int(self.num_fits) + 1))
-        fit = self.calibrator.fit(states.observations, states.labels, states.trajectory_ids, generator=generator)
+        held_out = self.risk_options.hold_out(states, generator)
+        data = (states.observations, states.labels, states.trajectory_ids)
+        fit = self.calibrator.fit(*data, held_out=held_out, generator=generator)
         self.num_fits += 1
         if self._scored:
-            used = fit.held_out if self.risk_options.held_out_fraction > 0.0 else torch.ones_like(fit.held_out)
-            in_sample = self.calibrator(states.observations[used])
-            self._scored["calibrated, data it was fitted to"] = ScoredStates(
-                in_sample, states.labels[used], states.trajectory_ids[used]
-            )
+            observations, labels, episodes = (column[fit.calibrated_on] for column in data)
+            in_sample = ScoredStates(self.calibrator(observations), labels, episodes)
+            self._scored["calibrated, data it was fitted to"] = in_sample
         risk = gate_risk(self.calibrator, features, self.gate_options.signal).flatten()
         risk = torch.cat(gather_objects(risk.cpu())).to(risk.device)
         self.gate.update(risk, base_rate=fit.base_rate, evidence=evidence)

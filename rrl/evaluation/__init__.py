@@ -18,8 +18,12 @@
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
 - ``results``, ``result_files``, ``result_store``: the row of a policy and cell; its files; a folder that is resumed
-- ``robustness``: a few numbers a policy and a method, from many cells
+- ``measures``, ``robustness``, ``cell_tables``: a few numbers a policy and a method, from many cells
 - ``seeds``: intervals over training seeds, comparisons of methods
+- ``verdict``, ``tables``: who is best and how sure that is; the same for the terminal
+- ``figure_style``, ``sweep_figures``, ``summary_figures``, ``report_figures``: the figures of a report
+- ``robustness_report``, ``html_report``, ``report_sources``: a report's files, its page, where its numbers come from
+- ``mlflow_report``, ``mlflow_client``: reports in MLflow
 """
 
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack

@@ -33,6 +33,8 @@ REPORT_STYLE: dict[Any, Any] = STYLE | {
     "text.parse_math": False,  # a method may have a dollar sign in its name
     "svg.hashsalt": "rrl",  # the same numbers give the same file
 }
+LEGEND_HANDLE, LEGEND_LETTER, LEGEND_LINE = 0.65, 0.085, 0.24
+"""About what an entry of a legend takes, inches."""
 UNITS = {
     "observation_noise": "standard deviation (observation units)",
     "action_noise": "standard deviation (half action ranges)",
@@ -111,7 +113,6 @@ def new_panels(
     *,
     columns: int,
     size: tuple[float, float],
-    legend: bool = False,
     sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
@@ -121,7 +122,6 @@ def new_panels(
         count: Number of panels, at least 1.
         columns: Most panels side by side.
         size: Width and height of a panel, inches.
-        legend: Leave room for a legend above the panels.
         sharex: Give all panels the same horizontal axis.
         sharey: Give all panels the same vertical axis.
 
@@ -130,7 +130,7 @@ def new_panels(
     """
     columns = min(columns, count)
     lines = -(-count // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * lines + 0.35 * legend), layout="constrained")
+    figure = Figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel()
     for axes in grid[count:]:
         axes.remove()
@@ -141,17 +141,20 @@ def new_panels(
 
 
 def add_legend(figure: Figure, styles: Mapping[str, MethodStyle]) -> None:
-    """Put one legend of all methods above the panels.
+    """Put one legend of all methods above the panels, and make room for it.
 
     Args:
         figure: The figure.
         styles: Looks by method.
     """
+    width, height = figure.get_size_inches()
+    lines = math.ceil(sum(LEGEND_HANDLE + LEGEND_LETTER * len(method) for method in styles) / width)
+    figure.set_size_inches(width, height + LEGEND_LINE * lines)
     handles = [
         Line2D([], [], color=style.color, marker=style.marker, linestyle=style.dashes, markersize=5, linewidth=2)
         for style in styles.values()
     ]
-    figure.legend(handles, list(styles), loc="outside upper left", ncols=min(len(styles), 6))
+    figure.legend(handles, list(styles), loc="outside upper left", ncols=math.ceil(len(styles) / lines))
 
 
 def to_svg(figure: Figure) -> bytes:

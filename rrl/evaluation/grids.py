@@ -58,7 +58,7 @@ def evaluate_cells(
         env_id: The environment. One that is not native can only have nominal cells.
         cells: What to evaluate, see :func:`~rrl.evaluation.suites.load_suite`.
         num_episodes: Episodes of each cell, at least 1.
-        seed: Seed of the episodes.
+        seed: Seed of the episodes, at least 0.
         env_kwargs: Keyword arguments of the environment's constructor.
         label: Whose result it is.
         num_threads: Native threads; ``None`` takes one per available core.
@@ -73,6 +73,8 @@ def evaluate_cells(
     for name, count in {"num_episodes": num_episodes, "num_threads": num_threads}.items():
         if count is not None and count < 1:
             raise ValueError(f"`{name}` must be at least 1, got {count}.")
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0, got {seed}.")
     sharing: dict[Condition, list[Cell]] = {}
     for cell in cells:
         sharing.setdefault(cell.condition.effective, []).append(cell)

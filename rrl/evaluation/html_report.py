@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from rrl.evaluation.figure_style import method_styles
+from rrl.evaluation.measures import MEASURES, Measure
 from rrl.evaluation.report_figures import ReportFigure
 from rrl.evaluation.report_sources import Provenance, describe
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, Measure, MethodSummary, known_measures
+from rrl.evaluation.robustness import MethodSummary, known_measures
 from rrl.evaluation.seeds import compare
 from rrl.evaluation.tables import UNKNOWN, format_estimates, format_numbers
 from rrl.evaluation.verdict import TOPICS, findings, warnings
@@ -102,7 +103,8 @@ def _title(rows: Sequence[CellResult], names: Sequence[str]) -> str:
 
 def _subtitle(rows: Sequence[CellResult], methods: Sequence[MethodSummary]) -> str:
     cells, policies = len({row.cell for row in rows}), sum(method.num_seeds for method in methods)
-    return f"{policies} policies, {cells} cells each, {sum(row.episodes for row in rows):,} episodes in all"
+    noun = "policy" if policies == 1 else "policies"
+    return f"{policies} {noun}, {cells} cells each, {sum(row.episodes for row in rows):,} episodes in all"
 
 
 def _summary(methods: Sequence[MethodSummary]) -> dict[str, Any]:

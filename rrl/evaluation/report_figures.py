@@ -55,13 +55,14 @@ def _figures(
     rows: Sequence[CellResult], methods: Sequence[MethodSummary], baseline: str
 ) -> Iterator[tuple[str, str, str, Figure]]:
     styles = method_styles([method.method for method in methods])
-    yield (
-        "summary",
-        "The numbers at a glance",
-        "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods whose"
-        " bars are well apart differ.",
-        plot_forest(methods, styles),
-    )
+    if sum(method.num_seeds for method in methods) > 1:
+        yield (
+            "summary",
+            "The numbers at a glance",
+            "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods"
+            " whose bars are well apart differ.",
+            plot_forest(methods, styles),
+        )
     cells = perturbed(rows)
     if cells:
         yield (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping
@@ -135,9 +134,12 @@ def _append(path: Path, line: str, size: int) -> int:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
     try:
         os.lseek(descriptor, size, os.SEEK_SET)
-        if os.write(descriptor, data) < len(data):
-            os.truncate(path, size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = data
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
     finally:
         os.close(descriptor)
     return size + len(data)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.evaluation.measures import MEASURES
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.seeds import estimate_over_seeds, interquartile_mean, mean_over_seeds
 from rrl.evaluation.statistics import Estimate, tail_mean
@@ -23,38 +23,6 @@ RETAINED = 0.8
 OWN_ATTACK = "own"
 """Sweep of the attacks by the adversary with which a policy was trained. They are shown, but methods without such an
 adversary would be favoured if they counted."""
-
-
-class Measure(NamedTuple):
-    """A number that describes a policy."""
-
-    label: str
-    unit: str
-    meaning: str
-    """One sentence for the reader."""
-    higher_is_better: bool = True
-
-
-MEASURES: Mapping[str, Measure] = MappingProxyType({
-    "nominal": Measure("nominal", "reward", "Mean episode return in the unchanged world."),
-    "mean": Measure("mean", "reward", "Mean of the returns over all perturbed cells; every cell counts the same."),
-    "worst": Measure("worst cell", "reward", "Mean return in the cell where it is lowest."),
-    "cvar10": Measure("CVaR10", "reward", "Mean return over the worst tenth of the perturbed cells."),
-    "area80": Measure(
-        "area80", "%", "Share of the perturbed cells where at least 80 % of the policy's own nominal return is kept."
-    ),
-    "distance": Measure("distance", "m", "Mean forward distance of an episode in the unchanged world."),
-    "perturbed_distance": Measure("distance, perturbed", "m", "Mean forward distance over all perturbed cells."),
-    "failures": Measure(
-        "failures", "%", "Share of the episodes in the perturbed cells that ended in a failure.", higher_is_better=False
-    ),
-    "attack": Measure(
-        "strongest attack",
-        "reward",
-        "Mean return under the attack that lowers it the most; a policy's own adversary does not count.",
-    ),
-})
-"""What is reported of each policy, by key."""
 
 
 @dataclass(frozen=True)

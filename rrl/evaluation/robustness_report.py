@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rrl.evaluation.measures import MEASURES
 from rrl.evaluation.report_sources import Provenance
 from rrl.evaluation.result_files import ResultStoreError, write_rows
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, MethodSummary, PolicySummary, summarize_methods, summarize_policies
+from rrl.evaluation.robustness import MethodSummary, PolicySummary, summarize_methods, summarize_policies
 
 
 class ReportFiles(NamedTuple):

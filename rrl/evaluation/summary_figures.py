@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from rrl.evaluation.cell_tables import CellTable, tabulate
 from rrl.evaluation.figure_style import REPORT_STYLE, MethodStyle, add_legend, new_panels
+from rrl.evaluation.measures import MEASURES
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MEASURES, MethodSummary, known_measures
+from rrl.evaluation.robustness import MethodSummary, known_measures
 from rrl.evaluation.seeds import mean_over_seeds, performance_profile
 
 NUM_THRESHOLDS = 201
@@ -64,7 +65,7 @@ def plot_profile(table: CellTable, styles: Mapping[str, MethodStyle]) -> Figure:
     Returns:
         The figure: mean over the seeds with its pointwise 95 % interval.
     """
-    figure, (axes,) = new_panels(1, columns=1, size=(7.2, 4.0), legend=True)
+    figure, (axes,) = new_panels(1, columns=1, size=(7.2, 4.0))
     values = np.concatenate([returns.ravel() for returns in table.returns.values()])
     thresholds = np.linspace(min(0.0, float(np.nanmin(values))), float(np.nanmax(values)), NUM_THRESHOLDS)
     for method, returns in table.returns.items():
@@ -90,7 +91,8 @@ def plot_attacks(rows: Sequence[CellResult], styles: Mapping[str, MethodStyle]) 
         The figure: a panel for each attacker, groups of bars for its force limits; lines for the 95 % intervals.
     """
     attackers = list(dict.fromkeys(row.sweep for row in rows))
-    figure, panels = new_panels(len(attackers), columns=3, size=(3.6, 2.6), legend=True, sharey=True)
+    size = (3.6, 2.6) if len(attackers) > 1 else (7.2, 3.8)
+    figure, panels = new_panels(len(attackers), columns=3, size=size, sharey=True)
     for axes, attacker in zip(panels, attackers, strict=True):
         _draw_bars(axes, tabulate([row for row in rows if row.sweep == attacker]), styles)
         axes.set_title(ATTACKERS.get(attacker, attacker))

@@ -38,7 +38,8 @@ def plot_curves(rows: Sequence[CellResult], sweeps: Sequence[str], styles: Mappi
     Returns:
         The figure: mean over the seeds with its 95 % interval; a dotted line where the world is unchanged.
     """
-    figure, panels = new_panels(len(sweeps), columns=3, size=(3.6, 2.7), legend=True, sharey=True)
+    size = (3.6, 2.7) if len(sweeps) > 1 else (7.2, 3.8)
+    figure, panels = new_panels(len(sweeps), columns=3, size=size, sharey=True)
     for axes, sweep in zip(panels, sweeps, strict=True):
         _draw_curves(axes, tabulate([row for row in rows if row.sweep == sweep]), styles)
         axes.set_title(sweep)

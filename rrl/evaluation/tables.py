@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rrl.evaluation.robustness import MEASURES, MethodSummary
+from rrl.evaluation.measures import MEASURES
+from rrl.evaluation.robustness import MethodSummary
 from rrl.evaluation.statistics import Estimate
 
 UNKNOWN = "-"

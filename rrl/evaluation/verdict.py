@@ -162,12 +162,10 @@ def _few_seeds(methods: Sequence[MethodSummary]) -> list[str]:
     if fewest >= ENOUGH_SEEDS:
         return []
     if fewest < FEWEST_SEEDS:
-        return [
-            f"Some methods have fewer than {FEWEST_SEEDS} seeds, which leave no interval: any difference may be chance."
-        ]
+        return [f"The fewest seeds of a method are {fewest}, which leaves no interval: any difference may be chance."]
     return [
-        f"Some methods have only {fewest} seeds: their intervals are too narrow. Such intervals hold the truth in about"
-        " 75 % of all cases with 3 seeds, 80 % with 4, 85 % with 5 and 90 % with 10, instead of 95 %."
+        f"The fewest seeds of a method are {fewest}: its intervals are too narrow. Such intervals hold the truth in"
+        " about 75 % of all cases with 3 seeds, 80 % with 4, 85 % with 5 and 90 % with 10, instead of 95 %."
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from rrl.policies.backpropagation import Backpropagation
 from rrl.policies.networks import Activation, mlp
 
 
@@ -51,3 +52,31 @@ class GaussianPolicy(nn.Module):
         return Independent(
             Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False), 1, validate_args=False
         )
+
+    @torch.no_grad()
+    def fisher_product(self, observations: Tensor, shares: Tensor) -> Callable[[Tensor], Tensor]:
+        r"""Return the product with the Fisher matrix, the Hessian of the mean KL divergence at these parameters.
+
+        With :math:`J_n` the Jacobian of the mean action, the block of the mean's parameters is
+        :math:`\sum_n w_n J_n^T \Sigma^{-1} J_n`, and that of the logarithms of the deviations is
+        :math:`2 \sum_n w_n I`; between the two it is 0.
+
+        Args:
+            observations: Normalised observations. Shape ``[N, O]``.
+            shares: Share of each sample, :math:`w_n`. Shape ``[N]``.
+
+        Returns:
+            ``v -> F v``, shape ``[P] -> [P]``, in the order of ``parameters()``; valid until they change.
+        """
+        derivatives = Backpropagation(self.mean)
+        trace = derivatives.forward(observations)
+        precision = shares.unsqueeze(-1) * (-2.0 * self.log_std).exp()
+        total = shares.sum()
+
+        def product(vector: Tensor) -> Tensor:
+            # A module's own parameters come before those of its parts.
+            log_std, mean = vector.tensor_split([len(self.log_std)])
+            pulled = derivatives.pull(trace, precision * derivatives.push(trace, mean))
+            return torch.cat([2.0 * total * log_std, *(gradient.reshape(-1) for gradient in pulled)])
+
+        return product

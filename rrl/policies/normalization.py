@@ -44,9 +44,13 @@ class RunningNormalizer(nn.Module):
         Returns:
             Standardised observations, clipped to 10 standard deviations, of the input's dtype. Shape ``[..., O]``.
         """
-        # The scale is cast once: a float64 pass over the data would cost more than the policy network.
-        scale = torch.rsqrt(self.variance + 1e-8).to(observations.dtype)
-        return ((observations - self.mean.to(observations.dtype)) * scale).clamp(-CLIP, CLIP)
+        center, scale = self.center_and_scale(observations.dtype)
+        return ((observations - center) * scale).clamp(-CLIP, CLIP)
+
+    def center_and_scale(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return what is subtracted from observations, and what the difference is multiplied by. Shapes ``[O]``."""
+        # Cast before use: a float64 pass over the data would cost more than the policy network.
+        return self.mean.to(dtype), torch.rsqrt(self.variance + 1e-8).to(dtype)
 
     @torch.no_grad()
     def update(self, observations: Tensor) -> None:

@@ -55,6 +55,7 @@ from rrl.risk.scaling import PlattScaling, TemperatureScaling
 from rrl.risk.sequence import GRURiskModel
 from rrl.risk.trajectories import (
     TrajectoryNumbering,
+    hold_out_newest,
     hold_out_trajectories,
     push_history,
     stack_history,
@@ -99,6 +100,7 @@ __all__ = [
     "failure_labels_batch_quantile",
     "failure_labels_below_return",
     "failure_labels_within_horizon",
+    "hold_out_newest",
     "hold_out_trajectories",
     "push_history",
     "reliability_band",

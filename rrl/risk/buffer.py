@@ -70,6 +70,11 @@ class LabelledStates(nn.Module):
         """Trajectory of each state held. Long, shape ``[M]``."""
         return self.stored_ids[: self.num_states]
 
+    @property
+    def newest(self) -> Tensor:
+        """True for the states of the last call of `append`. Boolean, shape ``[M]``."""
+        return self.stored_iterations[: self.num_states] == self.num_iterations
+
     @torch.no_grad()
     def append(self, observations: Tensor, labels: Tensor, trajectory_ids: Tensor) -> None:
         """Add the states of one iteration whose labels are known, and forget what is too old.

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from rrl.risk.calibration_maps import CalibrationMap
 from rrl.risk.predictors import RiskPredictor
-from rrl.risk.trajectories import hold_out_trajectories
 
 
 class CalibratorFit(NamedTuple):
     """What one fit of the calibrator was made from."""
 
-    held_out: Tensor
-    """True where the sample was kept from the predictor and used for the calibration map. Boolean, shape ``[M]``."""
+    calibrated_on: Tensor
+    """True where the calibration map saw the sample. Boolean, shape ``[M]``."""
     num_trajectories: int
     """Number of trajectories: the number of independent samples, whatever ``M`` is."""
     base_rate: float
@@ -36,20 +35,17 @@ class RiskCalibrator(nn.Module):
     Args:
         predictor: From observations to raw risk logits.
         calibration_map: From raw risk logits to risks.
-        held_out_fraction: Share of the trajectories that only the calibration map sees, in ``[0, 1)``. With ``0.0``,
-            the paper's choice, both see everything; the calibration error on that data then is zero by construction
-            and means nothing.
-
-    Raises:
-        ValueError: If ``held_out_fraction`` is outside ``[0, 1)``.
 
     Example:
         >>> from rrl.risk.calibration_maps import HistogramBinning
         >>> from rrl.risk.predictors import LogisticRiskModel
         >>> calibrator = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning())
         >>> observations, ids = torch.rand(200, 1), torch.arange(200) // 10
-        >>> fit = calibrator.fit(observations, observations[:, 0] > 0.7, ids, generator=torch.Generator())
-        >>> bool(calibrator.fitted), int(fit.held_out.sum()), fit.num_trajectories
+        >>> held_out = ids >= 16
+        >>> fit = calibrator.fit(
+        ...     observations, observations[:, 0] > 0.7, ids, held_out=held_out, generator=torch.Generator()
+        ... )
+        >>> bool(calibrator.fitted), int(fit.calibrated_on.sum()), fit.num_trajectories
         (True, 40, 20)
 
     References:
@@ -59,37 +55,40 @@ class RiskCalibrator(nn.Module):
     fitted: Tensor
     """True after the first fit. Boolean scalar."""
 
-    def __init__(
-        self, predictor: RiskPredictor, calibration_map: CalibrationMap, *, held_out_fraction: float = 0.2
-    ) -> None:
+    def __init__(self, predictor: RiskPredictor, calibration_map: CalibrationMap) -> None:
         super().__init__()
-        if not 0.0 <= held_out_fraction < 1.0:
-            raise ValueError(f"`held_out_fraction` must lie in [0, 1), got {held_out_fraction}.")
         self.predictor = predictor
         self.calibration_map = calibration_map
-        self.held_out_fraction = held_out_fraction
         self.register_buffer("fitted", torch.tensor(False))
 
     @torch.no_grad()
     def fit(
-        self, observations: Tensor, labels: Tensor, trajectory_ids: Tensor, *, generator: torch.Generator
+        self,
+        observations: Tensor,
+        labels: Tensor,
+        trajectory_ids: Tensor,
+        *,
+        held_out: Tensor | None,
+        generator: torch.Generator,
     ) -> CalibratorFit:
-        """Fit the predictor to most trajectories and the calibration map to the others.
-
-        With a single trajectory nothing can be held out, and the calibration map is the identity.
+        """Fit the predictor to some trajectories and the calibration map to the others.
 
         Args:
             observations: Observations of the states whose label is known. Shape ``[M, O]``, or ``[M, L, O]`` where the
                 predictor reads histories. ``M >= 1``.
             labels: True where the state led to a failure. Boolean, shape ``[M]``.
             trajectory_ids: Trajectory, or world, of each state. Long, shape ``[M]``.
-            generator: Source of the split and of the predictor's random choices, on the CPU.
+            held_out: True for the samples that only the calibration map sees, which must be whole trajectories; where
+                there are none the map is the identity. With None, the paper's choice, both see everything: the
+                calibration error on that data then is zero by construction and means nothing. Boolean, shape ``[M]``.
+            generator: Source of the predictor's random choices, on the CPU.
 
         Returns:
             What the fit was made from.
 
         Raises:
-            ValueError: If there are no samples, or the shapes or types do not fit.
+            ValueError: If there are no samples, the shapes or types do not fit, everything is held out, or a trajectory
+                is held out in part.
         """
         if observations.shape[0] == 0:
             raise ValueError(f"`observations` must hold at least one sample, got shape {list(observations.shape)}.")
@@ -97,16 +96,15 @@ class RiskCalibrator(nn.Module):
             if values.dtype != dtype or values.shape != observations.shape[:1]:
                 expected = f"{dtype} with shape {list(observations.shape[:1])}"
                 raise ValueError(f"`{name}` must be {expected}, got {values.dtype} {list(values.shape)}.")
-        held_out = hold_out_trajectories(trajectory_ids, self.held_out_fraction, generator=generator)
-        self.predictor.fit(observations[~held_out], labels[~held_out], generator=generator)
-        seen_by_map = held_out if self.held_out_fraction > 0.0 else torch.ones_like(held_out)
-        if seen_by_map.any():
-            self.calibration_map.fit(self.predictor(observations[seen_by_map]), labels[seen_by_map])
+        for_predictor, for_map = _split(trajectory_ids, held_out)
+        self.predictor.fit(observations[for_predictor], labels[for_predictor], generator=generator)
+        if for_map.any():
+            self.calibration_map.fit(self.predictor(observations[for_map]), labels[for_map])
         else:
             self.calibration_map.reset()
         self.fitted.fill_(True)
         return CalibratorFit(
-            held_out=held_out,
+            calibrated_on=for_map,
             num_trajectories=torch.unique(trajectory_ids).numel(),
             base_rate=float(labels.double().mean()),
             degenerate=bool(self.predictor.degenerate),
@@ -143,3 +141,20 @@ class RiskCalibrator(nn.Module):
         """
         risk: Tensor = self.predictor(observations).sigmoid()
         return risk
+
+
+def _split(trajectory_ids: Tensor, held_out: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return masks ``[M]`` of the samples for the predictor and for the calibration map."""
+    if held_out is None:
+        everything = torch.ones_like(trajectory_ids, dtype=torch.bool)
+        return everything, everything
+    if held_out.dtype != torch.bool or held_out.shape != trajectory_ids.shape:
+        expected = list(trajectory_ids.shape)
+        raise ValueError(
+            f"`held_out` must be boolean with shape {expected}, got {held_out.dtype} {list(held_out.shape)}."
+        )
+    if held_out.all():
+        raise ValueError("`held_out` must leave samples to the predictor, got all of them.")
+    if torch.isin(trajectory_ids[held_out], trajectory_ids[~held_out]).any():
+        raise ValueError("`held_out` must hold whole trajectories, got parts of some.")
+    return ~held_out, held_out

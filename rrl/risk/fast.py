@@ -34,6 +34,7 @@ def fast_risk(calibrator: RiskCalibrator) -> Callable[[Tensor], Tensor]:
         ...     torch.linspace(0, 1, 90).unsqueeze(1),
         ...     torch.arange(90) % 7 > 3,
         ...     torch.arange(90) // 9,
+        ...     held_out=torch.arange(90) >= 72,
         ...     generator=torch.Generator(),
         ... )
         >>> new = torch.rand(5, 1)

@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+GRADIENT_TOLERANCE = 1e-7
+RIDGE = 1e-10
+SMALLEST_FRACTION = 2.0**-20
 
-def fit_logistic_lbfgs(features: Tensor, targets: Tensor, *, l2: float, max_iterations: int = 100) -> Tensor:
-    r"""Minimise the penalised cross-entropy of a logistic model to convergence.
+
+@torch.no_grad()
+def fit_logistic_newton(features: Tensor, targets: Tensor, *, l2: float, max_iterations: int = 100) -> Tensor:
+    r"""Minimise the penalised cross-entropy of a logistic model to convergence, by Newton's method with step halving.
 
     .. math::
         \min_{w, b} \; \frac{1}{M} \sum_i \mathrm{CE}(y_i, \sigma(w^\top x_i + b)) + \frac{\lambda}{2} \lVert w \rVert^2
 
-    The problem is convex and the search starts at zero, so the result depends on nothing but the data.
+    The problem is convex and the search starts at zero, so the result depends on nothing but the data. With the few
+    features of a risk model the Hessian is small, and this takes less than half the time of L-BFGS.
 
     Args:
         features: Inputs, best standardised. Shape ``[M, F]``.
         targets: Probabilities to fit, in ``[0, 1]``. Shape ``[M]``.
         l2: Penalty :math:`\lambda` on the weights, not on the bias; at least 0.
-        max_iterations: Limit on the iterations of L-BFGS.
+        max_iterations: Limit on the Newton steps.
 
     Returns:
         Weights followed by the bias. Shape ``[F + 1]``, float64.
 
     Example:
         >>> features, targets = torch.tensor([[-1.0], [1.0]]), torch.tensor([0.25, 0.75])
-        >>> fit_logistic_lbfgs(features, targets, l2=0.0).round(decimals=3)
+        >>> fit_logistic_newton(features, targets, l2=0.0).round(decimals=3)
         tensor([1.0990, 0.0000], dtype=torch.float64)
     """
-    inputs, goals = features.double(), targets.double()
-    coefficients = torch.zeros(inputs.shape[1] + 1, dtype=torch.float64, device=inputs.device, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [coefficients],
-        max_iter=max_iterations,
-        tolerance_grad=1e-7,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
-    )
+    inputs, goals = _with_ones(features), targets.double()
+    penalty = torch.full_like(inputs[0], l2)
+    penalty[-1] = 0.0
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            logits = inputs @ coefficients[:-1] + coefficients[-1]
-            loss = binary_cross_entropy_with_logits(logits, goals) + 0.5 * l2 * coefficients[:-1].square().sum()
-            loss.backward()
-        return loss
+    def loss_at(coefficients: Tensor) -> Tensor:
+        cross_entropy = binary_cross_entropy_with_logits(inputs @ coefficients, goals)
+        return cross_entropy + 0.5 * (penalty * coefficients.square()).sum()
 
-    optimizer.step(closure)
-    return coefficients.detach()
+    coefficients = torch.zeros_like(penalty)
+    loss = loss_at(coefficients)
+    for _ in range(max_iterations):
+        probabilities = torch.sigmoid(inputs @ coefficients)
+        gradient = (probabilities - goals) @ inputs / goals.numel() + penalty * coefficients
+        if gradient.abs().max() < GRADIENT_TOLERANCE:
+            break
+        curvature = probabilities * (1.0 - probabilities) / goals.numel()
+        hessian = (inputs * curvature.unsqueeze(1)).T @ inputs
+        # Features that depend on each other would make it singular.
+        hessian.diagonal().add_(penalty + RIDGE)
+        step = torch.linalg.solve(hessian, gradient)
+        fraction = _fraction_that_descends(loss_at, coefficients, step, loss)
+        if fraction == 0.0:
+            break
+        coefficients = coefficients - fraction * step
+        loss = loss_at(coefficients)
+    return coefficients
+
+
+def _fraction_that_descends(
+    loss_at: Callable[[Tensor], Tensor], coefficients: Tensor, step: Tensor, loss: Tensor
+) -> float:
+    """Halve a Newton step until the loss falls; 0 where rounding leaves nothing to gain."""
+    fraction = 1.0
+    while loss_at(coefficients - fraction * step) >= loss:
+        fraction *= 0.5
+        if fraction < SMALLEST_FRACTION:
+            return 0.0
+    return fraction
 
 
 @torch.no_grad()
@@ -79,7 +105,7 @@ def fit_logistic_sgd(
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2, line 3.
     """
-    inputs = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
+    inputs = _with_ones(features)
     coefficients = initial.clone()
     for _ in range(num_epochs):
         order = torch.randperm(inputs.shape[0], generator=generator).to(inputs.device)
@@ -87,3 +113,8 @@ def fit_logistic_sgd(
             errors = torch.sigmoid(inputs[batch] @ coefficients) - targets[batch]
             coefficients -= learning_rate * (errors @ inputs[batch]) / batch.numel()
     return coefficients
+
+
+def _with_ones(features: Tensor) -> Tensor:
+    """Append the constant feature of the bias. Shape ``[M, F + 1]``, float64."""
+    return torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()

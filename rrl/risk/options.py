@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor
 
 from rrl.risk.buffer import LabelledStates
 from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
@@ -24,9 +25,12 @@ from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
 from rrl.risk.return_threshold import ReturnThreshold
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 from rrl.risk.sequence import GRURiskModel
+from rrl.risk.trajectories import hold_out_newest, hold_out_trajectories
 from rrl.types import Rollout
 
 Options = TypeVar("Options")
+RANDOM_SHARE = 0.2
+"""Share of the trajectories that ``held_out: random`` keeps for the calibration map."""
 
 
 def read_options(options_class: type[Options], given: Options | Mapping[str, Any] | None) -> Options:
@@ -145,7 +149,7 @@ class LabelOptions:
 class RiskModelOptions:
     """How the risk is predicted and calibrated; see `rrl.risk.predictors`, `rrl.risk.calibration_maps` and their kin.
 
-    The paper's: ``squares=False``, ``solver=sgd``, ``binning=equal_width``, ``shrinkage=0``, ``held_out_fraction=0``,
+    The paper's: ``squares=False``, ``solver=sgd``, ``binning=equal_width``, ``shrinkage=0``, ``held_out=none``,
     ``buffer_iterations=None``, ``update_every=2``.
     """
 
@@ -153,10 +157,10 @@ class RiskModelOptions:
     """The model of the raw risk."""
     squares: bool = True
     """Squares as features (``logistic``)."""
-    solver: Literal["lbfgs", "sgd"] = "lbfgs"
+    solver: Literal["newton", "sgd"] = "newton"
     """How it is fitted (``logistic``)."""
     l2: float = 1e-4
-    """Penalty on the weights (``logistic`` with ``lbfgs``)."""
+    """Penalty on the weights (``logistic`` with ``newton``)."""
     hidden_sizes: tuple[int, ...] = (32, 32)
     """Widths of the hidden layers (``mlp``, ``ensemble``); the first one is the width of the ``gru``."""
     num_members: int = 5
@@ -167,14 +171,15 @@ class RiskModelOptions:
     """Observations that a prediction reads (``gru``)."""
     calibration: Literal["histogram", "platt", "temperature", "isotonic", "none"] = "histogram"
     """The map from raw risks to calibrated ones."""
-    num_bins: int = 10
+    num_bins: int = 20
     """Bins of ``histogram``, and of the calibration errors that are logged."""
     binning: Literal["equal_mass", "equal_width"] = "equal_mass"
     """Bins of ``histogram``."""
     shrinkage: float = 20.0
     """Pseudo-counts of a bin of ``histogram``."""
-    held_out_fraction: float = 0.2
-    """Share of the trajectories that only the calibration map sees."""
+    held_out: Literal["newest", "random", "none"] = "newest"
+    """Trajectories that only the calibration map sees: those of the newest rollout, or a random fifth; with ``none``
+    predictor and map see everything."""
     buffer_capacity: int = 100_000
     """States to fit to, at most."""
     buffer_iterations: int | None = 5
@@ -198,12 +203,33 @@ class RiskModelOptions:
             raise ValueError(f"`update_every` must be at least 1, got {self.update_every}.")
         with torch.random.fork_rng(devices=[]):
             predictor = self._make_predictor(obs_dim)
-        return RiskCalibrator(predictor, self._make_map(), held_out_fraction=self.held_out_fraction)
+        return RiskCalibrator(predictor, self._make_map())
 
     def make_buffer(self, obs_dim: int, history: int | None) -> LabelledStates:
         """Build the data set that the calibrator is fitted to; ``history`` is that of its predictor."""
         shape = (obs_dim,) if history is None else (history, obs_dim)
         return LabelledStates(shape, capacity=self.buffer_capacity, max_iterations=self.buffer_iterations)
+
+    def hold_out(self, states: LabelledStates, generator: torch.Generator) -> Tensor | None:
+        """Choose the states that only the calibration map sees.
+
+        Args:
+            states: The data set.
+            generator: Source of random choices, on the CPU.
+
+        Returns:
+            Boolean mask of the states held, shape ``[M]``; None where the map sees what the predictor sees.
+
+        Raises:
+            ValueError: If ``held_out`` is unknown.
+        """
+        if self.held_out == "none":
+            return None
+        if self.held_out == "newest":
+            return hold_out_newest(states.trajectory_ids, states.newest, generator=generator)
+        if self.held_out == "random":
+            return hold_out_trajectories(states.trajectory_ids, RANDOM_SHARE, generator=generator)
+        raise ValueError(f"`held_out` must be 'newest', 'random' or 'none', got {self.held_out!r}.")
 
     def _make_predictor(self, obs_dim: int) -> RiskPredictor:
         sizes, updates = tuple(self.hidden_sizes), self.num_updates

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rrl.risk.logistic_regression import fit_logistic_lbfgs, fit_logistic_sgd
+from rrl.risk.logistic_regression import fit_logistic_newton, fit_logistic_sgd
 
 FEATURE_BOUND = 10.0
 """Standardised observations are clipped here, so that one wild observation cannot produce an infinite logit."""
@@ -141,8 +141,8 @@ class LogisticRiskModel(RiskPredictor):
     Args:
         obs_dim: Observation size ``O``.
         squares: Whether :math:`\phi` holds the squares as well; False in the paper.
-        solver: ``"lbfgs"`` fits to convergence from zero; ``"sgd"`` continues from the last fit, as in the paper.
-        l2: Penalty on the weights with ``"lbfgs"``, at least 0. Keeps separable data from infinite weights.
+        solver: ``"newton"`` fits to convergence from zero; ``"sgd"`` continues from the last fit, as in the paper.
+        l2: Penalty on the weights with ``"newton"``, at least 0. Keeps separable data from infinite weights.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -163,11 +163,11 @@ class LogisticRiskModel(RiskPredictor):
     """Weights followed by the bias. Shape ``[F + 1]``, float64."""
 
     def __init__(
-        self, obs_dim: int, *, squares: bool = True, solver: Literal["lbfgs", "sgd"] = "lbfgs", l2: float = 1e-4
+        self, obs_dim: int, *, squares: bool = True, solver: Literal["newton", "sgd"] = "newton", l2: float = 1e-4
     ) -> None:
         super().__init__(obs_dim, squares=squares)
-        if solver not in {"lbfgs", "sgd"}:
-            raise ValueError(f"`solver` must be 'lbfgs' or 'sgd', got {solver!r}.")
+        if solver not in {"newton", "sgd"}:
+            raise ValueError(f"`solver` must be 'newton' or 'sgd', got {solver!r}.")
         if not l2 >= 0.0:
             raise ValueError(f"`l2` must be at least 0, got {l2}.")
         self.solver = solver
@@ -176,8 +176,8 @@ class LogisticRiskModel(RiskPredictor):
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Fit weights and bias to features ``[M, F]`` and labels ``[M]``."""
-        if self.solver == "lbfgs":
-            fitted = fit_logistic_lbfgs(features, labels, l2=self.l2)
+        if self.solver == "newton":
+            fitted = fit_logistic_newton(features, labels, l2=self.l2)
         else:
             fitted = fit_logistic_sgd(features, labels.double(), self.coefficients, generator=generator)
         self.coefficients.copy_(fitted)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rrl.risk.calibration_maps import CalibrationMap
-from rrl.risk.logistic_regression import fit_logistic_lbfgs
+from rrl.risk.logistic_regression import fit_logistic_newton
 
 INVERSE_TEMPERATURE_BOUNDS = (1e-2, 1e2)
 """Where the optimum lies outside, the data are separable or the logits carry no information."""
@@ -47,7 +47,7 @@ class PlattScaling(CalibrationMap):
         targets = torch.where(labels, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
         # The fit converges quickly only on logits of unit size.
         size = risk_logits.abs().max().clamp(min=1.0)
-        slope, shift = fit_logistic_lbfgs((risk_logits / size).unsqueeze(1), targets, l2=0.0)
+        slope, shift = fit_logistic_newton((risk_logits / size).unsqueeze(1), targets, l2=0.0)
         self.coefficients.copy_(torch.stack([slope / size, shift]))
 
     def reset(self) -> None:

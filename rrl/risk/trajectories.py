@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MOST_HELD_OUT = 0.6
+"""Share of the states that the newest rollout's trajectories may take away from the predictor."""
+
 
 def trajectory_ids(terminated: Tensor, truncated: Tensor) -> Tensor:
     """Number the trajectories of a rollout.
@@ -113,6 +116,36 @@ def hold_out_trajectories(ids: Tensor, fraction: float, *, generator: torch.Gene
     held_out = torch.zeros(unique.numel(), dtype=torch.bool, device=ids.device)
     held_out[chosen] = True
     return held_out[position]
+
+
+def hold_out_newest(ids: Tensor, newest: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Keep the trajectories of the newest rollout for calibration.
+
+    The policy changes, and how often it fails with it: a map fitted to the newest rollout corrects for that, one fitted
+    to a random choice of old and new states does not. Where episodes are so long that most of them reach into the
+    newest rollout, a random half of them is left to the predictor.
+
+    Args:
+        ids: Trajectory of each sample. Long, shape ``[M]``.
+        newest: True for samples of the newest rollout. Boolean, shape ``[M]``.
+        generator: Source of the random choice, on the CPU.
+
+    Returns:
+        True where the sample is held out: whole trajectories. Boolean, shape ``[M]``. All False where there is only one
+        trajectory.
+
+    Example:
+        >>> ids, newest = torch.tensor([3, 4, 5, 5, 6]), torch.tensor([False, False, False, True, True])
+        >>> hold_out_newest(ids, newest, generator=torch.Generator())
+        tensor([False, False,  True,  True,  True])
+    """
+    reaching = torch.isin(ids, ids[newest])
+    if reaching.sum() <= MOST_HELD_OUT * ids.numel():
+        return reaching
+    chosen = hold_out_trajectories(ids[reaching], 0.5, generator=generator)
+    held_out = torch.zeros_like(reaching)
+    held_out[reaching] = chosen
+    return held_out
 
 
 def push_history(history: Tensor, observations: Tensor, starts: Tensor) -> Tensor:

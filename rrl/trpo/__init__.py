@@ -9,14 +9,14 @@
 from rrl.trpo.conjugate_gradient import conjugate_gradient
 from rrl.trpo.line_search import backtracking_line_search
 from rrl.trpo.optimizer import TrustRegionOptimizer
-from rrl.trpo.step import TrustRegionStep, fisher_vector_product, surrogate_objective, trpo_step
+from rrl.trpo.step import TrustRegionPolicy, TrustRegionStep, surrogate_objective, trpo_step
 
 __all__ = [
     "TrustRegionOptimizer",
+    "TrustRegionPolicy",
     "TrustRegionStep",
     "backtracking_line_search",
     "conjugate_gradient",
-    "fisher_vector_product",
     "surrogate_objective",
     "trpo_step",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,40 +48,25 @@ def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) 
     return (weights * log_ratio.exp() * advantages).sum()
 
 
-def fisher_vector_product(policy: nn.Module, observations: Tensor, weights: Tensor, vector: Tensor) -> Tensor:
-    """Multiply the Hessian of the mean KL divergence at the current policy, its Fisher matrix, by a vector.
+class TrustRegionPolicy(Protocol):
+    """A stochastic policy whose curvature is known."""
 
-    Args:
-        policy: Maps normalised observations to a distribution.
-        observations: Normalised observations. Shape ``[N, O]``.
-        weights: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
-        vector: Shape ``[P]`` for ``P`` policy parameters.
+    def __call__(self, observations: Tensor) -> Independent[Normal]:
+        """Return the distribution of actions. Observations are normalised, shape ``[N, O]``."""
+        ...
 
-    Returns:
-        The product over the samples of all ranks. Shape ``[P]``.
-    """
-    return _FisherProduct(policy, observations, weights)(vector)
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return what a step may change."""
+        ...
 
-
-class _FisherProduct:
-    """The Fisher-vector product with the gradient graph of the KL divergence built once for all products."""
-
-    def __init__(self, policy: nn.Module, observations: Tensor, weights: Tensor) -> None:
-        self.parameters = list(policy.parameters())
-        with torch.enable_grad():
-            current = policy(observations)
-            divergence = (weights * kl_divergence(_frozen(current), current)).sum()
-            self.gradient = _flat_gradient(divergence, self.parameters, create_graph=True)
-
-    def __call__(self, vector: Tensor) -> Tensor:
-        with torch.enable_grad():
-            product = _flat_gradient(self.gradient @ vector, self.parameters, retain_graph=True)
-        return all_reduce_sum(product)
+    def fisher_product(self, observations: Tensor, shares: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the product with the Hessian of the KL divergence, summed over samples with these shares."""
+        ...
 
 
 @torch.no_grad()
 def trpo_step(
-    policy: nn.Module,
+    policy: TrustRegionPolicy,
     observations: Tensor,
     actions: Tensor,
     advantages: Tensor,
@@ -101,7 +87,7 @@ def trpo_step(
     bit for bit. Ranks share one step: gradient, Fisher products, surrogate and divergence are summed over them.
 
     Args:
-        policy: Maps normalised observations to a distribution; the parameters change in place.
+        policy: Its parameters change in place.
         observations: Normalised observations. Shape ``[N, O]``.
         actions: Actions taken in them. Shape ``[N, A]``.
         advantages: Their advantages, usually standardised. Shape ``[N]``.
@@ -143,7 +129,7 @@ def trpo_step(
     gradient = all_reduce_sum(gradient)
     if not torch.isfinite(gradient).all():
         raise FloatingPointError("the policy gradient is not finite.")
-    fisher = _FisherProduct(policy, *_subsample(observations, weights, fisher_fraction))
+    fisher = policy.fisher_product(*_subsample(observations, weights, fisher_fraction))
     full_step = _natural_step(fisher, gradient, max_kl, cg_iterations, cg_damping)
 
     old_parameters = parameters_to_vector(parameters).clone()
@@ -179,12 +165,12 @@ def _subsample(observations: Tensor, weights: Tensor, fraction: float) -> tuple[
 
 
 def _natural_step(
-    fisher: _FisherProduct, gradient: Tensor, max_kl: float, cg_iterations: int, cg_damping: float
+    fisher: Callable[[Tensor], Tensor], gradient: Tensor, max_kl: float, cg_iterations: int, cg_damping: float
 ) -> Tensor:
     """Scale the natural gradient so that the quadratic model of the divergence equals ``max_kl``."""
 
     def damped(vector: Tensor) -> Tensor:
-        return fisher(vector) + cg_damping * vector
+        return all_reduce_sum(fisher(vector)) + cg_damping * vector
 
     direction = conjugate_gradient(damped, gradient, iterations=cg_iterations)
     curvature = direction @ damped(direction)
@@ -199,8 +185,5 @@ def _frozen(distribution: Independent[Normal]) -> Independent[Normal]:
     return Independent(copy, 1, validate_args=False)
 
 
-def _flat_gradient(
-    value: Tensor, parameters: list[nn.Parameter], *, create_graph: bool = False, retain_graph: bool | None = None
-) -> Tensor:
-    gradients = torch.autograd.grad(value, parameters, create_graph=create_graph, retain_graph=retain_graph)
-    return torch.cat([gradient.reshape(-1) for gradient in gradients])
+def _flat_gradient(value: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    return torch.cat([gradient.reshape(-1) for gradient in torch.autograd.grad(value, parameters)])

@@ -11,9 +11,13 @@ import pytest
 import torch
 from lightning import Callback
 
+from rrl.algorithms import RCRARL
 from rrl.checkpoints import read_checkpoint
+from rrl.data import RolloutDataModule
+from rrl.risk import LabelOptions
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
+from tests.games import sizes as game_sizes
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +55,25 @@ def test_adrrl_stays_equal_on_both_processes(tmp_path):
     for name in first:
         assert torch.equal(first[name], second[name]), name
     assert first["env_steps"] == 3 * 16 * 4
+
+
+@pytest.mark.mujoco
+def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
+    data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
+    module = RCRARL(
+        **game_sizes(data),
+        step_seconds=data.step_seconds,
+        labels=LabelOptions(horizon_steps=10),
+        min_open_steps=1,
+        hidden_sizes=[8],
+    )
+    fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
+    first, second = states(tmp_path, 2)
+    assert first["calibrator.fitted"]
+    assert first["states.num_states"] > 2 * 30  # those of both processes
+    assert first["states.stored_labels"].any()
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 
 
 @pytest.mark.mujoco

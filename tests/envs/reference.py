@@ -64,7 +64,8 @@ def assert_same_steps(
         observations, rewards, terminated, truncated, infos = native.step(actions, forces)
         expected = worlds.step(actions, forces, bodies)
         np.testing.assert_array_equal(infos.get("final_obs", observations), np.stack([row[0] for row in expected]))
-        np.testing.assert_array_equal(rewards, np.array([row[1] for row in expected], dtype=np.float64))
+        # On some processors the norm of one vector and those of many round differently in the last digit (Reacher).
+        np.testing.assert_array_max_ulp(rewards, np.array([row[1] for row in expected], dtype=np.float64), maxulp=2)
         np.testing.assert_array_equal(terminated, [row[2] for row in expected])
         worlds.copy_states(np.flatnonzero(terminated | truncated))
         num_terminated += int(terminated.sum())

@@ -189,6 +189,7 @@ def test_other_environments_have_their_nominal_cell():
     ("arguments", "message"),
     [
         ({"num_episodes": 0}, "`num_episodes` must be at least 1, got 0"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
         ({"num_threads": 0}, "`num_threads` must be at least 1, got 0"),
         ({"env_id": "Ant-v5"}, "Only native tasks can be perturbed; Ant-v5 can have nominal cells alone"),
         ({"cells": [make_cell(friction=2.0)], "env_id": "Swimmer-v5"}, "`friction` has no effect on Swimmer-v5"),

@@ -128,6 +128,8 @@ def test_report_draws_what_there_is_and_nothing_else(rows):
     nominal = [row for row in rows if row.kind == "nominal"]
     methods = summarize_methods(summarize_policies(nominal))
     assert [figure.name for figure in draw_report_figures(nominal, methods, "TRPO")] == ["summary"]
+    methods = summarize_methods(summarize_policies(nominal[:1]))
+    assert draw_report_figures(nominal[:1], methods, "TRPO") == []
 
 
 def test_same_numbers_give_the_same_file_and_strange_names_are_drawn():

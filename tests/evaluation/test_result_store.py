@@ -110,9 +110,16 @@ def test_folder_with_other_settings_is_refused_in_one_sentence(tmp_path, name, v
 def test_full_disk_is_one_line_and_finished_cells_stay(tmp_path, monkeypatch):
     store = ResultStore(tmp_path, SETTINGS)
     store.add(cell_result())
+    size = store.path.stat().st_size
     with monkeypatch.context() as patch:
         whole_write = os.write
-        patch.setattr(os, "write", lambda descriptor, data: whole_write(descriptor, data[:20]))
+
+        def write_to_a_full_disk(descriptor, data):
+            if store.path.stat().st_size > size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return whole_write(descriptor, data[:20])
+
+        patch.setattr(os, "write", write_to_a_full_disk)
         with pytest.raises(
             ResultStoreError, match=r"No space left on device.*the finished cells \(1\) are kept"
         ) as ending:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrl.evaluation.robustness import MEASURES, held_fraction, missing_cells, summarize_methods, summarize_policies
+from rrl.evaluation.measures import MEASURES
+from rrl.evaluation.robustness import held_fraction, missing_cells, summarize_methods, summarize_policies
 from tests.evaluation.synthetic_results import cell_result, synthetic_results
 
 
@@ -93,7 +95,7 @@ def test_missing_cells_are_counted():
     rows = synthetic_results(num_seeds=2)
     assert missing_cells(rows) == 0
     assert missing_cells(rows[:-3]) == 3
-    assert missing_cells([*rows, cell_result(method="RARL", kind="attack", sweep="own", cell="own 5 N")]) == 0
+    assert missing_cells([*rows, replace(rows[0], kind="attack", sweep="own", cell="own 5 N")]) == 0
 
 
 def test_no_rows_are_refused():

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from rrl.evaluation.measures import MEASURES
 from rrl.evaluation.report_sources import PolicyOrigin, Provenance
 from rrl.evaluation.result_files import ResultStoreError, read_rows
-from rrl.evaluation.robustness import MEASURES
 from rrl.evaluation.robustness_report import write_report
 from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results
 

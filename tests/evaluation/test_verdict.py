@@ -120,6 +120,6 @@ def test_falling_losing_and_tasks_without_distance_are_not_standing_still(change
 
 
 def test_few_seeds_and_missing_cells_are_called_out():
-    assert "only 3 seeds" in warnings_of(synthetic_results(num_seeds=3))[0]
+    assert "fewest seeds of a method are 3:" in warnings_of(synthetic_results(num_seeds=3))[0]
     assert "any difference may be chance" in warnings_of(synthetic_results(num_seeds=1))[0]
     assert any("2 cells of single policies are missing" in text for text in warnings_of(synthetic_results()[:-2]))

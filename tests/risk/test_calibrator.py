@@ -8,11 +8,12 @@ from torch import Tensor
 
 from rrl.risk.bins import equal_width_edges
 from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
-from rrl.risk.calibrator import RiskCalibrator
+from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
 from rrl.risk.isotonic import IsotonicCalibration
 from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
 from rrl.risk.reliability import expected_calibration_error, reliability_curve
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
+from rrl.risk.trajectories import hold_out_trajectories
 
 
 class RecordingPredictor(RiskPredictor):
@@ -56,27 +57,32 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 
 
+def _fit(calibrator: RiskCalibrator, observations: Tensor, labels: Tensor, ids: Tensor) -> CalibratorFit:
+    held_out = hold_out_trajectories(ids, 0.3, generator=_generator())
+    return calibrator.fit(observations, labels, ids, held_out=held_out, generator=_generator())
+
+
 def test_no_trajectory_is_in_both_sets():
-    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap(), held_out_fraction=0.3)
+    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap())
     observations, labels, ids = _data()
-    fit = calibrator.fit(observations, labels, ids, generator=_generator())
-    assert torch.equal(calibrator.predictor.seen, observations[~fit.held_out])
-    assert calibrator.calibration_map.num_seen == fit.held_out.sum() == 15 * 40
-    assert not set(ids[fit.held_out].tolist()) & set(ids[~fit.held_out].tolist())
+    seen_by_map = _fit(calibrator, observations, labels, ids).calibrated_on
+    assert torch.equal(calibrator.predictor.seen, observations[~seen_by_map])
+    assert calibrator.calibration_map.num_seen == seen_by_map.sum() == 15 * 40
+    assert not set(ids[seen_by_map].tolist()) & set(ids[~seen_by_map].tolist())
 
 
 def test_the_papers_choice_shows_everything_to_both():
-    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap(), held_out_fraction=0.0)
+    calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap())
     observations, labels, ids = _data()
-    fit = calibrator.fit(observations, labels, ids, generator=_generator())
-    assert not fit.held_out.any()
+    fit = calibrator.fit(observations, labels, ids, held_out=None, generator=_generator())
+    assert fit.calibrated_on.all()
     assert len(calibrator.predictor.seen) == calibrator.calibration_map.num_seen == len(labels)
 
 
 @pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
 def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make: Callable[[], CalibrationMap]):
     calibrator = RiskCalibrator(RecordingPredictor(), make())
-    calibrator.fit(*_data(), generator=_generator())
+    _fit(calibrator, *_data())
     observations, labels, _ = _data(seed=9, num_trajectories=200)
     raw, calibrated = (
         float(expected_calibration_error(reliability_curve(risk, labels, equal_width_edges(10))))
@@ -87,9 +93,7 @@ def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make:
 
 def test_the_report_counts_trajectories_and_failures():
     observations, labels, ids = _data(num_trajectories=7)
-    fit = RiskCalibrator(LogisticRiskModel(1), HistogramBinning()).fit(
-        observations, labels, ids, generator=_generator()
-    )
+    fit = _fit(RiskCalibrator(LogisticRiskModel(1), HistogramBinning()), observations, labels, ids)
     assert fit.num_trajectories == 7
     assert fit.base_rate == pytest.approx(float(labels.double().mean()))
     assert not fit.degenerate
@@ -98,16 +102,16 @@ def test_the_report_counts_trajectories_and_failures():
 def test_one_class_is_flagged_and_finite():
     calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
     observations, labels, ids = _data(num_trajectories=5)
-    fit = calibrator.fit(observations, torch.zeros_like(labels), ids, generator=_generator())
+    fit = _fit(calibrator, observations, torch.zeros_like(labels), ids)
     assert fit.degenerate
     assert ((calibrator(observations) > 0) & (calibrator(observations) < 0.05)).all()
 
 
 def test_a_single_trajectory_leaves_the_map_the_identity():
     calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
-    calibrator.fit(*_data(), generator=_generator())
+    _fit(calibrator, *_data())
     observations, labels, ids = _data(num_trajectories=1)
-    calibrator.fit(observations, labels, ids, generator=_generator())
+    _fit(calibrator, observations, labels, ids)
     assert torch.allclose(calibrator(observations), calibrator.raw_risk(observations))
 
 
@@ -115,7 +119,7 @@ def test_a_single_trajectory_leaves_the_map_the_identity():
 def test_a_checkpoint_loads_into_a_new_calibrator(make: Callable[[], CalibrationMap]):
     fitted, copy = (RiskCalibrator(LogisticRiskModel(1), make()) for _ in range(2))
     observations, labels, ids = _data()
-    fitted.fit(observations, labels, ids, generator=_generator())
+    _fit(fitted, observations, labels, ids)
     assert not copy.fitted
     copy.load_state_dict(fitted.state_dict())
     assert copy.fitted
@@ -126,7 +130,7 @@ def test_the_same_data_and_generator_give_the_same_risks():
     first, second = (RiskCalibrator(LogisticRiskModel(1), HistogramBinning()) for _ in range(2))
     observations, labels, ids = _data()
     for calibrator in (first, second):
-        calibrator.fit(observations, labels, ids, generator=_generator())
+        _fit(calibrator, observations, labels, ids)
     assert torch.equal(first(observations), second(observations))
 
 
@@ -139,10 +143,15 @@ def test_bad_input_raises():
     calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
     observations, labels, ids = _data()
     with pytest.raises(ValueError, match="`observations` must hold at least one sample"):
-        calibrator.fit(observations[:0], labels[:0], ids[:0], generator=_generator())
+        calibrator.fit(observations[:0], labels[:0], ids[:0], held_out=None, generator=_generator())
     with pytest.raises(ValueError, match=r"`trajectory_ids` must be torch\.int64"):
-        calibrator.fit(observations, labels, ids[:-1], generator=_generator())
+        calibrator.fit(observations, labels, ids[:-1], held_out=None, generator=_generator())
     with pytest.raises(ValueError, match=r"`labels` must be torch\.bool"):
-        calibrator.fit(observations, labels[:-1], ids, generator=_generator())
-    with pytest.raises(ValueError, match=r"`held_out_fraction` must lie in \[0, 1\)"):
-        RiskCalibrator(LogisticRiskModel(1), HistogramBinning(), held_out_fraction=1.0)
+        calibrator.fit(observations, labels[:-1], ids, held_out=None, generator=_generator())
+    for held_out, message in (
+        (ids[:-1] == 0, "`held_out` must be boolean with shape"),
+        (ids >= 0, "`held_out` must leave samples to the predictor"),
+        (torch.arange(len(ids)) < 50, "`held_out` must hold whole trajectories"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            calibrator.fit(observations, labels, ids, held_out=held_out, generator=_generator())

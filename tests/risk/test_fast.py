@@ -13,7 +13,8 @@ def fitted(calibration=None, *, squares: bool = True, shrinkage: float = 20.0) -
     labels = torch.rand(2000, generator=generator) < ((observations[:, 0] - 2.0).square() - 2.0).sigmoid()
     calibration = calibration or HistogramBinning(binning="equal_width", shrinkage=shrinkage)
     calibrator = RiskCalibrator(LogisticRiskModel(4, squares=squares), calibration)
-    calibrator.fit(observations, labels, torch.arange(2000) // 10, generator=generator)
+    ids = torch.arange(2000) // 10
+    calibrator.fit(observations, labels, ids, held_out=ids >= 160, generator=generator)
     return calibrator, observations * 1.5
 
 

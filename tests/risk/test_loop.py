@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
 
 from rrl.risk import (
     GateEvidence,
@@ -13,6 +14,7 @@ from rrl.risk import (
     TrajectoryNumbering,
     brier_skill_score,
     failure_labels_within_horizon,
+    hold_out_newest,
     risk_metrics,
 )
 
@@ -33,10 +35,10 @@ def _walk(generator: torch.Generator, num_steps: int = 300, num_envs: int = 8) -
 
 def test_prequential_risk_is_skilled_calibrated_and_held_to_its_budget():
     generator = torch.Generator().manual_seed(0)
-    calibrator, gate = RiskCalibrator(LogisticRiskModel(1), HistogramBinning()), RiskGate("adaptive", budget=0.3)
+    calibrator, gate = RiskCalibrator(LogisticRiskModel(1), HistogramBinning(20)), RiskGate("adaptive", budget=0.3)
     states, metrics = LabelledStates((1,), capacity=20_000), risk_metrics()
     numbering = TrajectoryNumbering(num_envs=8)
-    for _ in range(4):
+    for _ in range(8):
         observations, terminated = _walk(generator)
         labels, known = failure_labels_within_horizon(terminated, torch.zeros_like(terminated), horizon_steps=6)
         ids = numbering(terminated, torch.zeros_like(terminated))
@@ -50,9 +52,13 @@ def test_prequential_risk_is_skilled_calibrated_and_held_to_its_budget():
             skill = brier_skill_score(values["risk/brier"], values["risk/base_rate"])
             evidence = GateEvidence(values["risk/auroc"], skill, float(is_open[ruled].double().mean()))
         states.append(observations[known], labels[known], ids[known])
-        fit = calibrator.fit(states.observations, states.labels, states.trajectory_ids, generator=generator)
+        held_out = hold_out_newest(states.trajectory_ids, states.newest, generator=generator)
+        data = (states.observations, states.labels, states.trajectory_ids)
+        fit = calibrator.fit(*data, held_out=held_out, generator=generator)
         gate.update(calibrator(observations).flatten(), base_rate=fit.base_rate, evidence=evidence)
-    assert values["risk/auroc"] > 0.8
+    # Nobody can do better than the distance from the middle, which is all that matters here.
+    attainable = float(binary_auroc(observations[known].abs().squeeze(-1), labels[known].long()))
+    assert values["risk/auroc"] > 0.95 * attainable > 0.75
     assert values["risk/ece"] < 0.06
     assert skill > 0.1
     assert abs(evidence.open_fraction - 0.3) < 0.1

@@ -198,7 +198,7 @@ def test_a_recurrent_model_sees_what_one_observation_does_not_show():
     ("make", "message"),
     [
         (lambda: LogisticRiskModel(0), "`obs_dim` must be at least 1"),
-        (lambda: LogisticRiskModel(1, solver="newton"), "`solver` must be"),
+        (lambda: LogisticRiskModel(1, solver="lbfgs"), "`solver` must be"),
         (lambda: LogisticRiskModel(1, l2=-1.0), "`l2` must be at least 0"),
         (lambda: MLPRiskModel(1, num_updates=0), "`num_updates` must be at least 1"),
         (lambda: MLPRiskModel(1, hidden_sizes=(0,)), "`hidden_sizes` must be at least 1"),

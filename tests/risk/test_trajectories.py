@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rrl.risk.trajectories import (
     TrajectoryNumbering,
+    hold_out_newest,
     hold_out_trajectories,
     push_history,
     stack_history,
@@ -78,6 +79,20 @@ def test_a_single_trajectory_cannot_be_split():
 def test_a_fraction_outside_its_range_raises(fraction: float):
     with pytest.raises(ValueError, match=r"`fraction` must lie in \[0, 1\)"):
         hold_out_trajectories(torch.arange(3), fraction, generator=torch.Generator())
+
+
+def test_the_newest_rollout_is_held_out_with_the_beginnings_of_its_episodes():
+    ids = torch.tensor([0, 0, 1, 1, 2, 2, 2, 1, 3, 3])
+    newest = torch.arange(10) >= 7
+    held_out = hold_out_newest(ids, newest, generator=torch.Generator())
+    assert torch.equal(held_out, (ids == 1) | (ids == 3))
+
+
+def test_half_of_the_episodes_stay_with_the_predictor_where_all_of_them_go_on():
+    ids = torch.arange(8).repeat(5)
+    held_out = hold_out_newest(ids, torch.arange(40) >= 32, generator=torch.Generator())
+    assert ids[held_out].unique().numel() == 4
+    assert not set(ids[held_out].tolist()) & set(ids[~held_out].tolist())
 
 
 def test_a_history_never_reaches_into_the_episode_before():

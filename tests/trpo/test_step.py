@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from torch.autograd.functional import hessian
 from torch.distributions import kl_divergence
-from torch.func import functional_call
 
 from rrl.policies import GaussianPolicy
-from rrl.trpo import fisher_vector_product, surrogate_objective, trpo_step
+from rrl.trpo import surrogate_objective, trpo_step
 
 
 @pytest.fixture
@@ -27,29 +25,6 @@ def samples(policy: GaussianPolicy, count: int = 200) -> tuple[torch.Tensor, tor
 
 def flat(policy: GaussianPolicy) -> torch.Tensor:
     return torch.cat([parameter.detach().reshape(-1).clone() for parameter in policy.parameters()])
-
-
-def explicit_hessian(policy: GaussianPolicy, observations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    names = [name for name, _ in policy.named_parameters()]
-    shapes = [parameter.shape for parameter in policy.parameters()]
-    frozen = policy(observations)
-    old = type(frozen)(type(frozen.base_dist)(frozen.mean.detach(), frozen.stddev.detach()), 1)
-
-    def divergence(vector: torch.Tensor) -> torch.Tensor:
-        parts = vector.split([shape.numel() for shape in shapes])
-        parameters = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
-        return (weights * kl_divergence(old, functional_call(policy, parameters, (observations,)))).sum()
-
-    return hessian(divergence, flat(policy))
-
-
-def test_the_fisher_vector_product_equals_the_explicit_hessian_of_the_divergence(policy: GaussianPolicy):
-    observations = samples(policy, 20)[0]
-    weights = torch.rand(20, dtype=torch.float64)
-    weights /= weights.sum()
-    matrix = explicit_hessian(policy, observations, weights)
-    vector = torch.randn(len(matrix), dtype=torch.float64)
-    torch.testing.assert_close(fisher_vector_product(policy, observations, weights, vector), matrix @ vector)
 
 
 @pytest.mark.parametrize("max_kl", [1e-4, 0.01, 0.1])

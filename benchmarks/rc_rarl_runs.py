@@ -1,0 +1,95 @@
+"""The runs of the RC-RARL comparison: which methods and settings there are, and how to read what they logged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = {
+    "doublependulum_05": "double pendulum, reset noise 0.05",
+    "doublependulum_10": "double pendulum, reset noise 0.10",
+    "doublependulum_50": "double pendulum, reset noise 0.50",
+    "hopper6_01": "Hopper with a 6 kg torso, reset noise 0.01",
+    "hopper6_05": "Hopper with a 6 kg torso, reset noise 0.05",
+}
+"""The five settings of the paper's Figures 2 and 3."""
+METHODS = {
+    "rarl": ("conf/rarl_{setting}.yaml",),
+    "rcrarl": ("conf/rcrarl_{setting}.yaml",),
+    "rcrarl_paper": ("conf/rcrarl_{setting}_paper.yaml",),
+    "rcrarl_adaptive": ("conf/rcrarl_{setting}.yaml", "conf/controls/adaptive_gate.yaml"),
+    "trpo": ("conf/rarl_{setting}.yaml", "conf/controls/no_adversary.yaml"),
+    "random_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/random_gate.yaml"),
+    "rarl_force_matched": ("conf/rarl_{setting}.yaml", "conf/controls/force_matched.yaml"),
+    "uncalibrated_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/uncalibrated_gate.yaml"),
+    "random_adversary": ("conf/rarl_{setting}.yaml", "conf/controls/random_adversary.yaml"),
+}
+"""Configurations of each method, the later ones over the earlier."""
+COMPLETE = "complete"
+"""A file of this name says that a run came to its end."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of the comparison."""
+
+    root: Path
+    setting: str
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        """Name it as in a log."""
+        return f"{self.setting} {self.method} seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.root / self.setting / self.method / str(self.seed)
+
+    @property
+    def is_complete(self) -> bool:
+        """True where it came to its end."""
+        return (self.folder / COMPLETE).is_file()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        (path,) = self.folder.glob("runs/*/checkpoints/last.ckpt")
+        return path
+
+    def mark_complete(self) -> None:
+        """Note that it came to its end."""
+        (self.folder / COMPLETE).touch()
+
+    def sibling(self, method: str) -> Run:
+        """Return the run of another method in the same setting and with the same seed."""
+        return replace(self, method=method)
+
+
+def complete_runs(folder: Path) -> Iterator[Run]:
+    """List the runs that came to their end."""
+    for setting in SETTINGS:
+        for method in METHODS:
+            for path in sorted((folder / setting / method).glob("*")):
+                run = Run(folder, setting, method, int(path.name))
+                if run.is_complete:
+                    yield run
+
+
+def metric_history(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a metric's steps and values, both empty where it was never logged."""
+    with sqlite3.connect(run.folder / "mlflow.db") as database:
+        query = "select step, value from metrics where key = ? and is_nan = 0 order by step, timestamp"
+        rows = database.execute(query, (key,)).fetchall()
+    steps, values = zip(*rows, strict=True) if rows else ((), ())
+    return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
+
+
+def mean_metric(run: Run, key: str) -> float:
+    """Average a metric over a run."""
+    return float(metric_history(run, key)[1].mean())
