@@ -29,8 +29,6 @@ METHODS = {
     "random_adversary": ("conf/rarl_{setting}.yaml", "conf/controls/random_adversary.yaml"),
 }
 """Configurations of each method, the later ones over the earlier."""
-COMPLETE = "complete"
-"""A file of this name says that a run came to its end."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +50,15 @@ class Run:
         return self.root / self.setting / self.method / str(self.seed)
 
     @property
-    def is_complete(self) -> bool:
-        """True where it came to its end."""
-        return (self.folder / COMPLETE).is_file()
+    def marker(self) -> Path:
+        """A file that says that it came to its end."""
+        return self.folder / "complete"
 
     @property
     def checkpoint(self) -> Path:
         """The last checkpoint."""
         (path,) = self.folder.glob("runs/*/checkpoints/last.ckpt")
         return path
-
-    def mark_complete(self) -> None:
-        """Note that it came to its end."""
-        (self.folder / COMPLETE).touch()
 
     def sibling(self, method: str) -> Run:
         """Return the run of another method in the same setting and with the same seed."""
@@ -77,7 +71,7 @@ def complete_runs(folder: Path) -> Iterator[Run]:
         for method in METHODS:
             for path in sorted((folder / setting / method).glob("*")):
                 run = Run(folder, setting, method, int(path.name))
-                if run.is_complete:
+                if run.marker.is_file():
                     yield run
 
 

@@ -10,18 +10,12 @@ goes on with the runs that are not complete.
 from __future__ import annotations
 
 import argparse
-import os
-import queue
-import subprocess
-import sys
-import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from rc_rarl_runs import METHODS, SETTINGS, Run, mean_metric
+from training_queue import ROOT, Training, train_all
 
-ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 60
 """Iterations; each has one rollout of 4000 steps for each player that learns."""
 FORCE_LIMIT = 5.0
@@ -44,46 +38,11 @@ def force_share(run: Run) -> float:
     return mean_metric(gated, "gate/force_rms") / mean_metric(free, "adversary/force_rms")
 
 
-def train(run: Run, core: int | None) -> float:
-    """Train in the run's folder, on one core if asked, and return the seconds that it took."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    config, *controls = METHODS[run.method]
-    command = [sys.executable, str(ROOT / "train.py"), "--config", str(ROOT / config.format(setting=run.setting))]
-    for control in controls:
-        command += ["--config", str(ROOT / control)]
-    start = time.perf_counter()
-    with (run.folder / "train.txt").open("w") as log:
-        subprocess.run(
-            [*command, *overrides(run)],
-            cwd=run.folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=True,
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-        )
-    run.mark_complete()
-    return time.perf_counter() - start
-
-
-def train_all(runs: Iterable[Run], jobs: int) -> None:
-    """Train the runs that are not complete yet, several at a time."""
-    cores: queue.Queue[int | None] = queue.Queue()
-    # Two processes that share two cores lose time to each other's threads.
-    available = sorted(os.sched_getaffinity(0))
-    for job in range(jobs):
-        cores.put(available[job % len(available)] if jobs > 1 else None)
-
-    def one(run: Run) -> None:
-        core = cores.get()
-        try:
-            print(f"{run}: {train(run, core):.0f} s", flush=True)
-        except subprocess.CalledProcessError as error:
-            print(f"{run}: failed with exit code {error.returncode}, see {run.folder / 'train.txt'}", flush=True)
-        finally:
-            cores.put(core)
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, [run for run in runs if not run.is_complete]))
+def training(run: Run) -> Training:
+    """Describe one run."""
+    configs = [argument for path in METHODS[run.method] for argument in ("--config", str(ROOT / path))]
+    arguments = [argument.format(setting=run.setting) for argument in configs] + overrides(run)
+    return Training(str(run), run.folder, arguments, run.folder / "train.txt", run.marker)
 
 
 def main() -> None:
@@ -99,8 +58,9 @@ def main() -> None:
     for seed in args.seeds:
         runs = [Run(folder, setting, method, seed) for method in args.methods for setting in args.settings]
         # The force-matched control takes its limit from two other runs of its seed.
-        train_all([run for run in runs if run.method != "rarl_force_matched"], args.jobs)
-        train_all([run for run in runs if run.method == "rarl_force_matched"], args.jobs)
+        for is_last in (False, True):
+            turn = [run for run in runs if (run.method == "rarl_force_matched") == is_last]
+            train_all([partial(training, run) for run in turn], args.jobs)
 
 
 if __name__ == "__main__":
