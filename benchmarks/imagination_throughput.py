@@ -1,4 +1,6 @@
-"""Measure how many transitions a second the diffusion model imagines, with both networks, with and without guidance.
+"""Measure how many transitions a second the diffusion model imagines, with each network, with and without guidance.
+
+Rates depend on the machine and on what else it does, so compare the ratios, which are to the first network of the run.
 
 python benchmarks/imagination_throughput.py --env Hopper-v5
 """
@@ -7,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import get_args
 
 import torch
 
 from rrl.algorithms import ADRRL
+from rrl.algorithms.world_model import DenoiserName
 from rrl.data import TrajectoryDataModule
 
 
@@ -34,13 +38,19 @@ def main() -> None:
     args = parser.parse_args()
     data = TrajectoryDataModule(args.env)
     sizes = (data.obs_dim, data.action_dim, data.action_low, data.action_high, data.healthy_low, data.healthy_high)
-    for network in ("residual_mlp", "unet"):
+    starts = torch.randn(args.batch, data.obs_dim)
+    first: list[float] = []
+    for network in get_args(DenoiserName):
         module = ADRRL(*sizes, data.horizon, denoiser=network, diffusion_steps=args.steps)
-        starts = torch.randn(args.batch, data.obs_dim)
         rates = [
             transitions_per_second(module, starts, guided=guided, repeats=args.repeats) for guided in (False, True)
         ]
-        print(f"{network:14s} {rates[0]:10.0f} unguided/s {rates[1]:10.0f} guided/s")
+        first = first or rates
+        unguided, guided = (
+            f"{rate:10.0f} {kind}/s (x{rate / base:.2f})"
+            for kind, rate, base in zip(("unguided", "guided"), rates, first, strict=True)
+        )
+        print(f"{network:14s} {unguided} {guided}")
 
 
 if __name__ == "__main__":

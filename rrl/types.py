@@ -13,6 +13,7 @@ Every docstring of the package writes shapes with these letters:
 ``D``     features that the diffusion model generates per row, ``D = O + 2`` (reward and end of the episode)
 ``S``     simulator state size (generalised positions and velocities)
 ``E``     episodes that ended
+``U``     policy updates of one iteration
 ========  ==================================================================================
 """
 
@@ -249,4 +250,4 @@ class DynaBatch(TensorBatch):
     fresh_windows: WindowBatch
     """Windows of the fresh rollout alone, on which the models have not been trained yet: their held-out data."""
     start_observations: Tensor
-    """Raw observations at which imagined trajectories begin. Shape ``[B, O]``."""
+    """Raw observations at which imagined trajectories begin, for each policy update. Shape ``[U, B, O]``."""

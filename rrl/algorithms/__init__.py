@@ -6,6 +6,7 @@
 - ``rcrarl``: RC-RARL, the same with an adversary that a calibrated risk gates.
 - ``attackers``: who exerts the forces in a rollout.
 - ``adrrl``: AD-RRL, the Dyna loop on adversarially guided imagination.
+- ``mixture``: real and imagined data in one policy update.
 - ``world_model``: AD-RRL's trajectory models as one module.
 """
 

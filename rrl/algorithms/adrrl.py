@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
-from rrl.algorithms.base import RLModule
+from rrl.a2c import a2c_step
+from rrl.algorithms.base import PreparedBatch, RLModule
+from rrl.algorithms.mixture import mix_real_and_imagined
 from rrl.algorithms.world_model import (
     DenoiserName,
     GuidanceRule,
@@ -18,10 +21,15 @@ from rrl.algorithms.world_model import (
     Solver,
     StrengthTarget,
     WorldModel,
+    require_known,
 )
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import ImaginedTrajectories
+from rrl.policies import ActorCritic
+from rrl.trpo import TrustRegionStep
 from rrl.types import DynaBatch, RolloutBatch
+
+PolicyUpdate = Literal["trpo", "a2c"]
 
 
 class ADRRL(RLModule):
@@ -71,17 +79,23 @@ class ADRRL(RLModule):
         damping: Part of the way that ``reparameterized`` goes in one step, in ``(0, 1]``.
         bootstrap: Continue the return of a window by the value of its last state, and let the return model predict by
             how much it beats the value of its first. False in the paper.
-        real_fraction: Share of the real rollout in the policy update; ``0`` in the paper.
+        real_fraction: Share of the real rollout in the policy update; ``0`` in the paper, where the policy stays as it
+            is before the warm-up.
         value_from_imagination: Fit the value function on the mixture; on the real rollout alone otherwise. True in the
             paper. Imagined targets are mostly the value function's own predictions, and its errors feed on them.
         guided_fraction: Share of guided trajectories among the imagined; ``1`` in the paper.
         imagination_warmup: Real environment steps before imagined data are used at all.
         guidance_warmup: Real environment steps before trajectories are guided.
+        policy_update: ``trpo``, or ``a2c``, the paper's: one controlled step of AdamW, see :func:`~rrl.a2c.a2c_step`.
+        policy_learning_rate: Largest step size of ``a2c``; ``3e-5`` in the paper.
+        entropy_weight: Weight of the policy's entropy in ``a2c``; ``1e-5`` in the paper.
+        log_prob_change: Bound of ``a2c`` on the mean change of the log probabilities of the actions, in nats; ``0.01``
+            in the published code.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
         ema_decay: Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper.
         gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow.
         gae_lambda: Weight of longer returns; ``0.9`` in the paper.
-        max_kl: Trust region of the policy step, in nats.
+        max_kl: Trust region of ``trpo``, in nats.
         cg_iterations: Conjugate-gradient steps.
         cg_damping: Damping of the Fisher matrix.
         backtrack_ratio: Factor between two tries of the line search.
@@ -94,9 +108,13 @@ class ADRRL(RLModule):
         activation: ``tanh`` or ``silu``.
         initial_log_std: Logarithm of the policy's initial standard deviation.
 
-    Differences from the paper: the policy improves by TRPO instead of A2C with a controlled step size; the mixture, the
-    warm-up, the bootstrapped return and the solver are ours; see each argument for the paper's value. Windows hold
-    differences from their start state, end flags are not standardised, and nothing behind an episode's end is learnt.
+    Differences from the paper: by default the policy improves by TRPO instead of A2C with a controlled step size; the
+    mixture, the warm-up, the bootstrapped return and the solver are ours; see each argument for the paper's value, and
+    ``conf/adrrl_*_paper.yaml`` for all of them together. Whatever is configured, the denoiser estimates clean
+    trajectories instead of their noise, as the published code does; windows hold differences from their start state,
+    end flags are not standardised, nothing behind an episode's end is learnt, and imagined transitions that left the
+    policy do not count. The value function has standardised targets and no slowly moving copy, where the published
+    code fits raw ones to an average of its past.
 
     References:
         Foffano, Russo and Proutiere, "Adversarial diffusion for robust reinforcement learning", NeurIPS 2025.
@@ -132,6 +150,10 @@ class ADRRL(RLModule):
         guided_fraction: float = 0.5,
         imagination_warmup: int = 5_000,
         guidance_warmup: int = 10_000,
+        policy_update: PolicyUpdate = "trpo",
+        policy_learning_rate: float = 3e-5,
+        entropy_weight: float = 1e-5,
+        log_prob_change: float = 0.01,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,
         gamma: float = 0.99,
@@ -176,11 +198,19 @@ class ADRRL(RLModule):
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
         if strength_target == "cvar" and guided_fraction == 1.0:
             raise ValueError("`guided_fraction` must be below 1 where `strength_target` is 'cvar', got 1.0.")
+        require_known("policy_update", policy_update, PolicyUpdate)
+        for name, value in {"policy_learning_rate": policy_learning_rate, "log_prob_change": log_prob_change}.items():
+            if value <= 0.0:
+                raise ValueError(f"`{name}` must be positive, got {value}.")
+        if entropy_weight < 0.0:
+            raise ValueError(f"`entropy_weight` must not be negative, got {entropy_weight}.")
         self.save_hyperparameters()
         self.alpha, self.model_batch_size = alpha, model_batch_size
         self.real_fraction, self.guided_fraction = real_fraction, guided_fraction
         self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
+        self.policy_update, self.policy_learning_rate = policy_update, policy_learning_rate
+        self.a2c_step = partial(a2c_step, entropy_weight=entropy_weight, log_prob_change=log_prob_change)
         self.model_learning_rate = model_learning_rate
         self._starts: Tensor | None = None
         self.world_model = WorldModel(
@@ -210,7 +240,7 @@ class ADRRL(RLModule):
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Perform one pass of Algorithm 1 on fresh experience: fit the models, imagine, improve the policy."""
-        self._starts = batch.start_observations
+        self._starts = batch.start_observations[-1]
         self.count_steps(batch.rollout)
         with self.timed("diffusion"):
             self.log_metrics(self.world_model.evaluate(batch.fresh_windows, self.protagonist))
@@ -226,11 +256,19 @@ class ADRRL(RLModule):
         self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
-        """Improve policy and value function on real and imagined data."""
-        sources = [batch.rollout.transitions]
-        if int(self.env_steps) >= self.imagination_warmup:
+        """Improve policy and value function on real and imagined data, as often as there are start states for."""
+        real = batch.rollout.transitions
+        if int(self.env_steps) < self.imagination_warmup:
+            if self.real_fraction > 0.0:
+                self._update([real])
+            return
+        for starts in batch.start_observations:
             with self.timed("imagine"):
-                sources = self._mix(sources[0], self._imagine_mixture(batch.start_observations))
+                sources = mix_real_and_imagined(real, self._imagine_mixture(starts), self.real_fraction)
+            self._update(sources)
+
+    def _update(self, sources: list[RolloutBatch]) -> None:
+        """Update the protagonist on transitions of several sources, of which the first are the real ones."""
         with self.timed("update"):
             prepared = self.prepare(self.protagonist, sources)
             real_only = prepared.first(sources[0].weights.numel())
@@ -291,19 +329,26 @@ class ADRRL(RLModule):
         )
         return guided, unguided
 
-    def _mix(self, real: RolloutBatch, imagined: list[RolloutBatch]) -> list[RolloutBatch]:
-        """Weight both sources so that the real one makes up its configured share of the policy update."""
-        imagined_total = torch.stack([batch.weights.sum() for batch in imagined]).sum().clamp(min=1.0)
-        sources = [] if self.real_fraction == 0.0 else [_weighted(real, self.real_fraction / real.weights.sum())]
-        scale = (1.0 - self.real_fraction) / imagined_total
-        return sources + [_weighted(batch, scale) for batch in imagined]
+    def improve_policy(
+        self, player: ActorCritic, batch: PreparedBatch, optimizer: LightningOptimizer
+    ) -> TrustRegionStep:
+        """Take one step of the configured kind, TRPO's or A2C's.
+
+        Args:
+            player: Its policy changes in place.
+            batch: What :meth:`prepare` returned for this player.
+            optimizer: Of the policy.
+
+        Returns:
+            What the step did.
+        """
+        if self.policy_update == "trpo":
+            return super().improve_policy(player, batch, optimizer)
+        return self.a2c_step(player.policy, *batch.policy_samples, optimizer=optimizer)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""
-        model = Adam(self.world_model.trained_parameters(), lr=self.model_learning_rate, fused=True)
-        return [*self.player_optimizers(self.protagonist), model]
-
-
-def _weighted(batch: RolloutBatch, scale: Tensor) -> RolloutBatch:
-    """Scale the weights of all transitions of a batch in the policy update."""
-    return replace(batch, weights=batch.weights * scale)
+        policy, value = self.player_optimizers(self.protagonist)
+        if self.policy_update == "a2c":
+            policy = AdamW(self.protagonist.policy.parameters(), lr=self.policy_learning_rate, fused=True)
+        return [policy, value, Adam(self.world_model.trained_parameters(), lr=self.model_learning_rate, fused=True)]

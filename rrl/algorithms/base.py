@@ -40,6 +40,11 @@ class PreparedBatch(NamedTuple):
     value_weights: Tensor
     """Of the value function's fit. Shape ``[N]``."""
 
+    @property
+    def policy_samples(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a step of the policy needs: observations, actions, advantages and weights."""
+        return self.observations, self.actions, self.advantages, self.weights
+
     def first(self, count: int) -> PreparedBatch:
         """Keep the first samples, which are those of the first source."""
         return PreparedBatch(*(column[:count] for column in self))
@@ -197,7 +202,7 @@ class RLModule(LightningModule):
         *,
         value_batch: PreparedBatch | None = None,
     ) -> None:
-        """Improve a player's policy by one TRPO step and fit its value function, and log both.
+        """Improve a player's policy by one step and fit its value function, and log both.
 
         Args:
             name: Group of the log keys, such as ``protagonist``.
@@ -209,14 +214,10 @@ class RLModule(LightningModule):
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
         """
-
-        def closure() -> TrustRegionStep:
-            return self.trpo_step(player.policy, batch.observations, batch.actions, batch.advantages, batch.weights)
-
         policy_optimizer, value_optimizer = optimizers
         value_batch = batch if value_batch is None else value_batch
         try:
-            step = policy_optimizer.step(closure=closure)
+            step = self.improve_policy(player, batch, policy_optimizer)
             value_loss = self._fit_value(player, value_batch, value_optimizer)
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
@@ -229,6 +230,26 @@ class RLModule(LightningModule):
             f"{name}/explained_variance": _explained_variance(value_batch),
             f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
         })
+
+    def improve_policy(
+        self, player: ActorCritic, batch: PreparedBatch, optimizer: LightningOptimizer
+    ) -> TrustRegionStep:
+        """Take one TRPO step.
+
+        Args:
+            player: Its policy changes in place.
+            batch: What :meth:`prepare` returned for this player.
+            optimizer: Of the policy; it must step exactly once.
+
+        Returns:
+            What the step did.
+        """
+
+        def closure() -> TrustRegionStep:
+            return self.trpo_step(player.policy, *batch.policy_samples)
+
+        step: TrustRegionStep = optimizer.step(closure=closure)
+        return step
 
     def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
         return fit_value_function(

@@ -88,11 +88,11 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         kl_budget(alpha)  # refuses a tail level outside (0, 1]
-        _require_known("denoiser", denoiser, DenoiserName)
-        _require_known("solver", solver, Solver)
-        _require_known("guidance", guidance, GuidanceRule)
-        _require_known("strength_target", strength_target, StrengthTarget)
-        _require_known("policy_guidance", policy_guidance, PolicyGuidanceRule)
+        require_known("denoiser", denoiser, DenoiserName)
+        require_known("solver", solver, Solver)
+        require_known("guidance", guidance, GuidanceRule)
+        require_known("strength_target", strength_target, StrengthTarget)
+        require_known("policy_guidance", policy_guidance, PolicyGuidanceRule)
         if not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {ema_decay}.")
         self.guidance, self.alpha, self.strength_target = guidance, alpha, strength_target
@@ -357,8 +357,17 @@ class WorldModel(nn.Module):
         return generator
 
 
-def _require_known(name: str, value: str, choices: Any) -> None:
-    """Refuse what is not among the literals of a type."""
+def require_known(name: str, value: str, choices: Any) -> None:
+    """Refuse what is not among the literals of a type.
+
+    Args:
+        name: Of the argument.
+        value: Its value.
+        choices: A ``Literal``.
+
+    Raises:
+        ValueError: If ``value`` is none of them.
+    """
     if value not in get_args(choices):
         raise ValueError(f"`{name}` must be one of {list(get_args(choices))}, got {value!r}.")
 

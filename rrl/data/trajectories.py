@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ class TrajectoryDataModule(RolloutDataModule):
         horizon: Rows of a trajectory window, ``H``; ``10`` in the paper.
         model_updates: Gradient steps of the trajectory models an iteration.
         model_batch_size: Windows of each of them; ``256`` in the paper.
-        imagined_trajectories: Trajectories to imagine an iteration; ``512`` in the paper.
+        imagined_trajectories: Trajectories to imagine for a policy update; ``512`` in the paper.
+        policy_updates: Policy updates an iteration, each on its own imagined trajectories; one every 4 real steps in
+            the published code.
         buffer_size: Real transitions to keep over the worlds of a rank.
         recent_starts: Imagination begins at states among this many newest transitions of a rank.
         num_envs: Worlds over all ranks, ``N``; each rank steps its share.
@@ -48,6 +51,7 @@ class TrajectoryDataModule(RolloutDataModule):
         model_updates: int = 50,
         model_batch_size: int = 256,
         imagined_trajectories: int = 512,
+        policy_updates: int = 1,
         buffer_size: int = 200_000,
         recent_starts: int = 20_000,
         num_envs: int = 16,
@@ -63,6 +67,7 @@ class TrajectoryDataModule(RolloutDataModule):
             "model_updates": model_updates,
             "model_batch_size": model_batch_size,
             "imagined_trajectories": imagined_trajectories,
+            "policy_updates": policy_updates,
             "recent_starts": recent_starts,
         }
         for name, value in sizes.items():
@@ -71,7 +76,8 @@ class TrajectoryDataModule(RolloutDataModule):
         if num_steps < horizon:
             raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
         self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
-        self.imagined_trajectories, self.recent_starts = imagined_trajectories, recent_starts
+        self.imagined_trajectories, self.policy_updates = imagined_trajectories, policy_updates
+        self.recent_starts = recent_starts
         self.buffer_size = buffer_size
         self.buffer: TrajectoryBuffer | None = None
         super().__init__(
@@ -106,14 +112,11 @@ class TrajectoryDataModule(RolloutDataModule):
         if self.buffer is None:
             raise RuntimeError("the buffer is built by `setup('fit')`.")
         self.buffer.add(rollout)
-        return DynaBatch(
-            rollout=rollout,
-            fresh_windows=self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps),
-            windows=self.buffer.sample_windows(self.model_updates * self.model_batch_size),
-            start_observations=self.buffer.sample_starts(
-                self.imagined_trajectories, recent=self.recent_starts
-            ).observations,
-        )
+        fresh_windows = self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps)
+        windows = self.buffer.sample_windows(self.model_updates * self.model_batch_size)
+        shape = (self.policy_updates, self.imagined_trajectories)
+        starts = self.buffer.sample_starts(math.prod(shape), recent=self.recent_starts).observations
+        return DynaBatch(rollout, windows, fresh_windows, starts.unflatten(0, shape))
 
     def rank_state(self) -> dict[str, Any]:
         """Return this rank's worlds and buffer, in plain types and tensors."""

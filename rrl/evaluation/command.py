@@ -32,10 +32,15 @@ def run_command(args: Sequence[str]) -> int:
     """
     parser = make_parser()
     try:
-        evaluation = Evaluation(read_settings(parser, args))
+        settings = read_settings(parser, args)
     except BAD_INPUT as error:
         keys = [action.dest for action in parser._actions]
         return _fail(one_sentence(str(error), keys, []), 2)
+    try:
+        evaluation = Evaluation(settings)
+    except BAD_INPUT as error:
+        # Ours are sentences already, and what they quote must not be taken for a complaint of the parser.
+        return _fail(" ".join(str(error).split()), 2)
     for note in evaluation.suite.notes:
         sys.stdout.write(f"note: {note}\n")
     try:

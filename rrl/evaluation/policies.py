@@ -13,6 +13,7 @@ import numpy as np
 
 from rrl.checkpoints import CheckpointError, load_algorithm, load_policy, read_checkpoint
 from rrl.checkpoints.loading import MARKER
+from rrl.cli_errors import suggestion
 from rrl.envs import ADVERSARIAL_TASKS, make_vec_env
 from rrl.evaluation.attacks import MakeAttacker, attackers_of
 from rrl.evaluation.episode_queue import Policy
@@ -160,18 +161,40 @@ def _from_sb3(source: PolicySource) -> LoadedPolicy:
 
 
 def _from_function(source: PolicySource) -> LoadedPolicy:
-    module, _, name = source.entry.partition(":")
-    try:
-        make: Callable[[], Policy] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(f"There is no function {source.entry} ({error}).") from error
+    make = _find_function(source.entry)
     try:
         policy = make()
-    except TypeError as error:
-        raise CheckpointError(f"{source.entry} must take no argument and return the policy ({error}).") from error
+    except Exception as error:  # whatever its author raises
+        message = f"{source.entry} must take no argument and return the policy, but calling it failed ({_kind(error)})."
+        raise CheckpointError(message) from error
     if not callable(policy):
         raise CheckpointError(f"{source.entry} must return a callable, got {type(policy).__name__}.")
     return LoadedPolicy(policy, PolicyLabel(source.method, source.entry, source.place))
+
+
+def _find_function(entry: str) -> Callable[[], Policy]:
+    """Import what ``module:function`` names."""
+    module_name, _, name = entry.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # it runs as it is imported, so anything can happen
+        reason = f"importing the module {module_name} failed ({_kind(error)})"
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            reason = f"there is no module {error.name}"
+        raise CheckpointError(f"{entry} must be an importable module:function, but {reason}.") from error
+    if not hasattr(module, name):
+        functions = [known for known, item in vars(module).items() if callable(item)]
+        reason = f"the module {module_name} has no function {name}{suggestion(name, functions)}"
+        raise CheckpointError(f"{entry} must be an importable module:function, but {reason}")
+    function: Callable[[], Policy] = getattr(module, name)
+    if not callable(function):
+        raise CheckpointError(f"{entry} must be a function that returns the policy, got {type(function).__name__}.")
+    return function
+
+
+def _kind(error: Exception) -> str:
+    """Name an error with the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _check_fits(policy: Policy, entry: str, env_id: str) -> None:
@@ -185,9 +208,9 @@ def _check_fits(policy: Policy, entry: str, env_id: str) -> None:
     try:
         actions = np.asarray(policy(observations), dtype=np.float64)
     except Exception as error:  # whatever a network says of a wrong size
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         size = observations.shape[1]
-        raise CheckpointError(f"{entry} cannot act on the {size} observations of {env_id} ({reason}).") from error
+        message = f"{entry} cannot act on the {size} observations of {env_id} ({_kind(error)})."
+        raise CheckpointError(message) from error
     if actions.shape != wanted or not np.isfinite(actions).all():
         raise CheckpointError(
             f"{entry} must answer 2 observations of {env_id} with finite actions of shape {list(wanted)}, "

@@ -95,7 +95,7 @@ class Evaluation:
         self._store.add(finding)
         return finding
 
-    def _costs(self, tasks: Sequence[EvaluationTask]) -> dict[CellKey, float]:
+    def _costs(self, tasks: Sequence[EvaluationTask]) -> dict[CellKey, int]:
         """Return the keys of the rows that tasks give, in their order, and what each takes."""
         labels = {source: policy.label for source, policy in self._policies}
         return {CellKey(*labels[task.source], name): cost for task in tasks for name, cost in task.costs.items()}

@@ -40,12 +40,12 @@ class EvaluationTask:
     attack_options: AttackOptions | None = None
 
     @property
-    def costs(self) -> dict[str, float]:
-        """Names of the cells that it will give, and what each takes, in episodes."""
-        costs = {cell.name: float(self.num_episodes) for cell in self.cells}
+    def costs(self) -> dict[str, int]:
+        """Names of the cells that it will give, and what each takes, in whole episodes."""
+        costs = {cell.name: self.num_episodes for cell in self.cells}
         if self.attack is not None and self.attack_options is not None:
             restarts = self.attack_options.restarts if self.attack.attacker == "fresh" else 0
-            training = self.attack_options.steps / STEPS_PER_EPISODE
+            training = round(self.attack_options.steps / STEPS_PER_EPISODE)
             costs[self.attack.name] = self.num_episodes + restarts * (self.num_episodes + training)
         return costs
 

@@ -48,6 +48,28 @@ def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) 
     return (weights * log_ratio.exp() * advantages).sum()
 
 
+def sample_shares(weights: Tensor) -> Tensor:
+    """Scale weights so that those of all ranks add to one.
+
+    Args:
+        weights: Non-negative, any scale. Shape ``[N]``.
+
+    Returns:
+        Shares. Shape ``[N]``.
+
+    Raises:
+        ValueError: If no sample has a positive weight.
+
+    Example:
+        >>> sample_shares(torch.tensor([3.0, 0.0, 1.0]))
+        tensor([0.7500, 0.0000, 0.2500])
+    """
+    total = float(all_reduce_sum(weights.sum()))
+    if not total > 0.0:
+        raise ValueError(f"at least one sample must have a positive weight, got a total of {total}.")
+    return weights / total
+
+
 class TrustRegionPolicy(Protocol):
     """A stochastic policy whose curvature is known."""
 
@@ -115,11 +137,7 @@ def trpo_step(
         raise ValueError(f"`max_kl` must be positive, got {max_kl}.")
     if not 0.0 < fisher_fraction <= 1.0:
         raise ValueError(f"`fisher_fraction` must lie in (0, 1], got {fisher_fraction}.")
-    total = float(all_reduce_sum(weights.sum()))
-    if not total > 0.0:
-        raise ValueError(f"at least one sample must have a positive weight, got a total of {total}.")
-    shares = weights / total
-
+    shares = sample_shares(weights)
     parameters = list(policy.parameters())
     old_distribution = _frozen(policy(observations))
     old_log_probs = old_distribution.log_prob(actions)

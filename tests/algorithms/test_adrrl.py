@@ -10,9 +10,10 @@ from tests.fitting import adrrl, changed, fit, rollouts, snapshot, trajectories,
 
 REAL = 32
 """Transitions of one small rollout."""
+IMAGINED_ONLY = {"real_fraction": 0.0, "value_from_imagination": True}
 
 
-def updates_of(monkeypatch, **settings):
+def updates_of(monkeypatch, policy_updates=1, **settings):
     """Train for one iteration and return the batches with which the player was updated."""
     batches, update_player = [], RLModule.update_player
 
@@ -21,7 +22,7 @@ def updates_of(monkeypatch, **settings):
         update_player(self, name, player, batch, optimizers, **options)
 
     monkeypatch.setattr(RLModule, "update_player", recording)
-    data = trajectories(iterations_per_epoch=1)
+    data = trajectories(iterations_per_epoch=1, policy_updates=policy_updates)
     fit(adrrl(data, **settings), data)
     return batches
 
@@ -88,8 +89,54 @@ def test_real_data_have_their_share_of_the_policy_update(monkeypatch, real_fract
 
 
 def test_without_real_data_only_imagined_ones_are_used(monkeypatch):
-    ((batch, _),) = updates_of(monkeypatch, real_fraction=0.0, value_from_imagination=True)
+    ((batch, _),) = updates_of(monkeypatch, **IMAGINED_ONLY)
     assert len(batch.weights) == 16 * 3
+
+
+def test_without_real_data_the_policy_stays_as_it_is_before_the_warm_up():
+    data = trajectories()
+    module = adrrl(data, imagination_warmup=10_000, **IMAGINED_ONLY)
+    before = snapshot(module)
+    trainer = fit(module, data)
+    assert trainer.global_step == 0
+    moved = {name for name in changed(module, before) if name.startswith("protagonist")}
+    assert moved == {f"protagonist.normalizer.{name}" for name in ("mean", "variance", "count")}
+    assert "world_model.denoiser.network.output.weight" in changed(module, before)
+
+
+@pytest.mark.parametrize("policy_update", ["trpo", "a2c"])
+def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_update):
+    updates = updates_of(monkeypatch, policy_updates=3, policy_update=policy_update, **IMAGINED_ONLY)
+    first, second, third = (batch.observations for batch, _ in updates)
+    assert len(first) == len(second) == len(third) == 16 * 3
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+
+
+def test_each_policy_update_counts_as_a_step_of_the_run():
+    for policy_update in ("trpo", "a2c"):
+        data = trajectories(policy_updates=3)
+        assert fit(adrrl(data, policy_update=policy_update), data).global_step == 2 * 3
+
+
+def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
+    changes = {}
+    update_player = RLModule.update_player
+
+    def recording(self, name, player, batch, optimizers, **options):
+        policy = player.policy
+        old = policy(batch.observations).log_prob(batch.actions).detach()
+        update_player(self, name, player, batch, optimizers, **options)
+        change = (policy(batch.observations).log_prob(batch.actions).detach() - old).abs()
+        changes[self.global_step] = float((batch.weights * change).sum() / batch.weights.sum())
+
+    monkeypatch.setattr(RLModule, "update_player", recording)
+    data = trajectories()
+    logged = fit(adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).logged_metrics
+    assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
+    assert len(changes) == 2
+    assert 0.0 < logged["protagonist/step_fraction"] < 1.0
+    assert logged["protagonist/line_search_accepted"] == 1.0
 
 
 @pytest.mark.parametrize("imagined", [False, True])
@@ -143,6 +190,10 @@ BAD_SETTINGS = [
     ({"solver": "euler"}, "`solver` must be one of .*, got 'euler'"),
     ({"strength_target": "var"}, "`strength_target` must be one of .*, got 'var'"),
     ({"policy_guidance": "none"}, "`policy_guidance` must be one of .*, got 'none'"),
+    ({"policy_update": "ppo"}, r"`policy_update` must be one of \['trpo', 'a2c'\], got 'ppo'"),
+    ({"policy_learning_rate": 0.0}, "`policy_learning_rate` must be positive, got 0.0"),
+    ({"log_prob_change": -0.1}, "`log_prob_change` must be positive, got -0.1"),
+    ({"entropy_weight": -1.0}, "`entropy_weight` must not be negative, got -1.0"),
     ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\), got 1.0"),
     ({"damping": 0.0}, r"`damping` must lie in \(0, 1\], got 0.0"),
     ({"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),

@@ -155,7 +155,11 @@ def assert_same(first, second, where="checkpoint"):
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists:UserWarning")
 @pytest.mark.parametrize(
     ("make_data", "make_module"),
-    [(rollouts, trpo), (trajectories, adrrl), (trajectories, lambda data: adrrl(data, policy_guidance="score"))],
+    [
+        (rollouts, trpo),
+        (trajectories, adrrl),
+        (trajectories, lambda data: adrrl(data, policy_guidance="score", policy_update="a2c")),
+    ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):
     def run(name, max_epochs, ckpt_path=None):

@@ -23,7 +23,10 @@ class Batches(Callback):
 @pytest.fixture(scope="module")
 def given():
     """Three iterations; the counter's observations tell the steps apart."""
-    data, batches = trajectories("toy/Counter-v0", env_kwargs={"length": 1000}, iterations_per_epoch=3), Batches()
+    data, batches = (
+        trajectories("toy/Counter-v0", env_kwargs={"length": 1000}, iterations_per_epoch=3, policy_updates=2),
+        Batches(),
+    )
     fit(adrrl(data), data, callbacks=(batches,))
     return batches
 
@@ -33,7 +36,7 @@ def test_every_part_has_its_size(given):
     assert batch.rollout.transitions.rewards.shape == (16, 2)
     assert batch.windows.observations.shape == (16, 4, 1)
     assert batch.fresh_windows.observations.shape == (8, 4, 1)
-    assert batch.start_observations.shape == (16, 1)
+    assert batch.start_observations.shape == (2, 16, 1)
 
 
 def test_fresh_windows_are_of_the_fresh_rollout_alone(given):
@@ -67,7 +70,9 @@ def test_the_buffer_is_part_of_the_state_and_goes_with_the_worlds():
         assert data.buffer is None
 
 
-@pytest.mark.parametrize("name", ["model_updates", "model_batch_size", "imagined_trajectories", "recent_starts"])
+@pytest.mark.parametrize(
+    "name", ["model_updates", "model_batch_size", "imagined_trajectories", "policy_updates", "recent_starts"]
+)
 def test_bad_sizes_are_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         trajectories(**{name: 0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,11 @@ def rows(folder="out"):
 @pytest.mark.mujoco
 def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
     assert evaluate.main(config) == 0
-    printed = capsys.readouterr().out
+    printed, shown = capsys.readouterr()
+    done, total, times = re.findall(r"\| ([\d.]+)/([\d.]+) \[([\d:<?]+)", shown)[-1]
+    # Of each policy 3 conditions, 4 attacks and a fresh one whose only restart takes the episodes again.
+    assert done == total == str(2 * 2 * (3 + 4 + 2))
+    assert "<" in times
     assert "good (1)" in printed
     assert "report: out/report.html" in printed
     found = rows()
@@ -113,6 +118,11 @@ def test_what_was_finished_stays_and_the_rest_follows(config, deed, workers, cod
         (["--env_id=Hoper-v5"], "Hoper-v5"),
         (["--env_id=Reacher-v5", "--suite=nominal"], "`env_id` must have a task with an adversary"),
         (['--policies={"a": ["none.ckpt"]}'], "There is no checkpoint, folder, run or function none.ckpt."),
+        (
+            ['--policies={"x": ["tests.environments:missing"]}'],
+            "tests.environments:missing must be an importable module:function, but the module tests.environments has "
+            "no function missing.",
+        ),
         (["--output=config.yaml"], "config.yaml cannot hold results"),
         (["--config=missing.yaml"], "missing.yaml"),
     ],

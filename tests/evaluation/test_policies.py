@@ -108,8 +108,17 @@ def test_a_function_gives_a_policy(tmp_path, monkeypatch):
         (["runs", "runs/run3"], TASK, r"run3/checkpoints/last\.ckpt is named twice for 'A'"),
         (["runs"], "Hopper-v5", r"last\.ckpt was trained on InvertedPendulum-v5, the evaluation is on Hopper-v5\."),
         (["0" * 32], TASK, r"The last checkpoint of run 0+ cannot be had from sqlite"),
-        (["no.such:function"], TASK, r"There is no function no\.such:function"),
-        (["math:pi"], TASK, r"math:pi must take no argument and return the policy"),
+        (["no.such:f"], TASK, r"^no\.such:f must be an importable module:function, but there is no module no\.$"),
+        (["math.pie:f"], TASK, r"^math\.pie:f must be .*, but there is no module math\.pie\.$"),
+        (
+            ["math:sine"],
+            TASK,
+            r"^math:sine must be .*, but the module math has no function sine; did you mean 'sin'\?$",
+        ),
+        (["math:pi"], TASK, r"^math:pi must be a function that returns the policy, got float\.$"),
+        (["math:sin"], TASK, r"^math:sin must take no argument and return the policy, but .* \(TypeError: .*\)\.$"),
+        (["tests.evaluation.test_policies:failing"], TASK, r"but calling it failed \(OSError: no weights\)\.$"),
+        (["tests.evaluation.test_policies:number"], TASK, r"test_policies:number must return a callable, got int\.$"),
         (["tests.evaluation.test_policies:wrong_shape"], TASK, r"must answer 2 observations .* got shape \[2, 4\]"),
         (["tests.evaluation.test_policies:wrong_size"], TASK, r"cannot act on the 4 observations of InvertedPendulum"),
         ([], TASK, "`policies` has no entries for 'A'"),
@@ -126,6 +135,30 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "bad.ckpt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"bad\.ckpt is not a checkpoint, or is damaged\."):
         load_policies({"A": [str(tmp_path / "bad.ckpt")]}, TASK)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("import not_there_either", "ModuleNotFoundError: No module named 'not_there_either'"),
+        ("def (", "SyntaxError: "),
+        ("raise RuntimeError", "RuntimeError)"),
+    ],
+)
+def test_a_module_that_breaks_on_import_is_told_from_one_that_is_not_there(tmp_path, monkeypatch, content, reason):
+    (tmp_path / "breaks_on_import.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CheckpointError, match="but importing the module breaks_on_import failed") as raised:
+        load_policies({"A": ["breaks_on_import:policy"]}, TASK)
+    assert reason in str(raised.value)
+
+
+def failing():
+    raise OSError("no weights")
+
+
+def number():
+    return 3
 
 
 def wrong_shape():
