@@ -82,13 +82,12 @@ def fast_gate(gate: RiskGate) -> Callable[[Tensor, Tensor], Tensor]:
     if not gate.fitted:
         return gate
     # In float32 throughout, as the gate: a risk that equals the threshold must stay equal to it.
-    threshold = gate.threshold.float().numpy()
-    shut_at_threshold = (1.0 - gate.tie_probability.float()).numpy()
-    trusted = ((1.0 - gate.exploration) * gate.skill.float()).numpy()
+    threshold = np.float32(float(gate.threshold))
+    below = np.float32(float((1.0 - gate.exploration) * gate.skill.float()))
+    at_threshold = below * np.float32(float(1.0 - gate.tie_probability.float()))
 
     def is_open(risk: Tensor, uniforms: Tensor) -> Tensor:
-        risks = risk.numpy()
-        shut = np.where(risks == threshold, shut_at_threshold, risks < threshold)
-        return torch.from_numpy(uniforms.numpy() >= trusted * shut)
+        risks, draws = risk.numpy(), uniforms.numpy()
+        return torch.from_numpy((risks > threshold) | (draws >= np.where(risks == threshold, at_threshold, below)))
 
     return is_open

@@ -56,25 +56,25 @@ def fit_logistic_newton(features: Tensor, targets: Tensor, *, l2: float, max_ite
         hessian = (inputs * curvature.unsqueeze(1)).T @ inputs
         # Features that depend on each other would make it singular.
         hessian.diagonal().add_(penalty + RIDGE)
-        step = torch.linalg.solve(hessian, gradient)
-        fraction = _fraction_that_descends(loss_at, coefficients, step, loss)
-        if fraction == 0.0:
+        better = _descend(loss_at, coefficients, loss, torch.linalg.solve(hessian, gradient))
+        if better is None:
             break
-        coefficients = coefficients - fraction * step
-        loss = loss_at(coefficients)
+        coefficients, loss = better
     return coefficients
 
 
-def _fraction_that_descends(
-    loss_at: Callable[[Tensor], Tensor], coefficients: Tensor, step: Tensor, loss: Tensor
-) -> float:
-    """Halve a Newton step until the loss falls; 0 where rounding leaves nothing to gain."""
+def _descend(
+    loss_at: Callable[[Tensor], Tensor], coefficients: Tensor, loss: Tensor, step: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Halve a Newton step until the loss falls; None where rounding leaves nothing to gain."""
     fraction = 1.0
-    while loss_at(coefficients - fraction * step) >= loss:
+    while fraction >= SMALLEST_FRACTION:
+        candidate = coefficients - fraction * step
+        candidate_loss = loss_at(candidate)
+        if candidate_loss < loss:
+            return candidate, candidate_loss
         fraction *= 0.5
-        if fraction < SMALLEST_FRACTION:
-            return 0.0
-    return fraction
+    return None
 
 
 @torch.no_grad()
