@@ -56,9 +56,8 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The last checkpoint."""
-        (path,) = self.folder.glob("runs/*/checkpoints/last.ckpt")
-        return path
+        """The last checkpoint; where training was interrupted and begun anew, that of the last attempt."""
+        return max(self.folder.glob("runs/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
 
     def sibling(self, method: str) -> Run:
         """Return the run of another method in the same setting and with the same seed."""
@@ -76,9 +75,12 @@ def complete_runs(folder: Path) -> Iterator[Run]:
 
 
 def metric_history(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a metric's steps and values, both empty where it was never logged."""
+    """Read a metric's steps and values in the last attempt at a run, both empty where it was never logged."""
+    last = "(select run_uuid from runs order by start_time desc limit 1)"
+    query = (
+        f"select step, value from metrics where run_uuid = {last} and key = ? and is_nan = 0 order by step, timestamp"
+    )
     with sqlite3.connect(run.folder / "mlflow.db") as database:
-        query = "select step, value from metrics where key = ? and is_nan = 0 order by step, timestamp"
         rows = database.execute(query, (key,)).fetchall()
     steps, values = zip(*rows, strict=True) if rows else ((), ())
     return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
