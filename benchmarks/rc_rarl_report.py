@@ -209,7 +209,8 @@ def table_of(means: pd.Series) -> pd.DataFrame:
 def differences_table(means: pd.Series, baseline: str) -> pd.DataFrame:
     """Compare each method with a baseline, paired by seed: a row for each method, a column for each setting."""
     rows = []
-    for method in METHODS:
+    present = means.index.get_level_values("method")
+    for method in [method for method in METHODS if method in present and method != baseline]:
         row = {"method": f"{LABELS[method]} - {LABELS[baseline]}"}
         for setting in SETTINGS:
             try:
@@ -217,8 +218,7 @@ def differences_table(means: pd.Series, baseline: str) -> pd.DataFrame:
             except KeyError:
                 continue
             row[setting] = cell(difference.to_numpy())
-        if method != baseline:
-            rows.append(row)
+        rows.append(row)
     return pd.DataFrame(rows).fillna("")
 
 
