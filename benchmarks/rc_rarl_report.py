@@ -54,7 +54,8 @@ LABELS = {
     "random_adversary": "random adversary",
 }
 COLORS = dict(zip(LABELS, plt.get_cmap("tab10").colors, strict=False))
-IN_FIGURES = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive", "trpo")
+WITH_ADVERSARY = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive")
+IN_FIGURES = (*WITH_ADVERSARY, "trpo")
 ATTACKS = ("zero", "step", "random_step", "fresh")
 
 
@@ -255,7 +256,9 @@ def main() -> None:
     curves = add_to(args.output / "curves.csv", [curves_of(run) for run in complete_runs(args.folder)])
     figures = {
         "nominal_return": plot_curves(curves, "nominal_return", "return without force"),
-        "own_adversary": plot_curves(curves, "return_under_own_adversary", "return under the run's own adversary"),
+        "own_adversary": plot_curves(
+            curves, "return_under_own_adversary", "return under own adversary", WITH_ADVERSARY
+        ),
         "vanishing_positives": plot_vanishing(curves),
     }
     seeds = curves.groupby(["setting", "method"]).seed.nunique().unstack("setting")
