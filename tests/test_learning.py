@@ -19,7 +19,7 @@ def learn(env_id: str, *, iterations: int, num_steps: int = 64, **settings: obje
     data = rollouts(env_id, num_envs=16, num_steps=num_steps, iterations_per_epoch=iterations)
     seed_everything(0, verbose=False)
     module = TRPO(**sizes_of(data), **settings)
-    return fit(module, data).logged_metrics
+    return fit(module, data).callback_metrics
 
 
 def evaluations(workdir, config: str, *arguments: str) -> list[float]:

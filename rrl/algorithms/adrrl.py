@@ -248,7 +248,7 @@ class ADRRL(RLModule):
         self._improve(batch)
         self.protagonist.normalizer.update(batch.rollout.transitions.observations)
         self.log_rollout(batch.rollout.episodes)
-        self.log_time(batch.rollout.transitions.rewards.numel() * self.trainer.world_size)
+        self.end_iteration(batch.rollout.transitions.rewards.numel() * self.trainer.world_size)
 
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""

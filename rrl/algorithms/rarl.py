@@ -195,7 +195,7 @@ class RARL(RLModule):
         if batch.attack is not None:
             self.log_metrics({"adversary/force_rms": force_rms(batch.attack)})
         self.num_updates += 1
-        self.log_time(batch.transitions.rewards.numel() * self.trainer.world_size)
+        self.end_iteration(batch.transitions.rewards.numel() * self.trainer.world_size)
 
     def improve(self, name: Phase, player: ActorCritic, batch: RolloutBatch) -> None:
         """Update a player on its view of a rollout: policy, value function, then normaliser.

@@ -79,7 +79,7 @@ class TRPO(RLModule):
             # After the update: the policy that sampled the actions used the statistics of before.
             self.protagonist.normalizer.update(batch.transitions.observations)
         self.log_rollout(batch.episodes)
-        self.log_time(batch.transitions.rewards.numel() * self.trainer.world_size)
+        self.end_iteration(batch.transitions.rewards.numel() * self.trainer.world_size)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the policy's optimiser, then the value function's."""

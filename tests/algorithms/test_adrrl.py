@@ -132,7 +132,7 @@ def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
 
     monkeypatch.setattr(RLModule, "update_player", recording)
     data = trajectories()
-    logged = fit(adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).logged_metrics
+    logged = fit(adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).callback_metrics
     assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
     assert len(changes) == 2
     assert 0.0 < logged["protagonist/step_fraction"] < 1.0
@@ -149,7 +149,7 @@ def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, im
 
 def test_every_iteration_logs_its_keys():
     data = trajectories()
-    logged = fit(adrrl(data), data).logged_metrics
+    logged = fit(adrrl(data), data).callback_metrics
     documented = {
         "diffusion": "loss return_loss heldout_loss return_correlation imagined_return_mean imagined_return_cvar "
         "imagined_termination_rate real_termination_rate action_spread used_fraction",
@@ -164,13 +164,13 @@ def test_every_iteration_logs_its_keys():
 @pytest.mark.parametrize("denoiser", ["residual_mlp", "causal_gru"])
 def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     data = trajectories(iterations_per_epoch=1)
-    logged = fit(adrrl(data, guidance=guidance, denoiser=denoiser, solver="ddpm"), data).logged_metrics
+    logged = fit(adrrl(data, guidance=guidance, denoiser=denoiser, solver="ddpm"), data).callback_metrics
     assert torch.isfinite(logged["diffusion/imagined_return_mean"])
 
 
 def test_the_strength_can_aim_at_the_cvar():
     data = trajectories()
-    assert fit(adrrl(data, strength_target="cvar"), data).logged_metrics["guidance/strength"] != 1.0
+    assert fit(adrrl(data, strength_target="cvar"), data).callback_metrics["guidance/strength"] != 1.0
 
 
 def test_imagined_returns_of_the_newest_states_are_offered():

@@ -86,7 +86,7 @@ def test_real_steps_are_counted():
 
 def test_every_iteration_logs_its_keys():
     data = rollouts("toy/Counter-v0")
-    logged = fit(trpo(data), data).logged_metrics
+    logged = fit(trpo(data), data).callback_metrics
     assert logged["rollout/episode_return_mean"] == 100.0
     assert logged["rollout/episode_length_mean"] == 5.0
     assert logged["rollout/failure_rate"] == 1.0

@@ -27,7 +27,7 @@ def test_the_normaliser_moves_after_the_update():
 def test_the_policy_stays_in_its_trust_region():
     data = rollouts(iterations_per_epoch=4)
     module = trpo(data, max_kl=0.003)
-    assert 0.0 < fit(module, data).logged_metrics["protagonist/kl_divergence"] <= 0.003
+    assert 0.0 < fit(module, data).callback_metrics["protagonist/kl_divergence"] <= 0.003
 
 
 def test_same_seed_gives_the_same_parameters():

@@ -120,7 +120,7 @@ def test_a_training_run_logs_all_metrics_in_the_right_epochs():
     diagnostics, seen = ImaginationDiagnostics(every_n_epochs=2, starts=4, draws=3), []
     measure = diagnostics.diagnose
     diagnostics.diagnose = lambda data, module: seen.append(module.current_epoch) or measure(data, module)
-    logged = fit(adrrl(data), data, max_epochs=3, callbacks=(diagnostics,)).logged_metrics
+    logged = fit(adrrl(data), data, max_epochs=3, callbacks=(diagnostics,)).callback_metrics
     assert seen == [1, 2]
     assert logged.keys() > MODEL_KEYS | EFFECT_KEYS
     assert diagnostics.envs is None
@@ -128,7 +128,7 @@ def test_a_training_run_logs_all_metrics_in_the_right_epochs():
 
 def test_worlds_that_cannot_be_replayed_show_the_shift_alone():
     data = trajectories("toy/PointMass-v0", iterations_per_epoch=1)
-    logged = fit(adrrl(data), data, callbacks=(ImaginationDiagnostics(starts=4, draws=3),)).logged_metrics
+    logged = fit(adrrl(data), data, callbacks=(ImaginationDiagnostics(starts=4, draws=3),)).callback_metrics
     assert {name for name in logged if name in MODEL_KEYS | EFFECT_KEYS} == {"guidance/return_shift"}
 
 
