@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rrl.policies import ActorCritic, FrozenActor
 from rrl.risk import RiskCalibrator, RiskGate, push_history
-from rrl.risk.fast import fast_gate, fast_risk
+from rrl.risk.fast import GateRule, gate_rule, rule_of
 from rrl.types import Attack
 
 RiskSignal = Literal["calibrated", "raw", "constant"]
@@ -56,17 +56,15 @@ class GatedAdversary:
         self.player = FrozenActor(player)
         self._length = calibrator.predictor.history
         self._exploration = gate.exploration
-        self._is_open = fast_gate(on_cpu(gate))
-        calibrator = on_cpu(calibrator)
-        self._risk = fast_risk(calibrator) if signal == "calibrated" else partial(gate_risk, calibrator, signal=signal)
+        self._decide = _rule(on_cpu(calibrator), on_cpu(gate), signal)
         self._history: Tensor | None = None
 
     @torch.no_grad()
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
-        risk = self._risk(self._features(observations, starts))
+        risk, is_open = self._decide(self._features(observations, starts), uniforms)
         actions = self.player.act(observations, noise).actions
-        return Attack(actions, self._is_open(risk, uniforms), uniforms >= 1.0 - self._exploration, risk)
+        return Attack(actions, is_open, uniforms >= 1.0 - self._exploration, risk)
 
     def _features(self, observations: Tensor, starts: Tensor) -> Tensor:
         """Return what the predictor reads: the observations, or the histories that end with them."""
@@ -76,6 +74,13 @@ class GatedAdversary:
             self._history = observations.unsqueeze(1).expand(-1, self._length, -1)
         self._history = push_history(self._history, observations, starts)
         return self._history
+
+
+def _rule(calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> GateRule:
+    """Say how the gate decides by a signal."""
+    if signal == "calibrated":
+        return gate_rule(calibrator, gate)
+    return rule_of(partial(gate_risk, calibrator, signal=signal), gate)
 
 
 def gate_risk(calibrator: RiskCalibrator, features: Tensor, signal: RiskSignal) -> Tensor:

@@ -19,7 +19,7 @@
 `metrics`                   Brier score, likelihood, ranking, and `risk_metrics`, the collection that is logged
 `bootstrap`                 confidence intervals that resample trajectories
 `diagram`                   reliability curves with their bands
-`fast`                      risk and gate for use at every environment step
+`fast`                      risk and gate as one rule, for use at every environment step
 `options`                   all of the above as plain records: what a configuration says
 ==========================  ==============================================================================
 """

@@ -1,15 +1,13 @@
-"""The risk and the gate for use at every environment step, where the overhead of tensor operations would show.
-
-Each function freezes a fitted module into a few NumPy operations on some worlds at once; what they return is what the
-module returns, up to rounding in the last digit. Made anew after each fit.
-"""
+"""Risk and gate together for use at every environment step, where the overhead of tensor operations would show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.risk.calibration_maps import HistogramBinning
@@ -18,76 +16,91 @@ from rrl.risk.gate import RiskGate
 from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel
 
 
-def fast_risk(calibrator: RiskCalibrator) -> Callable[[Tensor], Tensor]:
-    """Freeze a calibrator.
+class GateDecision(NamedTuple):
+    """What the gate decides in some states."""
+
+    risk: Tensor
+    """Calibrated risks. Shape ``[N]``."""
+    is_open: Tensor
+    """True where the adversary may push. Boolean, shape ``[N]``."""
+
+
+GateRule = Callable[[Tensor, Tensor], GateDecision]
+"""Observations ``[N, O]``, or histories ``[N, L, O]``, and uniform draws ``[N]`` -> the decision."""
+
+
+def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
+    """Freeze a calibrator and a gate into one rule. Made anew after each fit.
+
+    A logistic model with histogram binning, the default, takes few values: the bin that a logit falls into decides both
+    the risk and the probability with which the gate is shut. That is ten NumPy operations; the modules need fifty.
 
     Args:
         calibrator: On the CPU.
-
-    Returns:
-        Maps observations ``[N, O]`` to calibrated risks ``[N]``. The calibrator itself where there is no shorter way
-        than its own: only the default, a logistic model with histogram binning, has one.
-
-    Example:
-        >>> calibrator = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning())
-        >>> fit = calibrator.fit(
-        ...     torch.linspace(0, 1, 90).unsqueeze(1),
-        ...     torch.arange(90) % 7 > 3,
-        ...     torch.arange(90) // 9,
-        ...     held_out=torch.arange(90) >= 72,
-        ...     generator=torch.Generator(),
-        ... )
-        >>> new = torch.rand(5, 1)
-        >>> torch.allclose(fast_risk(calibrator)(new), calibrator(new))
-        True
-    """
-    predictor, bins = calibrator.predictor, calibrator.calibration_map
-    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)) or predictor.degenerate:
-        return calibrator
-    size = predictor.obs_dim
-    mean, std = predictor.feature_mean.numpy().astype(np.float64), predictor.feature_std.numpy().astype(np.float64)
-    weights, bias = np.split(predictor.coefficients.numpy(), [-1])
-    linear, squared = weights[:size], weights[size:] / std[size:]
-    bias = bias - squared @ mean[size:]
-    edges, rates, filled = bins.edges[1:-1].numpy(), bins.rates.numpy(), bins.counts.numpy() > 0
-
-    def risk(observations: Tensor) -> Tensor:
-        features = (observations.numpy() - mean[:size]) / std[:size]
-        features = np.minimum(np.maximum(features, -FEATURE_BOUND), FEATURE_BOUND)
-        logits = features @ linear + bias
-        if predictor.squares:
-            logits += (features * features) @ squared
-        raw = 1.0 / (1.0 + np.exp(-logits))
-        index = edges.searchsorted(raw)
-        return torch.from_numpy(np.where(filled[index], rates[index], raw).astype(np.float32))
-
-    return risk
-
-
-def fast_gate(gate: RiskGate) -> Callable[[Tensor, Tensor], Tensor]:
-    """Freeze a gate.
-
-    Args:
         gate: On the CPU.
 
     Returns:
-        Maps risks and uniform draws ``[N]``, float32, to where the gate is open, as the gate itself does.
+        Decides as the modules do, except that a probability within rounding of a bin's edge may fall on its other side.
+        The modules themselves where there is no shorter way.
 
     Example:
-        >>> gate = RiskGate("fixed", threshold=0.2, exploration=0.0)
-        >>> gate.update(torch.tensor([0.1]), base_rate=0.5)
-        >>> fast_gate(gate)(torch.tensor([0.1, 0.3]), torch.tensor([0.5, 0.5]))
-        tensor([False,  True])
+        >>> calibrator, gate = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning()), RiskGate()
+        >>> observations, labels = torch.linspace(0, 1, 90).unsqueeze(1), torch.arange(90) % 7 > 3
+        >>> held_out, ids = torch.arange(90) >= 72, torch.arange(90) // 9
+        >>> fit = calibrator.fit(observations, labels, ids, held_out=held_out, generator=torch.Generator())
+        >>> gate.update(calibrator(observations), base_rate=0.4)
+        >>> decision = gate_rule(calibrator, gate)(observations, torch.full((90,), 0.5))
+        >>> torch.equal(decision.is_open, gate(calibrator(observations), torch.full((90,), 0.5)))
+        True
     """
-    if not gate.fitted:
-        return gate
-    # In float32 throughout, as the gate: a risk that equals the threshold must stay equal to it.
-    threshold = np.float32(float(gate.threshold))
-    below = np.float32(float((1.0 - gate.exploration) * gate.skill.float()))
-    at_threshold = below * np.float32(float(1.0 - gate.tie_probability.float()))
+    predictor, bins = calibrator.predictor, calibrator.calibration_map
+    is_simple = isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)
+    if not is_simple or predictor.degenerate or not (bins.counts > 0.0).all():
+        return rule_of(calibrator, gate)
+    risks = bins.rates.float()
+    shut = gate.shut_probability(risks).numpy()
+    logit_of, table = _quadratic_logit(predictor), risks.numpy()
+    edges = bins.edges[1:-1].logit().numpy()
 
-    def is_open(risk: Tensor, uniforms: Tensor) -> Tensor:
-        risks, draws = risk.numpy(), uniforms.numpy()
-        return torch.from_numpy((risks > threshold) | (draws >= np.where(risks == threshold, at_threshold, below)))
+    def decide(observations: Tensor, uniforms: Tensor) -> GateDecision:
+        index = edges.searchsorted(logit_of(observations.numpy()))
+        return GateDecision(torch.from_numpy(table[index]), torch.from_numpy(uniforms.numpy() >= shut[index]))
 
-    return is_open
+    return decide
+
+
+def rule_of(risk_of: Callable[[Tensor], Tensor], gate: RiskGate) -> GateRule:
+    """Let a gate decide by any risk.
+
+    Args:
+        risk_of: Observations, or histories, to risks.
+        gate: Decides by them.
+
+    Returns:
+        The two in turn.
+    """
+
+    def decide(observations: Tensor, uniforms: Tensor) -> GateDecision:
+        risk = risk_of(observations)
+        return GateDecision(risk, gate(risk, uniforms))
+
+    return decide
+
+
+def _quadratic_logit(predictor: LogisticRiskModel) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    """Fold standardisation and coefficients into one polynomial of the centred, clipped observations."""
+    size = predictor.obs_dim
+    mean, std = predictor.feature_mean.numpy().astype(np.float64), predictor.feature_std.numpy().astype(np.float64)
+    weights, bias = np.split(predictor.coefficients.numpy(), [-1])
+    center, bound = mean[:size], FEATURE_BOUND * std[:size]
+    linear, squared = weights[:size] / std[:size], weights[size:] / std[size:]
+    bias = bias - squared @ mean[size:]
+    squared = squared / std[:size] ** 2 if predictor.squares else np.zeros(size)
+
+    def logit(observations: NDArray[np.float32]) -> NDArray[np.float64]:
+        centred = observations - center
+        np.clip(centred, -bound, bound, out=centred)
+        result: NDArray[np.float64] = centred @ linear + (centred * centred) @ squared + bias
+        return result
+
+    return logit

@@ -123,14 +123,29 @@ class RiskGate(nn.Module):
         """
         if risk.shape != uniforms.shape:
             raise ValueError(f"`uniforms` must have shape {list(risk.shape)}, got {list(uniforms.shape)}.")
+        # A draw is below 1 and not below 0: probabilities 0 and 1 are exact.
+        return uniforms >= self.shut_probability(risk)
+
+    @torch.no_grad()
+    def shut_probability(self, risk: Tensor) -> Tensor:
+        """Return the probability with which the gate is shut, exploration included.
+
+        Args:
+            risk: Calibrated risks, in ``[0, 1]``. Any shape.
+
+        Returns:
+            Probabilities; 0 before the first fit. Shape and type of ``risk``.
+
+        Raises:
+            ValueError: If a risk is not in ``[0, 1]``.
+        """
         _check_risk(risk)
         if not self.fitted:
-            return torch.ones_like(risk, dtype=torch.bool)
+            return torch.zeros_like(risk)
         # Comparing in the precision of the risk keeps a risk that equals the threshold equal to it.
         threshold = self.threshold.to(risk)
         shut = torch.where(risk == threshold, 1.0 - self.tie_probability.to(risk), (risk < threshold).to(risk))
-        # A draw is below 1 and not below 0: probabilities 0 and 1 are exact.
-        return uniforms >= (1.0 - self.exploration) * self.skill.to(risk) * shut
+        return (1.0 - self.exploration) * self.skill.to(risk) * shut
 
     def explored(self, uniforms: Tensor) -> Tensor:
         """Tell which states these draws open whatever their risk; the budget does not count them.

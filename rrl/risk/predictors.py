@@ -177,7 +177,7 @@ class LogisticRiskModel(RiskPredictor):
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Fit weights and bias to features ``[M, F]`` and labels ``[M]``."""
         if self.solver == "newton":
-            fitted = fit_logistic_newton(features, labels, l2=self.l2)
+            fitted = fit_logistic_newton(features, labels, l2=self.l2, initial=self.coefficients)
         else:
             fitted = fit_logistic_sgd(features, labels.double(), self.coefficients, generator=generator)
         self.coefficients.copy_(fitted)

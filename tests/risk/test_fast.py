@@ -1,49 +1,59 @@
-"""The frozen risk and gate answer as the modules do."""
+"""The rule that is asked at every step decides as risk model and gate do."""
 
 import pytest
 import torch
 
 from rrl.risk import HistogramBinning, LogisticRiskModel, PlattScaling, RiskCalibrator, RiskGate
-from rrl.risk.fast import fast_gate, fast_risk
+from rrl.risk.fast import gate_rule
 
 
-def fitted(calibration=None, *, squares: bool = True, shrinkage: float = 20.0) -> tuple[RiskCalibrator, torch.Tensor]:
+def fitted(calibration=None, *, squares: bool = True) -> tuple[RiskCalibrator, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     observations = torch.randn(2000, 4, generator=generator) * torch.tensor([1.0, 0.01, 100.0, 0.0]) + 3.0
     labels = torch.rand(2000, generator=generator) < ((observations[:, 0] - 2.0).square() - 2.0).sigmoid()
-    calibration = calibration or HistogramBinning(binning="equal_width", shrinkage=shrinkage)
-    calibrator = RiskCalibrator(LogisticRiskModel(4, squares=squares), calibration)
+    calibrator = RiskCalibrator(LogisticRiskModel(4, squares=squares), calibration or HistogramBinning())
     ids = torch.arange(2000) // 10
     calibrator.fit(observations, labels, ids, held_out=ids >= 160, generator=generator)
     return calibrator, observations * 1.5
 
 
+def gate_for(risk: torch.Tensor, **options: object) -> RiskGate:
+    gate = RiskGate(**options)
+    gate.update(risk, base_rate=0.3)
+    return gate
+
+
 @pytest.mark.parametrize("squares", [True, False])
-@pytest.mark.parametrize("shrinkage", [20.0, 0.0])
-def test_frozen_risk_equals_the_calibrators(squares: bool, shrinkage: float):
-    calibrator, new = fitted(squares=squares, shrinkage=shrinkage)
-    ours, expected = fast_risk(calibrator)(new), calibrator(new)
+def test_the_rule_knows_the_calibrated_risk(squares: bool):
+    calibrator, new = fitted(squares=squares)
+    ours = gate_rule(calibrator, gate_for(calibrator(new)))(new, torch.rand(2000)).risk
+    expected = calibrator(new)
     assert ours.dtype == expected.dtype
     # A probability within rounding of an edge may fall on its other side.
-    assert torch.isclose(ours, expected, rtol=1e-5).double().mean() > 0.999
+    assert (ours == expected).double().mean() > 0.999
     assert expected.unique().numel() > 1
-
-
-def test_other_models_stay_as_they_are():
-    calibrator, _ = fitted(PlattScaling())
-    assert fast_risk(calibrator) is calibrator
-    unfitted = RiskCalibrator(LogisticRiskModel(4), HistogramBinning())
-    assert fast_risk(unfitted) is unfitted
-    assert fast_gate(gate := RiskGate()) is gate
 
 
 @pytest.mark.parametrize("mode", ["fixed", "base_rate", "quantile", "adaptive"])
 @pytest.mark.parametrize("exploration", [0.0, 0.05, 1.0])
-def test_frozen_gate_equals_the_gate(mode: str, exploration: float):
-    generator = torch.Generator().manual_seed(1)
-    risk = torch.randint(0, 8, (3000,), generator=generator) / 7.0
-    gate = RiskGate(mode, budget=0.3, exploration=exploration, threshold=0.2)
-    gate.update(risk, base_rate=1.0 / 7.0)
+def test_the_rule_opens_where_the_gate_does(mode: str, exploration: float):
+    calibrator, new = fitted()
+    gate = gate_for(calibrator(new), mode=mode, budget=0.3, exploration=exploration, threshold=0.2)
     gate.skill.fill_(0.7)
-    uniforms = torch.rand(3000, generator=generator)
-    assert torch.equal(fast_gate(gate)(risk, uniforms), gate(risk, uniforms))
+    uniforms = torch.rand(2000, generator=torch.Generator().manual_seed(1))
+    risk, is_open = gate_rule(calibrator, gate)(new, uniforms)
+    assert torch.equal(is_open, gate(risk, uniforms))
+
+
+@pytest.mark.parametrize("calibration", [PlattScaling(), HistogramBinning(10_000, binning="equal_width", shrinkage=0.0)])
+def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
+    calibrator, new = fitted(calibration)
+    gate, uniforms = gate_for(calibrator(new)), torch.rand(2000)
+    risk, is_open = gate_rule(calibrator, gate)(new, uniforms)
+    assert torch.equal(risk, calibrator(new))
+    assert torch.equal(is_open, gate(risk, uniforms))
+
+
+def test_before_the_first_fit_every_state_is_open():
+    rule = gate_rule(RiskCalibrator(LogisticRiskModel(4), HistogramBinning()), RiskGate(exploration=0.0))
+    assert rule(torch.randn(5, 4), torch.zeros(5)).is_open.all()
