@@ -313,9 +313,7 @@ class RLModule(LightningModule):
         Lightning's own ``log`` keeps an average over the epoch for each key, which took a third of a millisecond a key
         and nobody reads.
         """
-        self._metrics |= {
-            key: value.detach() if isinstance(value, Tensor) else value for key, value in metrics.items()
-        }
+        self._metrics |= {key: value.detach() if isinstance(value, Tensor) else value for key, value in metrics.items()}
 
     def _send_metrics(self) -> None:
         """Hand the metrics to the loggers, and to the callbacks as Lightning does."""

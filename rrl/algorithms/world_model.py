@@ -24,6 +24,7 @@ from rrl.diffusion import (
     ReturnModel,
     ScoreGuidance,
     TemporalUNet,
+    TrainableDenoiser,
     TrajectoryNormalizer,
     TrajectorySampler,
     add_noise,
@@ -100,7 +101,7 @@ class WorldModel(nn.Module):
         self.register_buffer("healthy_low", torch.tensor([] if healthy_low is None else healthy_low))
         self.register_buffer("healthy_high", torch.tensor([] if healthy_high is None else healthy_high))
         self.normalizer = TrajectoryNormalizer(horizon, obs_dim, action_low, action_high)
-        self.denoiser: nn.Module
+        self.denoiser: TrainableDenoiser
         if denoiser == "unet":
             network = TemporalUNet(obs_dim, action_dim + 1, horizon, channels)
             self.denoiser = CausalDenoiser(network, obs_dim=obs_dim, horizon=horizon)
@@ -160,7 +161,7 @@ class WorldModel(nn.Module):
         return {"diffusion/loss": loss, "diffusion/return_loss": return_loss}
 
     def _losses(
-        self, denoiser: nn.Module, return_model: ReturnModel, windows: WindowBatch, targets: Tensor
+        self, denoiser: TrainableDenoiser, return_model: ReturnModel, windows: WindowBatch, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Denoise windows at random noise levels and predict their returns from the same noisy states."""
         x0, mask = self.normalizer.encode(windows), self.normalizer.mask(windows)
@@ -168,7 +169,7 @@ class WorldModel(nn.Module):
         actions = self.normalizer.encode_actions(windows.actions)
         sigma = self.schedule.sample_sigmas(len(x0), self._generator())
         noisy = add_noise(x0, sigma, torch.randn_like(x0), obs_dim=start.shape[-1])
-        loss = (mask * (denoiser(noisy, actions, start, sigma) - x0).square()).sum() / mask.sum()
+        loss = denoiser.training_loss(noisy, actions, start, sigma, x0=x0, weights=mask)
         predicted = return_model(noisy[..., : start.shape[-1]], actions, start, sigma)
         return loss, (predicted - return_model.standardize(targets)).square().mean()
 

@@ -16,7 +16,7 @@
 from rrl.diffusion.causal import CausalDenoiser
 from rrl.diffusion.causal_gru import CausalGRUDenoiser
 from rrl.diffusion.conditioning import apply_conditioning
-from rrl.diffusion.denoiser import Denoiser, add_noise, denoising_loss
+from rrl.diffusion.denoiser import Denoiser, TrainableDenoiser, add_noise
 from rrl.diffusion.guidance import (
     Guidance,
     NoiseConditionalGuidance,
@@ -54,12 +54,12 @@ __all__ = [
     "ReverseStep",
     "ScoreGuidance",
     "TemporalUNet",
+    "TrainableDenoiser",
     "TrajectoryNormalizer",
     "TrajectorySampler",
     "add_noise",
     "apply_conditioning",
     "ddpm_schedule",
-    "denoising_loss",
     "ema_update",
     "few_step_schedule",
     "kl_budget",

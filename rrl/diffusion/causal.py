@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rrl.diffusion.denoiser import TrainableDenoiser, denoising_loss
 
-class CausalDenoiser(nn.Module):
+
+class CausalDenoiser(TrainableDenoiser):
     r"""Runs a denoiser on every prefix of a trajectory, and keeps the last row of each.
 
     A network that sees a whole window learns :math:`p(s | a)` from data in which actions answer states, so it also
@@ -16,7 +18,8 @@ class CausalDenoiser(nn.Module):
     which converges in ``H`` steps however steep the policy is.
 
     The state in row ``t`` sees the noisy states up to ``t`` and the actions and outcomes (reward, end of the episode)
-    before ``t``; the outcome of row ``t`` sees the state that it led to. The price is ``H - 1`` times the work.
+    before ``t``; the outcome of row ``t`` sees the state that it led to. The price is ``H - 1`` times the work, in
+    imagining alone: one random prefix of a trajectory is enough to train on.
 
     Args:
         network: A denoiser for actions of one more feature, which tells the rows of the prefix from those behind it.
@@ -24,17 +27,9 @@ class CausalDenoiser(nn.Module):
         horizon: Rows of a trajectory ``H``.
     """
 
-    observation_mask: Tensor
-    """1 where a prefix holds the state of a row. Shape ``[H - 1, H, 1]``."""
-    action_mask: Tensor
-    """1 where a prefix holds the action and the outcome of a row. Shape ``[H - 1, H, 1]``."""
-
     def __init__(self, network: nn.Module, *, obs_dim: int, horizon: int) -> None:
         super().__init__()
-        self.network, self.obs_dim = network, obs_dim
-        last, row = torch.arange(1, horizon)[:, None, None], torch.arange(horizon)[None, :, None]
-        self.register_buffer("observation_mask", (row <= last).float())
-        self.register_buffer("action_mask", (row < last).float())
+        self.network, self.obs_dim, self.horizon = network, obs_dim, horizon
 
     def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean trajectories; see ``Denoiser``.
@@ -49,20 +44,41 @@ class CausalDenoiser(nn.Module):
             Clean trajectories; zero where there is nothing to estimate: the state of row 0, which is given, and the
             outcome of the last row, which has no successor. Shape ``[B, H, D]``.
         """
-        count, horizon, _ = noisy.shape
-        states, outcomes = noisy[:, None, :, : self.obs_dim], noisy[:, None, :, self.obs_dim :]
-        prefixes = torch.cat([states * self.observation_mask, outcomes * self.action_mask], dim=-1)
-        flags = self.action_mask.expand(count, -1, -1, -1)
-        causes = torch.cat([actions[:, None] * self.action_mask, flags], dim=-1)
-        repeats = horizon - 1
-        estimate = self.network(
-            prefixes.flatten(0, 1),
-            causes.flatten(0, 1),
+        count, repeats = len(noisy), self.horizon - 1
+        last = torch.arange(1, self.horizon, device=noisy.device)
+        estimate = self._denoise_prefixes(
+            noisy.repeat_interleave(repeats, dim=0),
+            actions.repeat_interleave(repeats, dim=0),
             start.repeat_interleave(repeats, dim=0),
             sigma.repeat_interleave(repeats, dim=0),
+            last.repeat(count),
         ).unflatten(0, (count, repeats))
-        last = torch.arange(1, horizon, device=noisy.device)
         result = torch.zeros_like(noisy)
         result[:, 1:, : self.obs_dim] = estimate[:, last - 1, last, : self.obs_dim]
         result[:, :-1, self.obs_dim :] = estimate[:, last - 1, last - 1, self.obs_dim :]
         return result
+
+    def training_loss(
+        self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Compute the loss on one random prefix of each trajectory, an estimate of that on all; see the base class."""
+        last = torch.randint(1, self.horizon, (len(noisy),), device=noisy.device)
+        estimate = self._denoise_prefixes(noisy, actions, start, sigma, last)
+        row = torch.arange(self.horizon, device=noisy.device)
+        of_state, of_outcome = row == last[:, None], row == last[:, None] - 1
+        widths = (self.obs_dim, noisy.shape[-1] - self.obs_dim)
+        drawn = torch.cat(
+            [part[..., None].expand(-1, -1, width) for part, width in zip((of_state, of_outcome), widths, strict=True)],
+            dim=-1,
+        )
+        return denoising_loss(estimate, x0, weights * drawn)
+
+    def _denoise_prefixes(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, last: Tensor) -> Tensor:
+        """Denoise the prefix of each trajectory that ends with the state of row ``last``. ``[B, H, D]`` throughout."""
+        row = torch.arange(self.horizon, device=noisy.device)
+        sees_state = (row <= last[:, None])[..., None].to(noisy)
+        sees_action = (row < last[:, None])[..., None].to(noisy)
+        states, outcomes = noisy[..., : self.obs_dim] * sees_state, noisy[..., self.obs_dim :] * sees_action
+        causes = torch.cat([actions * sees_action, sees_action], dim=-1)
+        estimate: Tensor = self.network(torch.cat([states, outcomes], dim=-1), causes, start, sigma)
+        return estimate

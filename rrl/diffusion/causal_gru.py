@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.denoiser import NoiseLevelEmbedding, scale_noisy
+from rrl.diffusion.denoiser import NoiseLevelEmbedding, TrainableDenoiser, scale_noisy
 
 
-class CausalGRUDenoiser(nn.Module):
+class CausalGRUDenoiser(TrainableDenoiser):
     """A recurrent denoiser, causal as :class:`~rrl.diffusion.causal.CausalDenoiser` is, and several times cheaper.
 
     One pass over the rows gives all states: that in row ``t`` sees the noisy states up to ``t`` and the actions and

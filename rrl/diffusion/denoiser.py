@@ -28,6 +28,28 @@ class Denoiser(Protocol):
         ...
 
 
+class TrainableDenoiser(nn.Module):
+    """A denoiser with parameters."""
+
+    def training_loss(
+        self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Compute the loss that trains it.
+
+        Args:
+            noisy: Noisy trajectories; see ``Denoiser``, as the next three. Shape ``[B, H, D]``.
+            actions: Shape ``[B, H, A]``.
+            start: Shape ``[B, O]``.
+            sigma: Shape ``[B]``.
+            x0: The clean trajectories behind them. Shape ``[B, H, D]``.
+            weights: See :func:`denoising_loss`. Shape ``[B, H, D]``.
+
+        Returns:
+            Differentiable scalar.
+        """
+        return denoising_loss(self(noisy, actions, start, sigma), x0, weights)
+
+
 def scale_noisy(noisy: Tensor, sigma: Tensor) -> Tensor:
     """Scale noisy trajectories to unit variance, which is what a network digests.
 

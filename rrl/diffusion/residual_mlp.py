@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.denoiser import NoiseLevelEmbedding, scale_noisy
+from rrl.diffusion.denoiser import NoiseLevelEmbedding, TrainableDenoiser, scale_noisy
 
 
 class ResidualBlock(nn.Module):
@@ -66,7 +66,7 @@ class NoiseConditionalMLP(nn.Module):
         return output
 
 
-class ResidualMLPDenoiser(nn.Module):
+class ResidualMLPDenoiser(TrainableDenoiser):
     """The denoiser of PolyGRAD and AD-RRL, on flattened trajectories, actions and start state.
 
     The output layer starts at zero: an untrained model predicts that nothing changes.

@@ -54,8 +54,9 @@ def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
         True
     """
     predictor, bins = calibrator.predictor, calibrator.calibration_map
-    is_simple = isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)
-    if not is_simple or predictor.degenerate or not (bins.counts > 0.0).all():
+    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)):
+        return rule_of(calibrator, gate)
+    if predictor.degenerate or not (bins.counts > 0.0).all():
         return rule_of(calibrator, gate)
     risks = bins.rates.float()
     shut = gate.shut_probability(risks).numpy()

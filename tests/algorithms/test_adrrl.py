@@ -132,7 +132,9 @@ def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
 
     monkeypatch.setattr(RLModule, "update_player", recording)
     data = trajectories()
-    logged = fit(adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).callback_metrics
+    logged = fit(
+        adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data
+    ).callback_metrics
     assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
     assert len(changes) == 2
     assert 0.0 < logged["protagonist/step_fraction"] < 1.0

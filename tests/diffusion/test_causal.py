@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from rrl.diffusion import CausalDenoiser, CausalGRUDenoiser, TemporalUNet
+from rrl.diffusion.denoiser import denoising_loss
 
 OBS, ACTION, HORIZON = 3, 2, 8
 
@@ -62,6 +63,19 @@ def test_an_outcome_sees_its_action_and_the_state_it_led_to_and_nothing_later(na
     assert states[row + 1] > 0.0
     assert (actions[row + 1 :] == 0.0).all()
     assert (states[row + 2 :] == 0.0).all()
+
+
+def test_random_prefixes_estimate_the_loss_on_all_of_them():
+    denoiser, count = build("unet"), 4000
+    window = [torch.randn(1, HORIZON, size, dtype=torch.float64) for size in (OBS + 2, ACTION, OBS + 2)]
+    noisy, actions, x0 = (part.expand(count, -1, -1) for part in window)
+    start, sigma = torch.zeros(count, OBS).double(), torch.ones(count).double()
+    weights = torch.ones_like(x0)
+    weights[:, 0, :OBS] = weights[:, -1, OBS:] = 0.0
+    # What a denoiser has nothing to say about must not count, whatever the weights say.
+    loss = denoiser.training_loss(noisy, actions, start, sigma, x0=x0, weights=torch.ones_like(x0))
+    expected = denoising_loss(denoiser(noisy[:1], actions[:1], start[:1], sigma[:1]), x0[:1], weights[:1])
+    torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.0)
 
 
 def test_a_horizon_without_a_transition_is_refused():

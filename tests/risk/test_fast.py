@@ -45,7 +45,9 @@ def test_the_rule_opens_where_the_gate_does(mode: str, exploration: float):
     assert torch.equal(is_open, gate(risk, uniforms))
 
 
-@pytest.mark.parametrize("calibration", [PlattScaling(), HistogramBinning(10_000, binning="equal_width", shrinkage=0.0)])
+@pytest.mark.parametrize(
+    "calibration", [PlattScaling(), HistogramBinning(10_000, binning="equal_width", shrinkage=0.0)]
+)
 def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
     calibrator, new = fitted(calibration)
     gate, uniforms = gate_for(calibrator(new)), torch.rand(2000)
