@@ -4,6 +4,8 @@ Needs ``pip install sb3-contrib``. The protocol: 8 environments, 512 steps each,
 rewards, every other setting at its default; the final policy is judged by its mean action on unnormalised rewards.
 
     python benchmarks/train_sb3_trpo.py --env Hopper-v5 --seeds 0 1 2 --steps 300000 --output sb3.csv
+
+With ``--save FOLDER`` the policies are kept, for ``evaluate.py --config``: ``FOLDER/<seed>.zip`` and the statistics.
 """
 
 from __future__ import annotations
@@ -54,10 +56,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--output", type=Path, default=Path("sb3_trpo.csv"))
+    parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     for seed in args.seeds:
         model, envs, seconds = train(args.env, seed, args.steps)
+        if args.save is not None:
+            model.save(args.save / f"{seed}.zip")
+            envs.save(str(args.save / f"{seed}_vecnormalize.pkl"))
         returns = evaluate(model, envs, args.env, args.episodes)
         new = not args.output.exists()
         with args.output.open("a", newline="") as file:
