@@ -252,6 +252,9 @@ def report_end(trainer: Trainer) -> None:
     if not (trainer.is_global_zero and isinstance(checkpoint, BestAndLastCheckpoint)):
         return
     lines = {"best checkpoint": checkpoint.best_model_path, "last checkpoint": checkpoint.last_model_path}
+    for logger in trainer.loggers:
+        if isinstance(logger, MLflowRunLogger):
+            lines["all runs"] = logger.page
     sys.stdout.writelines(f"{name}: {path}\n" for name, path in lines.items() if path)
 
 

@@ -35,6 +35,13 @@ def runs_of(folder: Path):
     return client_of(folder).search_runs(["1"])
 
 
+def test_the_last_lines_say_where_the_results_are(workdir, capsys):
+    assert train.main(TOY) == 0
+    printed = capsys.readouterr().out
+    assert str(only(workdir, "runs/*/checkpoints/last.ckpt")) in printed
+    assert f"mlflow ui --backend-store-uri sqlite:///{workdir / 'mlflow.db'} " in printed
+
+
 def test_run_leaves_checkpoints_config_and_metrics_against_env_steps(workdir):
     assert train.main(TOY) == 0
 

@@ -95,6 +95,14 @@ class MLflowRunLogger(Logger):
         """Name of the run."""
         return self.run_name
 
+    @property
+    def page(self) -> str:
+        """How a person gets to see the runs."""
+        if self.tracking_uri.startswith("http"):
+            return self.tracking_uri
+        # MLflow's page opens in a view of language models, where runs like ours do not show.
+        return f"mlflow ui --backend-store-uri {self.tracking_uri}   (choose 'Model training' at the top left)"
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics against real environment steps.
