@@ -54,17 +54,19 @@ def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
         True
     """
     predictor, bins = calibrator.predictor, calibrator.calibration_map
-    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)):
-        return rule_of(calibrator, gate)
-    if predictor.degenerate or not (bins.counts > 0.0).all():
-        return rule_of(calibrator, gate)
+    by_modules = rule_of(calibrator, gate)
+    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)) or predictor.degenerate:
+        return by_modules
     risks = bins.rates.float()
     shut = gate.shut_probability(risks).numpy()
     logit_of, table = _quadratic_logit(predictor), risks.numpy()
-    edges = bins.edges[1:-1].logit().numpy()
+    edges, filled = bins.edges[1:-1].logit().numpy(), (bins.counts > 0.0).numpy()
+    all_filled = bool(filled.all())
 
     def decide(observations: Tensor, uniforms: Tensor) -> GateDecision:
         index = edges.searchsorted(logit_of(observations.numpy()))
+        if not (all_filled or filled[index].all()):
+            return by_modules(observations, uniforms)  # an empty bin passes the raw probability on
         return GateDecision(torch.from_numpy(table[index]), torch.from_numpy(uniforms.numpy() >= shut[index]))
 
     return decide
