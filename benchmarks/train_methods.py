@@ -15,7 +15,16 @@ from pathlib import Path
 import yaml
 from training_queue import ROOT, Training, train_all
 
-METHODS = ("trpo", "drtrpo", "rarl", "rcrarl", "adrrl", "trpo_{task}_random_adversary", "trpo_{task}_random_actions")
+METHODS = (
+    "trpo",
+    "drtrpo",
+    "rarl",
+    "rcrarl",
+    "adrrl",
+    "trpo_{task}_uncertain",
+    "trpo_{task}_random_adversary",
+    "trpo_{task}_random_actions",
+)
 
 
 def config_of(method: str, task: str) -> str:
@@ -41,7 +50,7 @@ def main() -> None:
     """Train seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("hopper", "walker"), required=True)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:5])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:6])
     parser.add_argument("--steps", type=int, default=200_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1)
