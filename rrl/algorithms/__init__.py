@@ -1,6 +1,7 @@
 """The algorithms as LightningModules.
 
 - ``base``: what all share: the update of one player.
+- ``preparation``: from transitions to what that update needs.
 - ``trpo``: TRPO, the baseline.
 - ``rarl``: RARL, the game between a protagonist and an adversary.
 - ``rcrarl``: RC-RARL, the same with an adversary that a calibrated risk gates.

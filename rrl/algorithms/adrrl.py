@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from rrl.a2c import a2c_step
-from rrl.algorithms.base import PreparedBatch, RLModule
+from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import mix_real_and_imagined
+from rrl.algorithms.preparation import PreparedBatch
 from rrl.algorithms.world_model import (
     DenoiserName,
     GuidanceRule,
@@ -336,7 +337,7 @@ class ADRRL(RLModule):
 
         Args:
             player: Its policy changes in place.
-            batch: What :meth:`prepare` returned for this player.
+            batch: What ``prepare`` returned for this player.
             optimizer: Of the policy.
 
         Returns:

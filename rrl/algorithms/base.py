@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from lightning import LightningModule
@@ -14,40 +14,12 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from rrl.distributed import all_reduce_mean, all_reduce_sum, gather_objects
-from rrl.gae import generalized_advantage_estimation
+from rrl.algorithms.preparation import PreparedBatch, estimate_advantages, explained_variance, prepare
+from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, FrozenActor, fit_value_function
 from rrl.policies.networks import Activation
 from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
-
-
-class PreparedBatch(NamedTuple):
-    """Transitions of one or several sources, flattened and ready for the update of a player."""
-
-    observations: Tensor
-    """Normalised observations. Shape ``[N, O]``."""
-    actions: Tensor
-    """Shape ``[N, A]``."""
-    advantages: Tensor
-    """Standardised over all weighted samples of all ranks. Shape ``[N]``."""
-    value_targets: Tensor
-    """In units of reward. Shape ``[N]``."""
-    values: Tensor
-    """Predictions before the update, in units of reward. Shape ``[N]``."""
-    weights: Tensor
-    """Of the policy's update. Shape ``[N]``."""
-    value_weights: Tensor
-    """Of the value function's fit. Shape ``[N]``."""
-
-    @property
-    def policy_samples(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What a step of the policy needs: observations, actions, advantages and weights."""
-        return self.observations, self.actions, self.advantages, self.weights
-
-    def first(self, count: int) -> PreparedBatch:
-        """Keep the first samples, which are those of the first source."""
-        return PreparedBatch(*(column[:count] for column in self))
+from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout
 
 
 class RLModule(LightningModule):
@@ -119,12 +91,13 @@ class RLModule(LightningModule):
             if value <= 0.0:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
         self.automatic_optimization = False
-        self.gamma, self.gae_lambda = gamma, gae_lambda
         self.value_learning_rate, self.value_epochs, self.value_batch_size = (
             value_learning_rate,
             value_epochs,
             value_batch_size,
         )
+        self.estimate_advantages = partial(estimate_advantages, gamma=gamma, gae_lambda=gae_lambda)
+        self.prepare = partial(prepare, gamma=gamma, gae_lambda=gae_lambda)
         self.trpo_step = partial(
             trpo_step,
             max_kl=max_kl,
@@ -159,41 +132,6 @@ class RLModule(LightningModule):
         self.env_steps += rollout.transitions.rewards.numel() * self.trainer.world_size
         self._seconds["collect"] = float(rollout.seconds)
 
-    def prepare(self, player: ActorCritic, batches: Sequence[RolloutBatch]) -> PreparedBatch:
-        """Estimate advantages of transitions from one or several sources, all under the player's current values.
-
-        Args:
-            player: Whose values judge.
-            batches: Each of shape ``[T, N, ...]``, with ``T`` and ``N`` of its own.
-
-        Returns:
-            All transitions in one flat batch.
-        """
-        parts = [self._prepare_one(player, batch) for batch in batches]
-        prepared = PreparedBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-        return prepared._replace(advantages=_standardize(prepared.advantages, prepared.weights))
-
-    @torch.no_grad()
-    def _prepare_one(self, player: ActorCritic, batch: RolloutBatch) -> PreparedBatch:
-        observations = player.normalizer(batch.observations)
-        values = player.value_function(observations)
-        next_values = values.roll(-1, dims=0)
-        # Only the last row and episode ends are followed by an observation that is not the next row's.
-        jumps = batch.ended.clone()
-        jumps[-1] = True
-        next_values[jumps] = player.value(batch.next_observations[jumps])
-        estimate = generalized_advantage_estimation(
-            batch.rewards,
-            values,
-            next_values,
-            batch.terminated,
-            batch.truncated,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-        )
-        columns = (observations, batch.actions, *estimate, values, batch.weights, batch.value_weights)
-        return PreparedBatch(*(column.flatten(0, 1) for column in columns))
-
     def update_player(
         self,
         name: str,
@@ -208,7 +146,7 @@ class RLModule(LightningModule):
         Args:
             name: Group of the log keys, such as ``protagonist``.
             player: Improved in place.
-            batch: What :meth:`prepare` returned for this player.
+            batch: What ``prepare`` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
             value_batch: What the value function is fitted on; ``batch`` where None.
 
@@ -228,7 +166,7 @@ class RLModule(LightningModule):
             f"{name}/step_fraction": step.step_fraction,
             f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
             f"{name}/value_loss": value_loss,
-            f"{name}/explained_variance": _explained_variance(value_batch),
+            f"{name}/explained_variance": explained_variance(value_batch),
             f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
         })
 
@@ -239,7 +177,7 @@ class RLModule(LightningModule):
 
         Args:
             player: Its policy changes in place.
-            batch: What :meth:`prepare` returned for this player.
+            batch: What ``prepare`` returned for this player.
             optimizer: Of the policy; it must step exactly once.
 
         Returns:
@@ -340,27 +278,3 @@ class RLModule(LightningModule):
             TrustRegionOptimizer(player.policy.parameters()),
             Adam(value_parameters, lr=self.value_learning_rate, fused=True),
         ]
-
-
-def _standardize(advantages: Tensor, weights: Tensor) -> Tensor:
-    """Bring advantages to weighted mean 0 and standard deviation 1 over all ranks."""
-    sums = torch.stack([weights.sum(), (weights * advantages).sum(), (weights * advantages.square()).sum()]).double()
-    total, first, second = all_reduce_sum(sums)
-    mean = first / total
-    # The margin keeps equal advantages at 0 instead of amplifying their rounding errors.
-    deviation = (second / total - mean.square()).clamp(min=0.0).sqrt() + 1e-8
-    standardized: Tensor = ((advantages - mean) / deviation).to(advantages.dtype)
-    return standardized
-
-
-def _explained_variance(batch: PreparedBatch) -> Tensor:
-    """Share of the variance of the value targets that the values of before the update explain."""
-    weights = batch.value_weights / batch.value_weights.sum()
-
-    def variance(values: Tensor) -> Tensor:
-        return (weights * (values - (weights * values).sum()).square()).sum()
-
-    residual, total = variance(batch.value_targets - batch.values), variance(batch.value_targets)
-    residual, total = all_reduce_mean(torch.stack([residual, total]))
-    explained: Tensor = 1.0 - residual / total.clamp(min=1e-8)
-    return explained

@@ -230,7 +230,7 @@ class RCRARL(RARL):
             super().improve(name, player, batch)
             return
         # Value targets alone: no advantage counts, so there is nothing to standardise advantages by.
-        self._fit_value(player, self._prepare_one(player, batch), self.optimizers_of(name)[1])
+        self._fit_value(player, self.estimate_advantages(player, batch), self.optimizers_of(name)[1])
         player.normalizer.update(batch.observations)
 
     def _enough_open(self, weights: Tensor) -> bool:

@@ -51,7 +51,8 @@ def load_sb3_policy(path: Path) -> SB3Policy:
             f"{path} is a policy of Stable-Baselines3, which is not installed; `pip install 'rrl[sb3]'` installs it."
         ) from error
     try:
-        content, parameters, _ = load_from_zip_file(path, device="cpu")
+        loaded: Any = load_from_zip_file(path, device="cpu")
+        content, parameters, _ = loaded
         data: dict[str, Any] = dict(content)  # nothing at all where there is no such entry in the file
         network = _build_network(data, parameters["policy"])
     except Exception as error:  # whatever a foreign or damaged file leads to

@@ -1,80 +1,16 @@
-"""What every algorithm inherits: advantages, the update of a player, counters, exact resume, and how a run may die."""
+"""What every algorithm inherits: the update of a player, counters, exact resume, and how a run may die."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
-from rrl.algorithms import TRPO
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
 from rrl.data import RolloutDataModule
 from rrl.envs import Pushes
-from rrl.types import RolloutBatch
 from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories, trpo
 
 DISTURBED = {"pushes": Pushes(force_std=2.0, redraw_probability=0.5), "physics": {"mass": (0.5, 1.5)}}
-
-
-def identity_values(gamma: float = 0.5, gae_lambda: float = 0.0) -> TRPO:
-    """An algorithm whose value of an observation is the observation itself."""
-    module = TRPO(1, 1, [-1.0], [1.0], gamma=gamma, gae_lambda=gae_lambda, hidden_sizes=[])
-    torch.nn.init.ones_(module.protagonist.value_function.network[0].weight)
-    return module
-
-
-def chain(**ends: int) -> RolloutBatch:
-    """Three steps of one world from 1 over 2 to 3, reward 1 each; an episode that ends does so in front of a 5."""
-    flags = {name: torch.zeros(3, 1, dtype=torch.bool) for name in ("terminated", "truncated")}
-    following = torch.tensor([2.0, 3.0, 4.0])
-    for name, step in ends.items():
-        flags[name][step] = True
-        following[step] = 5.0
-    ones = torch.ones(3, 1)
-    observations = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
-    return RolloutBatch(
-        observations=observations,
-        actions=torch.zeros(3, 1, 1),
-        rewards=ones,
-        **flags,
-        next_observations=following.view(3, 1, 1),
-        weights=ones,
-        value_weights=ones,
-    )
-
-
-@pytest.mark.parametrize(
-    ("ends", "targets"),
-    [
-        ({}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1 + 0.5 * 4]),
-        ({"truncated": 1}, [1 + 0.5 * 2, 1 + 0.5 * 5, 1 + 0.5 * 4]),
-        ({"terminated": 1}, [1 + 0.5 * 2, 1, 1 + 0.5 * 4]),
-        ({"terminated": 2}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1]),
-        ({"truncated": 2}, [1 + 0.5 * 2, 1 + 0.5 * 3, 1 + 0.5 * 5]),
-    ],
-)
-def test_values_continue_time_limits_and_the_end_of_a_rollout_but_no_termination(ends, targets):
-    module = identity_values()
-    prepared = module.prepare(module.protagonist, [chain(**ends)])
-    torch.testing.assert_close(prepared.value_targets, torch.tensor(targets))
-    torch.testing.assert_close(prepared.values, torch.tensor([1.0, 2.0, 3.0]))
-
-
-def test_advantages_are_standardised_over_the_weighted_samples_of_all_sources():
-    module = identity_values()
-    outlier = chain(terminated=2)
-    ignored = RolloutBatch(**{**vars(outlier), "rewards": 1e3 * outlier.rewards, "weights": 0.0 * outlier.weights})
-    prepared = module.prepare(module.protagonist, [chain(), ignored])
-    # Temporal differences 1, 0.5 and 0.
-    expected = torch.tensor([1.0, 0.0, -1.0]) * math.sqrt(1.5)
-    torch.testing.assert_close(prepared.advantages[:3], expected)
-
-
-def test_sources_may_differ_in_shape():
-    module = identity_values()
-    short = RolloutBatch(**{name: column[:2].repeat_interleave(4, 1) for name, column in vars(chain()).items()})
-    assert len(module.prepare(module.protagonist, [chain(), short]).advantages) == 3 + 8
 
 
 def test_real_steps_are_counted():

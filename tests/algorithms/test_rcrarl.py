@@ -88,7 +88,7 @@ def test_shut_steps_leave_the_policy_update_and_stay_in_the_values():
     assert torch.equal(batch.value_weights, expected.value_weights)
     assert torch.equal(batch.rewards, -rollout.transitions.rewards)
     with torch.no_grad():
-        ours, theirs = module._prepare_one(module.adversary, batch), module._prepare_one(module.adversary, expected)
+        ours, theirs = (module.estimate_advantages(module.adversary, part) for part in (batch, expected))
     assert torch.equal(ours.value_targets, theirs.value_targets)
     assert not gated.attack.executed[~half].any()
 
