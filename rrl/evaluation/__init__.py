@@ -23,7 +23,7 @@
 - ``verdict``, ``tables``: who is best and how sure that is; the same for the terminal
 - ``figure_style``, ``sweep_figures``, ``summary_figures``, ``report_figures``: the figures of a report
 - ``robustness_report``, ``html_report``, ``report_sources``: a report's files, its page, where its numbers come from
-- ``mlflow_report``, ``mlflow_client``: reports in MLflow
+- ``mlflow_report``: reports in MLflow
 """
 
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from rrl.evaluation.mlflow_client import connect, first_line, lacks_database
 from rrl.evaluation.report_sources import Provenance
 from rrl.evaluation.robustness import MethodSummary, PolicySummary
 from rrl.evaluation.robustness_report import ReportFiles
+from rrl.tracking.mlflow_client import connect, first_line, lacks_database
 
 EXPERIMENT = "robustness"
 """Experiment of the report on policies that no MLflow run has trained."""

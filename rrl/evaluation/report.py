@@ -10,8 +10,8 @@ from typing import Any
 from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
-from rrl.evaluation.mlflow_client import connect, first_line, lacks_database
 from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
+from rrl.tracking.mlflow_client import connect, first_line, lacks_database
 
 SEED_OFFSET = 2_000_000
 """Neither training nor the evaluation during training has these worlds: the best checkpoint was chosen on the latter,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -15,7 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from rrl.tracking.outbox import Message, Outbox, RejectedMessageError, append_lines, read_lines
+from rrl.tracking.outbox import Outbox, append_lines, read_lines
+from rrl.tracking.remote_run import RemoteRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,9 +24,6 @@ ENV_STEPS = "time/env_steps"
 """The metric against which all others are logged: real environment steps, over all processes."""
 MAX_PARAM_LENGTH = 6000
 """MLflow's own limit; longer values would be refused."""
-MAX_PARAMS_PER_CALL = 100
-"""MLflow's own limit."""
-PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
 
 
 class MLflowRunLogger(Logger):
@@ -65,15 +62,21 @@ class MLflowRunLogger(Logger):
         self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
         self.experiment_name = experiment_name
         self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri(self.root)
-        self.run_id = run_id
         self.outcome = "FAILED"
         """Status that the run gets if it does not end well; a callback says ``KILLED`` for Ctrl-C and SIGTERM."""
         self._tags = dict(tags or {})
-        self._client: MlflowClient | None = None
+        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
+        artifacts = (self.root / "mlruns").as_uri() if self.tracking_uri.startswith("sqlite:") else None
+        self._run = RemoteRun(self.tracking_uri, experiment_name, self.run_name, run_id=run_id, artifacts=artifacts)
         self._checkpoints: Checkpoint | None = None
         self._config_recorded = False
         self._env_steps: int | None = None
-        self._outbox = Outbox(self._deliver, self.run_dir / "unsent.jsonl")
+        self._outbox = Outbox(self._run.deliver, self.run_dir / "unsent.jsonl")
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's name of the run; None until it has been reached."""
+        return self._run.run_id
 
     @property
     def run_dir(self) -> Path:
@@ -222,78 +225,9 @@ class MLflowRunLogger(Logger):
     @property
     def experiment(self) -> MlflowClient | None:
         """The MLflow client, connected if MLflow can be reached; None on all processes but the first."""
-        if self._client is None:
+        if self._run.client is None:
             self.log_tags(self._tags)
-        return self._client
-
-    def _deliver(self, message: Message) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            client = self._client or self._connect()
-            self._transmit(client, str(self.run_id), message)
-        except MlflowException as error:
-            if error.error_code in PERMANENT_ERRORS and self._client is not None:
-                raise RejectedMessageError(str(error)) from error
-            raise
-
-    def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        if "metrics" in message:
-            at, when = message["step"], message["time"]
-            metrics = [Metric(key, value, when, at) for key, value in message["metrics"].items()]
-            client.log_batch(run_id, metrics=metrics)
-        elif "params" in message:
-            known = client.get_run(run_id).data.params
-            params = [Param(key, value) for key, value in message["params"].items() if key not in known]
-            for first in range(0, len(params), MAX_PARAMS_PER_CALL):
-                client.log_batch(run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
-        elif "tags" in message:
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
-        elif "artifact" in message:
-            if not Path(message["artifact"]).is_file():
-                raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
-            client.log_artifact(run_id, message["artifact"], message["folder"])
-        else:
-            client.set_terminated(run_id, status=message["status"])
-
-    def _connect(self) -> MlflowClient:
-        """Open the run, or start it. Imports MLflow only here, since that takes seconds."""
-        # MLflow's own seven retries block for four minutes when its server is gone.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        from mlflow import MlflowClient
-
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        client = MlflowClient(tracking_uri=self.tracking_uri)
-        if self.run_id is None or not self._reopen(client, self.run_id):
-            experiment = self._experiment_id(client)
-            self.run_id = client.create_run(experiment, run_name=self.run_name).info.run_id
-        self._client = client
-        return client
-
-    def _reopen(self, client: MlflowClient, run_id: str) -> bool:
-        """Set a run that has ended back to running; False where this MLflow does not know it."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            client.update_run(run_id, status="RUNNING")
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            rank_zero_warn(f"{self.tracking_uri} does not know the run {run_id}; starting a new one.")
-            return False
-        return True
-
-    def _experiment_id(self, client: MlflowClient) -> str:
-        known = client.get_experiment_by_name(self.experiment_name)
-        if known is not None:
-            return str(known.experiment_id)
-        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
-        location = (self.root / "mlruns").as_uri() if self.tracking_uri.startswith("sqlite:") else None
-        return str(client.create_experiment(self.experiment_name, artifact_location=location))
+        return self._run.client
 
 
 def default_tracking_uri(root: Path) -> str:

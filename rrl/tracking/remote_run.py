@@ -1,0 +1,115 @@
+"""One run as MLflow knows it: found or begun at the first message, and written message by message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from rrl.tracking.mlflow_client import connect
+from rrl.tracking.outbox import Message, RejectedMessageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MAX_PARAMS_PER_CALL = 100
+"""MLflow's own limit."""
+PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
+
+
+class RemoteRun:
+    """A run in MLflow. Nothing is connected before the first message, since importing MLflow takes seconds.
+
+    Args:
+        tracking_uri: Where MLflow stores runs.
+        experiment_name: Its experiment; created if missing.
+        run_name: Its name.
+        run_id: Continue this run instead of starting one.
+        artifacts: Where the files of a new experiment go; MLflow decides if None.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        experiment_name: str,
+        run_name: str,
+        *,
+        run_id: str | None = None,
+        artifacts: str | None = None,
+    ) -> None:
+        self.run_id = run_id
+        """MLflow's name of the run; None until one has been started."""
+        self.client: MlflowClient | None = None
+        """The connection; None before the first message that got through."""
+        self._tracking_uri, self._artifacts = tracking_uri, artifacts
+        self._experiment_name, self._run_name = experiment_name, run_name
+
+    def deliver(self, message: Message) -> None:
+        """Write a message; an error of the connection passes through.
+
+        Args:
+            message: ``metrics`` with ``step`` and ``time``, or ``params``, ``tags``, ``artifact`` with ``folder``, or
+                ``status``.
+
+        Raises:
+            RejectedMessageError: If MLflow refuses it for good.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if self.client is None:
+                self.client = self._open()
+            self._transmit(self.client, str(self.run_id), message)
+        except MlflowException as error:
+            if error.error_code in PERMANENT_ERRORS and self.client is not None:
+                raise RejectedMessageError(str(error)) from error
+            raise
+
+    def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if "metrics" in message:
+            at, when = message["step"], message["time"]
+            metrics = [Metric(key, value, when, at) for key, value in message["metrics"].items()]
+            client.log_batch(run_id, metrics=metrics)
+        elif "params" in message:
+            known = client.get_run(run_id).data.params
+            params = [Param(key, value) for key, value in message["params"].items() if key not in known]
+            for first in range(0, len(params), MAX_PARAMS_PER_CALL):
+                client.log_batch(run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
+        elif "tags" in message:
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
+        elif "artifact" in message:
+            if not Path(message["artifact"]).is_file():
+                raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
+            client.log_artifact(run_id, message["artifact"], message["folder"])
+        else:
+            client.set_terminated(run_id, status=message["status"])
+
+    def _open(self) -> MlflowClient:
+        """Find the run again, or start it."""
+        client = connect(self._tracking_uri)
+        if self.run_id is None or not self._reopen(client, self.run_id):
+            experiment = self._experiment_id(client)
+            self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+        return client
+
+    def _reopen(self, client: MlflowClient, run_id: str) -> bool:
+        """Set a run that has ended back to running; False where this MLflow does not know it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            rank_zero_warn(f"{self._tracking_uri} does not know the run {run_id}; starting a new one.")
+            return False
+        return True
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        known = client.get_experiment_by_name(self._experiment_name)
+        if known is not None:
+            return str(known.experiment_id)
+        return str(client.create_experiment(self._experiment_name, artifact_location=self._artifacts))
