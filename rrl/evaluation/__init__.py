@@ -9,6 +9,7 @@
 - ``episode_queue``, ``disturbances``, ``draws``: the native worlds behind it, what disturbs them, common random numbers
 - ``results``: one row for each policy and cell
 - ``attacks``: the protagonist against fixed and learned adversaries
+- ``strongest_attack``: the search for the strongest attack on a policy
 - ``fresh_adversaries``: a new adversary trained against a policy from anywhere
 - ``attack_cells``: a policy under every attack
 - ``policies``, ``policy_files``, ``sb3_policies``: policies from anywhere

@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning import LightningDataModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from rrl.algorithms import RARL
 from rrl.data import RolloutDataModule
 from rrl.envs import ADVERSARIAL_TASKS
 from rrl.evaluation.attacks import Attacker, LearnedAttack
 from rrl.evaluation.episode_queue import Policy
+from rrl.policies import GaussianPolicy
 from rrl.types import Actor, Adversary, PolicyStep
 
 NUM_ENVS = 32
@@ -27,6 +28,10 @@ NUM_STEPS = 64
 """Steps of each world between two updates of the adversary."""
 MAX_KL = 0.03
 """Trust region of the adversary's step. Nothing is lost by a bold one: the strongest of several restarts counts."""
+
+
+START_LOG_STD = -1.0
+"""Spread of an adversary that begins with a push: what it knows already should not drown in exploration."""
 
 
 class PolicyActor:
@@ -108,6 +113,7 @@ def train_adversary(
     num_steps: int = 100_000,
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
+    start: Sequence[float] | None = None,
 ) -> FreshAdversary:
     """Train an adversary by TRPO against a policy that stays as it is.
 
@@ -120,6 +126,8 @@ def train_adversary(
         num_steps: Environment steps of the training, rounded up to whole rollouts.
         seed: Of worlds, networks and exploration.
         env_kwargs: Keywords of the environment, such as ``reset_noise_scale``.
+        start: Action in every state that it begins with, with a smaller spread around it; no force where None. Shape
+            ``[F]``.
 
     Returns:
         The adversary as it is after the last update.
@@ -154,9 +162,19 @@ def train_adversary(
             max_kl=MAX_KL,
         )
         game.actor = PolicyActor(policy)
+        if start is not None:
+            _begin_with(game.adversary.policy, start)
         _fit_quietly(game, data)
     adversary = game.eval().requires_grad_(False).ungated_adversary()
     return FreshAdversary(adversary, task, force_limit, iterations * NUM_ENVS * NUM_STEPS, seed)
+
+
+@torch.no_grad()
+def _begin_with(policy: GaussianPolicy, action: Sequence[float]) -> None:
+    """Let a new policy choose about the same action in every state."""
+    output = cast(nn.Linear, policy.mean[-1])
+    output.bias.copy_(torch.tensor(action))
+    policy.log_std.fill_(START_LOG_STD)
 
 
 def _fit_quietly(game: RARL, data: LightningDataModule) -> None:

@@ -77,8 +77,8 @@ def _figures(
         yield (
             "attacks",
             "Returns under attack",
-            "Higher bars withstand the attacker better; black lines are 95 % intervals. A fresh adversary is trained"
-            " against each finished policy; its own adversary is that of its training.",
+            "Higher bars withstand the attacker better; black lines are 95 % intervals. The strongest found is searched"
+            " for each finished policy anew; its own adversary is that of its training.",
             plot_attacks(attacks, styles),
         )
     one_axis, two_axes = sweeps_by_axes(cells)

@@ -35,7 +35,8 @@ ATTACK_COLUMNS = (
     "return_mean",
     "force_rms_newtons",
     "training_steps",
-    "restart_returns",
+    "strongest",
+    "candidates",
 )
 
 
@@ -193,7 +194,7 @@ def append_attack(path: Path, result: AttackResult) -> None:
         result: The attack.
     """
     row = result.row
-    returns = " ".join(f"{value:.6g}" for value in result.restart_returns)
+    candidates = "; ".join(f"{name}: {value:.6g}" for name, value in result.candidates.items())
     values: Iterable[object] = (
         row.method,
         row.policy,
@@ -202,7 +203,8 @@ def append_attack(path: Path, result: AttackResult) -> None:
         row.return_mean,
         result.force_rms,
         result.training_steps,
-        returns,
+        result.strongest,
+        candidates,
     )
     is_new = not path.exists()
     with path.open("a", encoding="utf-8", newline="") as file:

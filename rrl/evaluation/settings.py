@@ -23,7 +23,7 @@ class EvaluationSettings:
     episodes: int = 10
     """Episodes of each cell."""
     seed: int = 0
-    """Seed of all episodes and of the fresh adversaries."""
+    """Seed of all episodes and of the adversaries that are trained."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the environment, such as ``reset_noise_scale``."""
     attacks: AttackOptions | None = None

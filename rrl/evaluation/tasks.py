@@ -16,6 +16,7 @@ from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
 from rrl.evaluation.result_store import CellKey
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.settings import EvaluationSettings
+from rrl.evaluation.strongest_attack import held_pushes
 from rrl.evaluation.suites import Cell
 
 Finding = CellResult | AttackResult
@@ -44,9 +45,11 @@ class EvaluationTask:
         """Names of the cells that it will give, and what each takes, in whole episodes."""
         costs = {cell.name: self.num_episodes for cell in self.cells}
         if self.attack is not None and self.attack_options is not None:
-            restarts = self.attack_options.restarts if self.attack.attacker == "fresh" else 0
-            training = round(self.attack_options.steps / STEPS_PER_EPISODE)
-            costs[self.attack.name] = self.num_episodes + restarts * (self.num_episodes + training)
+            costs[self.attack.name] = self.num_episodes
+            if self.attack.attacker == "fresh":
+                training = round(self.attack_options.steps / STEPS_PER_EPISODE)
+                held = len(held_pushes(adversarial_task(self.env_id))) * self.num_episodes
+                costs[self.attack.name] += held + self.attack_options.restarts * (self.num_episodes + training)
         return costs
 
     def run(self, num_threads: int | None = None) -> Iterator[Finding]:

@@ -49,8 +49,8 @@ def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
     assert evaluate.main(config) == 0
     printed, shown = capsys.readouterr()
     done, total, times = re.findall(r"\| ([\d.]+)/([\d.]+) \[([\d:<?]+)", shown)[-1]
-    # Of each policy 3 conditions, 4 attacks and a fresh one whose only restart takes the episodes again.
-    assert done == total == str(2 * 2 * (3 + 4 + 2))
+    # Of each policy 3 conditions, 4 attacks and a search whose 4 held pushes and only restart take the episodes again.
+    assert done == total == str(2 * 2 * (3 + 4 + 1 + 4 + 1))
     assert "<" in times
     assert "good (1)" in printed
     assert "report: out/report.html" in printed

@@ -34,6 +34,14 @@ def test_the_same_seed_gives_the_same_adversary():
 
 
 @pytest.mark.mujoco
+def test_an_adversary_can_begin_with_a_push():
+    adversary = train_adversary(balance, TASK, force_limit=5.0, num_steps=1, seed=1, start=(0.8, -0.8))
+    actions = adversary.attacker((5, 2), 0)(np.random.default_rng(0).normal(size=(5, 4)), np.zeros(5, dtype=bool))
+    # One update has moved it a little.
+    np.testing.assert_allclose(actions, np.tile([0.8, -0.8], (5, 1)), atol=0.6)
+
+
+@pytest.mark.mujoco
 def test_steps_are_whole_rollouts():
     adversary = train_adversary(balance, TASK, force_limit=5.0, num_steps=2049, seed=0)
     assert adversary.num_steps == 4096

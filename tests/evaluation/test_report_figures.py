@@ -116,7 +116,7 @@ def test_profile_falls_from_all_cells_to_none(rows):
 def test_attacks_have_a_panel_for_each_attacker_and_a_group_for_each_force(rows):
     figure = plot_attacks([row for row in rows if row.kind == "attack"], STYLES)
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles == ["no attack", "random force", "pushes", "pushes of random strength", "fresh adversary"]
+    assert titles == ["no attack", "random force", "pushes", "pushes of random strength", "strongest found"]
     assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["1.25", "5", "10"]
     assert len(figure.axes[1].patches) == 3 * len(METHODS)
 
