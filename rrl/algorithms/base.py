@@ -255,13 +255,14 @@ class RLModule(LightningModule):
 
     def _send_metrics(self) -> None:
         """Hand the metrics to the loggers, and to the callbacks as Lightning does."""
+        tensors = {key: value for key, value in self._metrics.items() if isinstance(value, Tensor)}
         # One transfer to the host for all of them.
-        scalars = torch.stack([torch.as_tensor(value, device=self.device).float() for value in self._metrics.values()])
-        values = dict(zip(self._metrics, scalars.cpu(), strict=True))
+        moved = torch.stack([value.float() for value in tensors.values()]).tolist() if tensors else []
+        values = {key: float(value) for key, value in (self._metrics | dict(zip(tensors, moved, strict=True))).items()}
         self._metrics = {}
-        self.trainer.callback_metrics.update(values)
+        self.trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
         for logger in self.loggers:
-            logger.log_metrics({key: float(value) for key, value in values.items()}, step=self.global_step)
+            logger.log_metrics(values, step=self.global_step)
 
     def player_step_optimizers(self) -> tuple[LightningOptimizer, Optimizer]:
         """Return the policy optimiser, wrapped so that Lightning counts its steps, and the bare value optimiser."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
 from rrl.data import RolloutDataModule
@@ -30,6 +31,27 @@ def test_every_iteration_logs_its_keys():
     player = {"surrogate", "kl_divergence", "step_fraction", "line_search_accepted", "entropy", "value_loss"}
     assert {f"protagonist/{name}" for name in player | {"explained_variance"}} < logged.keys()
     assert 0.0 < logged["time/collect_share"] + logged["time/update_share"] < 1.0
+
+
+class Memory(DummyLogger):
+    """Keeps the metrics of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics, step=None):
+        self.calls.append(dict(metrics))
+
+
+def test_the_loggers_hear_of_an_iteration_once_and_exactly(monkeypatch):
+    monkeypatch.setattr("rrl.algorithms.base.RLModule.loggers", property(lambda module: [memory]), raising=False)
+    memory, data = Memory(), rollouts()
+    module = trpo(data)
+    module.env_steps += 2**24 + 1  # beyond what float32 can count
+    fit(module, data)
+    assert [call["time/env_steps"] for call in memory.calls] == [2**24 + 1 + 32, 2**24 + 1 + 64]
+    assert all("protagonist/entropy" in call for call in memory.calls)
 
 
 class Poisoned(RolloutDataModule):
