@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class ResultStore:
     """A folder that gathers rows, so that an evaluation that was interrupted goes on where it stopped.
 
     A row is written with one system call as soon as it is added. If the process is killed within that call, the line
-    has no end, and it is dropped when the folder is opened again. One process writes at a time.
+    has no end, and it is dropped when the folder is opened again. One process writes at a time; a lock sees to that.
 
     Args:
         folder: The folder; made if it is not there. Rows are in ``cells.csv``, the settings in ``settings.json``.
@@ -46,13 +47,15 @@ class ResultStore:
             may have changed), episodes, seed. Strings and numbers.
 
     Raises:
-        ResultStoreError: If the folder holds rows made with other settings, cannot be read or cannot be written.
+        ResultStoreError: If another process is writing to the folder, or it holds rows made with other settings, cannot
+            be read or cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, str | int | float]) -> None:
         self.path = Path(folder) / "cells.csv"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _lock(self.path.with_name(".lock"))
             _check_settings(self.path.with_name("settings.json"), dict(settings))
             rows, size = read_csv(self.path) if self.path.exists() else ([], 0)
             if size == 0:
@@ -106,6 +109,16 @@ class ResultStore:
             All rows, in the order in which they were added.
         """
         return list(self._rows.values())
+
+
+def _lock(path: Path) -> None:
+    """Keep other processes out until this one ends, however it does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(descriptor)
+        raise ResultStoreError(f"Another evaluation is writing to {path.parent}.") from error
 
 
 def _check_settings(path: Path, settings: dict[str, str | int | float]) -> None:

@@ -77,7 +77,7 @@ def test_folder_whose_heading_was_torn_starts_anew(tmp_path, size):
     assert len(read_rows(path)) == 1
 
 
-def test_kill_leaves_whole_rows(tmp_path):
+def test_one_process_writes_and_kill_leaves_whole_rows(tmp_path):
     script = f"""
 import itertools, sys
 sys.path.insert(0, {str(PROJECT)!r})
@@ -90,6 +90,8 @@ for k in itertools.count():
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         reported = [int(process.stdout.readline()) for _ in range(50)]
+        with pytest.raises(ResultStoreError, match="Another evaluation is writing to"):
+            ResultStore(tmp_path, SETTINGS)
         process.kill()
     cells = [row.cell for row in ResultStore(tmp_path, SETTINGS).rows()]
     assert cells == [str(k) for k in range(len(cells))]
