@@ -65,17 +65,34 @@ def test_an_outcome_sees_its_action_and_the_state_it_led_to_and_nothing_later(na
     assert (states[row + 2 :] == 0.0).all()
 
 
-def test_random_prefixes_estimate_the_loss_on_all_of_them():
-    denoiser, count = build("unet"), 4000
-    window = [torch.randn(1, HORIZON, size, dtype=torch.float64) for size in (OBS + 2, ACTION, OBS + 2)]
-    noisy, actions, x0 = (part.expand(count, -1, -1) for part in window)
-    start, sigma = torch.zeros(count, OBS).double(), torch.ones(count).double()
-    weights = torch.ones_like(x0)
-    weights[:, 0, :OBS] = weights[:, -1, OBS:] = 0.0
-    # What a denoiser has nothing to say about must not count, whatever the weights say.
-    loss = denoiser.training_loss(noisy, actions, start, sigma, x0=x0, weights=torch.ones_like(x0))
-    expected = denoising_loss(denoiser(noisy[:1], actions[:1], start[:1], sigma[:1]), x0[:1], weights[:1])
-    torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.0)
+@pytest.mark.parametrize("last", [1, 4, 7])
+def test_the_loss_on_a_prefix_is_that_of_its_last_state_and_outcome(last: int, monkeypatch):
+    denoiser, count = build("unet"), 5
+    noisy, actions, x0, weights = (
+        torch.rand(count, HORIZON, size, dtype=torch.float64) for size in (OBS + 2, ACTION, OBS + 2, OBS + 2)
+    )
+    start, sigma = torch.rand(count, OBS).double(), torch.rand(count).double()
+    monkeypatch.setattr(torch, "randint", lambda low, high, shape, device: torch.full(shape, last))
+    loss = denoiser.training_loss(noisy, actions, start, sigma, x0=x0, weights=weights)
+    drawn = torch.zeros_like(x0)
+    drawn[:, last, :OBS] = drawn[:, last - 1, OBS:] = 1.0
+    estimate = denoiser(noisy, actions, start, sigma)
+    torch.testing.assert_close(loss, denoising_loss(estimate, x0, weights * drawn))
+
+
+def test_every_prefix_is_drawn_alike():
+    drawn = torch.zeros(HORIZON)
+
+    class Recorder(nn.Module):
+        def forward(self, noisy, causes, start, sigma):
+            drawn.index_add_(0, causes[..., -1].sum(dim=1).long(), torch.ones(len(causes)))
+            return noisy
+
+    denoiser, rows = CausalDenoiser(Recorder(), obs_dim=OBS, horizon=HORIZON), torch.zeros(7000, HORIZON, OBS + 2)
+    actions = torch.zeros(7000, HORIZON, ACTION)
+    denoiser.training_loss(rows, actions, rows[:, 0], rows[:, 0, 0], x0=rows, weights=torch.ones_like(rows))
+    assert drawn[0] == 0
+    assert ((drawn[1:] - 1000.0).abs() < 150.0).all()
 
 
 def test_a_horizon_without_a_transition_is_refused():
