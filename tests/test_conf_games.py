@@ -40,7 +40,7 @@ def test_controls_change_the_game_they_are_read_after(control: str):
     base = "rcrarl_hopper6_01.yaml" if gated else "rarl_hopper6_01.yaml"
     plain, changed = build(base), build(base, f"controls/{control}")
     assert changed.datamodule.env_kwargs == {"reset_noise_scale": 0.01}
-    assert changed.model.gamma == 0.995
+    assert changed.model.hparams["gamma"] == 0.995
     expected = {
         "random_gate.yaml": {"gate"},
         "uncalibrated_gate.yaml": {"gate"},
