@@ -1,7 +1,8 @@
 """Put the final policies of the RC-RARL comparison under the same external attacks, and append a CSV row for each.
 
-The attackers are nobody's own: no force, pushes that last (step, random step), and an adversary trained from nothing
-against the finished policy. Rows that are there already are not measured again.
+The attackers are nobody's own: no force, pushes that last (step, random step), and the strongest of a search against
+the finished policy: held pushes, and an adversary trained from nothing. Rows that are there already are not measured
+again.
 
     python benchmarks/rc_rarl_attack.py --folder rc_rarl_runs --jobs 2
 """
@@ -21,9 +22,9 @@ from rc_rarl_runs import METHODS, SETTINGS, Run, complete_runs
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
 
-ATTACKERS = ("zero", "step", "random_step", "fresh")
+ATTACKERS = ("zero", "step", "random_step", "strongest")
 OPTIONS = AttackOptions(force_limits=(5.0,), restarts=1, steps=100_000)
-"""One adversary, 100k environment steps, the force limit of the training."""
+"""One adversary beside the held pushes, 100k environment steps, the force limit of the training."""
 EPISODES = 30
 COLUMNS = (
     "setting",

@@ -56,7 +56,7 @@ LABELS = {
 COLORS = dict(zip(LABELS, plt.get_cmap("tab10").colors, strict=False))
 WITH_ADVERSARY = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive")
 IN_FIGURES = (*WITH_ADVERSARY, "trpo")
-ATTACKS = ("zero", "step", "random_step", "fresh")
+ATTACKS = ("zero", "step", "random_step", "strongest")
 
 
 def curves_of(run: Run) -> pd.DataFrame:
@@ -241,7 +241,7 @@ def plot_attacks(attacks: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(methods)), [LABELS[method] for method in methods])
     panels[0].invert_yaxis()
     handles = [plt.Line2D([], [], marker=markers[name], color="gray", linestyle="") for name in ATTACKS]
-    names = ["no force", "step", "random step", "freshly trained adversary"]
+    names = ["no force", "step", "random step", "strongest found"]
     figure.legend(handles, names, loc="outside lower center", ncols=len(ATTACKS), frameon=False)
     return figure
 

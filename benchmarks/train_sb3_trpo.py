@@ -62,6 +62,7 @@ def main() -> None:
     for seed in args.seeds:
         model, envs, seconds = train(args.env, seed, args.steps)
         if args.save is not None:
+            args.save.mkdir(parents=True, exist_ok=True)
             model.save(args.save / f"{seed}.zip")
             envs.save(str(args.save / f"{seed}_vecnormalize.pkl"))
         returns = evaluate(model, envs, args.env, args.episodes)

@@ -18,7 +18,7 @@ from rrl.evaluation.results import CellResult
 from rrl.evaluation.strongest_attack import Battle, StrongestAttack, find_strongest
 
 SUITE = "attacks"
-AttackName = Literal["zero", "random", "step", "random_step", "own", "fresh"]
+AttackName = Literal["zero", "random", "step", "random_step", "own", "strongest"]
 REPORT_SEED = 5_000_000
 """Added to the seed of the evaluation."""
 
@@ -30,7 +30,7 @@ class AttackOptions:
     force_limits: Sequence[float] = (1.25, 5.0, 10.0)
     """Largest forces along an axis, newtons; RARL's own is 5, a quarter of it in its published script."""
     restarts: int = 3
-    """Adversaries that are trained for each force limit. With 0 there is no attack of the kind ``fresh``."""
+    """Adversaries that are trained for each force limit. With 0 there is no attack of the kind ``strongest``."""
     steps: int = 100_000
     """Environment steps of each training."""
 
@@ -48,9 +48,10 @@ class AttackOptions:
     @property
     def budget(self) -> str:
         """What the strongest attack is chosen from, as a sentence."""
+        trained = f"{self.restarts} {'adversary' if self.restarts == 1 else 'adversaries'}"
         return (
             "The strongest found is the worst, for the finished policy, of pushes held in each direction and of "
-            f"{self.restarts} adversaries trained against it for {self.steps:,} environment steps each, chosen in "
+            f"{trained} trained against it for {self.steps:,} environment steps each, chosen in "
             "other episodes than those reported."
         )
 
@@ -95,7 +96,7 @@ def attack_cells(options: AttackOptions, *, own: bool) -> list[AttackCell]:
     """
     names: list[AttackName] = ["random", "step", "random_step"]
     names += ["own"] if own else []
-    names += ["fresh"] if options.restarts > 0 else []
+    names += ["strongest"] if options.restarts > 0 else []
     limits = sorted(options.force_limits)
     return [AttackCell("zero", 0.0), *(AttackCell(name, limit) for name in names for limit in limits)]
 
@@ -136,7 +137,7 @@ def evaluate_attack(
     began = time.perf_counter()
     battle = Battle(policy, adversarial_task(env_id), cell.force_limit, num_episodes, env_kwargs)
     strongest: StrongestAttack | None = None
-    if cell.attacker == "fresh":
+    if cell.attacker == "strongest":
         strongest = find_strongest(battle, restarts=options.restarts, steps=options.steps, seed=seed)
         make: MakeAttacker | None = strongest.candidate.make
     else:

@@ -23,7 +23,7 @@ ATTACKERS = {
     "step": "pushes",
     "random_step": "pushes of random strength",
     "own": "own adversary",
-    "fresh": "strongest found",
+    "strongest": "strongest found",
 }
 """Titles of the panels, by the sweep of the rows."""
 

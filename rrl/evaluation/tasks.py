@@ -46,7 +46,7 @@ class EvaluationTask:
         costs = {cell.name: self.num_episodes for cell in self.cells}
         if self.attack is not None and self.attack_options is not None:
             costs[self.attack.name] = self.num_episodes
-            if self.attack.attacker == "fresh":
+            if self.attack.attacker == "strongest":
                 training = round(self.attack_options.steps / STEPS_PER_EPISODE)
                 held = len(held_pushes(adversarial_task(self.env_id))) * self.num_episodes
                 costs[self.attack.name] += held + self.attack_options.restarts * (self.num_episodes + training)

@@ -24,7 +24,7 @@ SWEEPS = {
     "action delay": ("noise", np.arange(0.0, 4.0)),
     "push random": ("push", np.array([0.0, 2.5, 5.0, 10.0, 20.0])),
 }
-ATTACKS = (("zero", 0.0), *itertools.product(("random", "step", "random_step", "fresh"), (1.25, 5.0, 10.0)))
+ATTACKS = (("zero", 0.0), *itertools.product(("random", "step", "random_step", "strongest"), (1.25, 5.0, 10.0)))
 
 
 def cell_result(**changes) -> CellResult:
@@ -115,7 +115,7 @@ def policy_results(method, seed, shape, generator) -> list[CellResult]:
         row(
             harm
             * width
-            * {"zero": 0.0, "random": 1.0, "step": 2.0, "random_step": 2.5, "fresh": 4.0}[attacker]
+            * {"zero": 0.0, "random": 1.0, "step": 2.0, "random_step": 2.5, "strongest": 4.0}[attacker]
             * limit
             / 10.0,
             suite="attacks",

@@ -16,7 +16,7 @@ def attack(attacker, force_limit, *, options=None, **more):
 
 @pytest.mark.mujoco
 def test_a_fresh_adversary_lowers_the_return_below_that_without_attack():
-    unharmed, harmed = attack("zero", 0.0), attack("fresh", 5.0)
+    unharmed, harmed = attack("zero", 0.0), attack("strongest", 5.0)
     assert unharmed.row.return_mean == 1000.0
     assert harmed.row.return_mean < 0.5 * unharmed.row.return_mean
     assert harmed.training_steps >= 12_000
@@ -50,8 +50,8 @@ def test_attacks_are_listed_from_weak_to_strong():
     options = AttackOptions(force_limits=[5.0, 1.25], restarts=1)
     names = [cell.name for cell in attack_cells(options, own=True)]
     assert names[:3] == ["zero", "random 1.25 N", "random 5 N"]
-    assert names[-4:] == ["own 1.25 N", "own 5 N", "fresh 1.25 N", "fresh 5 N"]
-    assert all(cell.attacker != "fresh" for cell in attack_cells(AttackOptions(restarts=0), own=False))
+    assert names[-4:] == ["own 1.25 N", "own 5 N", "strongest 1.25 N", "strongest 5 N"]
+    assert all(cell.attacker != "strongest" for cell in attack_cells(AttackOptions(restarts=0), own=False))
 
 
 @pytest.mark.parametrize(

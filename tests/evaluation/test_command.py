@@ -59,10 +59,10 @@ def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
     good = {cell: row for (policy, cell), row in found.items() if policy.endswith("upright")}
     assert float(good["nominal"]["return_mean"]) == float(good["zero"]["return_mean"]) == 1000.0
     html = Path("out/report.html").read_text()
-    assert "1 adversaries trained against it for 1 environment" in html
+    assert "1 adversary trained against it for 1 environment" in html
     with Path("out/attacks.csv").open(encoding="utf-8") as file:
-        fresh = [row for row in csv.DictReader(file) if row["attack"] == "fresh 5 N"]
-    assert [row["training_steps"] for row in fresh] == ["2048", "2048"]
+        searched = [row for row in csv.DictReader(file) if row["attack"] == "strongest 5 N"]
+    assert [row["training_steps"] for row in searched] == ["2048", "2048"]
 
 
 @pytest.mark.mujoco

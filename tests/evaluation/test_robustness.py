@@ -24,7 +24,7 @@ def test_numbers_of_a_hand_made_policy():
         cell_result(cell="nominal", kind="nominal", sweep="nominal", return_mean=100.0, forward_distance=8.0),
         *grid_of([10.0, 30.0, *[90.0] * 18], failure_rate=0.25, forward_distance=2.0),
         cell_result(cell="random 5 N", kind="attack", return_mean=70.0),
-        cell_result(cell="fresh 5 N", kind="attack", return_mean=5.0),
+        cell_result(cell="strongest 5 N", kind="attack", return_mean=5.0),
         cell_result(cell="own 5 N", kind="attack", sweep="own", return_mean=1.0),
     ]
     (policy,) = summarize_policies(rows)
@@ -39,7 +39,7 @@ def test_numbers_of_a_hand_made_policy():
         "failures": 25.0,
         "attack": 5.0,
     }
-    assert (policy.worst_cell, policy.strongest_attack) == ("mass=0", "fresh 5 N")
+    assert (policy.worst_cell, policy.strongest_attack) == ("mass=0", "strongest 5 N")
     assert policy.sweep_means == {"mass": 83.0}
 
 
