@@ -59,7 +59,6 @@ class GatedAdversary:
         self._decide = _rule(on_cpu(calibrator), on_cpu(gate), signal)
         self._history: Tensor | None = None
 
-    @torch.no_grad()
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
         risk, is_open = self._decide(self._features(observations, starts), uniforms)

@@ -102,7 +102,8 @@ def _quadratic_logit(predictor: LogisticRiskModel) -> Callable[[NDArray[np.float
 
     def logit(observations: NDArray[np.float32]) -> NDArray[np.float64]:
         centred = observations - center
-        np.clip(centred, -bound, bound, out=centred)
+        # Half the time of `np.clip`.
+        np.minimum(np.maximum(centred, -bound, out=centred), bound, out=centred)
         result: NDArray[np.float64] = centred @ linear + (centred * centred) @ squared + bias
         return result
 

@@ -80,8 +80,7 @@ class RiskPredictor(nn.Module, ABC):
         self.degenerate.fill_(positives in {0, samples})
         self.base_rate_logit.fill_((1 + positives) / (2 + samples)).logit_()
         if not self.degenerate:
-            self._standardize(observations.flatten(0, -2).double())
-            self.fit_features(self.features(observations), labels, generator=generator)
+            self.fit_features(self._standardize(observations), labels, generator=generator)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Predict the logit of the risk.
@@ -101,13 +100,8 @@ class RiskPredictor(nn.Module, ABC):
 
     def features(self, observations: Tensor) -> Tensor:
         """Compute the standardised, clipped features of observations: ``[..., O]`` to ``[..., F]``."""
-        size = self.obs_dim
-        linear = (observations.to(self.feature_mean) - self.feature_mean[:size]) / self.feature_std[:size]
-        linear = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND)
-        if not self.squares:
-            return linear
-        squared = (linear.square() - self.feature_mean[size:]) / self.feature_std[size:]
-        return torch.cat([linear, squared], dim=-1)
+        linear = self._linear_features(observations)
+        return self._with_squares(linear, linear.square()) if self.squares else linear
 
     @abstractmethod
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
@@ -117,14 +111,25 @@ class RiskPredictor(nn.Module, ABC):
     def logits(self, features: Tensor) -> Tensor:
         """Predict risk logits ``[...]`` from standardised features ``[..., F]`` (``[..., L, F]``)."""
 
-    def _standardize(self, observations: Tensor) -> None:
-        """Set means and standard deviations from observations of shape ``[M, O]``, float64."""
+    def _standardize(self, observations: Tensor) -> Tensor:
+        """Set means and standard deviations from observations ``[M, ..., O]``, and return their features."""
         size = self.obs_dim
-        self.feature_mean[:size], self.feature_std[:size] = _moments(observations)
-        if self.squares:
-            linear = (observations - self.feature_mean[:size]) / self.feature_std[:size]
-            squared = linear.clamp(-FEATURE_BOUND, FEATURE_BOUND).square()
-            self.feature_mean[size:], self.feature_std[size:] = _moments(squared)
+        self.feature_mean[:size], self.feature_std[:size] = _moments(observations.to(self.feature_mean))
+        linear = self._linear_features(observations)
+        if not self.squares:
+            return linear
+        squared = linear.square()
+        self.feature_mean[size:], self.feature_std[size:] = _moments(squared)
+        return self._with_squares(linear, squared)
+
+    def _linear_features(self, observations: Tensor) -> Tensor:
+        centred = observations.to(self.feature_mean) - self.feature_mean[: self.obs_dim]
+        return centred.div_(self.feature_std[: self.obs_dim]).clamp_(-FEATURE_BOUND, FEATURE_BOUND)
+
+    def _with_squares(self, linear: Tensor, squared: Tensor) -> Tensor:
+        """Standardise the squares, in place, and put them behind the linear features."""
+        squared.sub_(self.feature_mean[self.obs_dim :]).div_(self.feature_std[self.obs_dim :])
+        return torch.cat([linear, squared], dim=-1)
 
     def _check(self, observations: Tensor) -> None:
         expected = [self.obs_dim] if self.history is None else [self.history, self.obs_dim]
@@ -189,8 +194,8 @@ class LogisticRiskModel(RiskPredictor):
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each column of ``[M, F]``; 1 for the deviation of a constant column."""
-    deviation, mean = torch.std_mean(values, dim=0, correction=0)
+    """Return mean and standard deviation of each column of ``[..., F]``; 1 for the deviation of a constant column."""
+    deviation, mean = torch.std_mean(values.flatten(0, -2), dim=0, correction=0)
     # Dividing by the rounding error of a constant feature would turn that error into the largest feature.
     constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-2)
     return mean, torch.where(constant, 1.0, deviation)
