@@ -1,8 +1,8 @@
 """Put the final policies of the RC-RARL comparison under the same external attacks, and append a CSV row for each.
 
-The attackers are nobody's own: no force, pushes that last (step, random step), and the strongest of a search against
-the finished policy: held pushes, and an adversary trained from nothing. Rows that are there already are not measured
-again.
+The attackers are nobody's own: no force, pushes that last (step, random step), the strongest of the pushes that never
+end, at half of the force, and the strongest of a search against the finished policy: such pushes, and an adversary
+trained from nothing. Rows that are there already are not measured again.
 
     python benchmarks/rc_rarl_attack.py --folder rc_rarl_runs --jobs 2
 """
@@ -22,9 +22,20 @@ from rc_rarl_runs import METHODS, SETTINGS, Run, complete_runs
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
 
-ATTACKERS = ("zero", "step", "random_step", "strongest")
-OPTIONS = AttackOptions(force_limits=(5.0,), restarts=1, steps=100_000)
-"""One adversary beside the held pushes, 100k environment steps, the force limit of the training."""
+FORCE_LIMIT = 5.0
+"""Newtons along an axis; that of the training."""
+SEARCH = AttackOptions(restarts=1, steps=100_000)
+"""One adversary beside the held pushes, and its environment steps."""
+PUSHES = AttackOptions(restarts=0)
+"""Held pushes alone."""
+ATTACKS = {
+    "zero": (AttackCell("zero", 0.0), PUSHES),
+    "step": (AttackCell("step", FORCE_LIMIT), PUSHES),
+    "random_step": (AttackCell("random_step", FORCE_LIMIT), PUSHES),
+    "held_half": (AttackCell("strongest", FORCE_LIMIT / 2.0), PUSHES),
+    "strongest": (AttackCell("strongest", FORCE_LIMIT), SEARCH),
+}
+"""By name: the attack, and what its search may use."""
 EPISODES = 30
 COLUMNS = (
     "setting",
@@ -44,13 +55,12 @@ def attack(run: Run) -> list[dict[str, object]]:
     worlds = read_checkpoint(run.checkpoint)["rrl"]["worlds"]
     policy = load_policy(run.checkpoint)
     rows = []
-    for name in ATTACKERS:
-        cell = AttackCell(name, 0.0 if name == "zero" else OPTIONS.force_limits[0])
+    for name, (cell, options) in ATTACKS.items():
         found = evaluate_attack(
             policy.act,
             worlds["env_id"],
             cell,
-            OPTIONS,
+            options,
             num_episodes=EPISODES,
             seed=run.seed,
             env_kwargs=worlds["env_kwargs"],

@@ -56,7 +56,13 @@ LABELS = {
 COLORS = dict(zip(LABELS, plt.get_cmap("tab10").colors, strict=False))
 WITH_ADVERSARY = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive")
 IN_FIGURES = (*WITH_ADVERSARY, "trpo")
-ATTACKS = ("zero", "step", "random_step", "strongest")
+ATTACKS = {
+    "zero": "no force",
+    "step": "step",
+    "random_step": "random step",
+    "held_half": "held, half the force",
+    "strongest": "strongest found",
+}
 
 
 def curves_of(run: Run) -> pd.DataFrame:
@@ -227,13 +233,13 @@ def plot_attacks(attacks: pd.DataFrame) -> Figure:
     """Draw the final policies under each external attack, with intervals over seeds."""
     figure, panels = plt.subplots(1, len(SETTINGS), figsize=(18, 4.5), sharey=True, layout="constrained")
     methods = [method for method in METHODS if method in set(attacks.method)]
-    markers = dict(zip(ATTACKS, "osDX", strict=True))
+    markers = dict(zip(ATTACKS, "osDPX", strict=True))
     for axes, (setting, title) in zip(panels, SETTINGS.items(), strict=True):
         for position, method in enumerate(methods):
             for offset, attack in enumerate(ATTACKS):
                 rows = select(attacks, setting=setting, method=method, attack=attack)
                 mean, low, high = interval(rows.groupby("seed").return_mean.mean().to_numpy())
-                height = position + 0.18 * (offset - 1.5)
+                height = position + 0.16 * (offset - 2.0)
                 axes.plot([low, high], [height, height], color=COLORS[method], linewidth=1.2)
                 axes.plot(mean, height, markers[attack], color=COLORS[method], markersize=5)
         axes.set(title=title.replace(", reset", ",\nreset"), xlabel="return of the final policy")
@@ -241,8 +247,7 @@ def plot_attacks(attacks: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(methods)), [LABELS[method] for method in methods])
     panels[0].invert_yaxis()
     handles = [plt.Line2D([], [], marker=markers[name], color="gray", linestyle="") for name in ATTACKS]
-    names = ["no force", "step", "random step", "strongest found"]
-    figure.legend(handles, names, loc="outside lower center", ncols=len(ATTACKS), frameon=False)
+    figure.legend(handles, ATTACKS.values(), loc="outside lower center", ncols=len(ATTACKS), frameon=False)
     return figure
 
 
