@@ -50,6 +50,8 @@ class RLModule(LightningModule):
         backtrack_ratio: Factor between two tries of the line search.
         max_backtracks: Tries of the line search.
         fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
+        entropy_weight: Weight of the policy's entropy in its update, in standardised advantages per nat, at least 0;
+            not in the TRPO paper.
         value_learning_rate: Adam's step size for the value function.
         value_epochs: Passes over the batch for the value function.
         value_batch_size: Samples of one gradient step of the value function.
@@ -76,6 +78,7 @@ class RLModule(LightningModule):
         backtrack_ratio: float,
         max_backtracks: int,
         fisher_fraction: float,
+        entropy_weight: float = 0.0,
         value_learning_rate: float,
         value_epochs: int,
         value_batch_size: int,
@@ -90,6 +93,8 @@ class RLModule(LightningModule):
         for name, value in {"max_kl": max_kl, "value_learning_rate": value_learning_rate}.items():
             if value <= 0.0:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
+        if entropy_weight < 0.0:
+            raise ValueError(f"`entropy_weight` must not be negative, got {entropy_weight}.")
         self.automatic_optimization = False
         self.value_learning_rate, self.value_epochs, self.value_batch_size = (
             value_learning_rate,
@@ -106,6 +111,7 @@ class RLModule(LightningModule):
             backtrack_ratio=backtrack_ratio,
             max_backtracks=max_backtracks,
             fisher_fraction=fisher_fraction,
+            entropy_weight=entropy_weight,
         )
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.long))
         self.protagonist = ActorCritic(

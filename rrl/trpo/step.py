@@ -19,7 +19,7 @@ class TrustRegionStep(NamedTuple):
     """What one step did."""
 
     surrogate: float
-    """Rise of the surrogate objective, in standardised advantages; 0 where the step was rejected."""
+    """Rise of the objective, in standardised advantages; 0 where the step was rejected."""
     kl_divergence: float
     """Mean KL divergence from the old to the new policy, in nats; 0 where the step was rejected."""
     step_fraction: float
@@ -100,13 +100,15 @@ def trpo_step(
     backtrack_ratio: float = 0.8,
     max_backtracks: int = 10,
     fisher_fraction: float = 1.0,
+    entropy_weight: float = 0.0,
 ) -> TrustRegionStep:
     r"""Improve a policy by one constrained step, in place.
 
-    Solves :math:`\max_\theta \sum_n w_n \frac{\pi_\theta}{\pi_{old}} A_n` subject to a mean KL divergence of at most
-    ``max_kl``: the step :math:`\sqrt{2 \delta / x^T F x}\, x` with :math:`F x = g` by conjugate gradients, shortened
-    until the surrogate rises and the divergence respects its bound. Where no fraction does, every parameter is restored
-    bit for bit. Ranks share one step: gradient, Fisher products, surrogate and divergence are summed over them.
+    Solves :math:`\max_\theta \sum_n w_n (\frac{\pi_\theta}{\pi_{old}} A_n + c H(\pi_\theta))` subject to a mean KL
+    divergence of at most ``max_kl``: the step :math:`\sqrt{2 \delta / x^T F x}\, x` with :math:`F x = g` by conjugate
+    gradients, shortened until the objective rises and the divergence respects its bound. Where no fraction does, every
+    parameter is restored bit for bit. Ranks share one step: gradient, Fisher products, objective and divergence are
+    summed over them.
 
     Args:
         policy: Its parameters change in place.
@@ -121,6 +123,7 @@ def trpo_step(
         max_backtracks: Tries of the line search.
         fisher_fraction: Share of the samples, drawn at random, on which the Fisher matrix is computed, in ``(0, 1]``.
             It only shapes the direction; the line search holds the bound on all samples. ``0.1`` in the paper.
+        entropy_weight: Weight :math:`c` of the policy's entropy, in advantages per nat; not in the paper.
 
     Returns:
         What the step did.
@@ -128,7 +131,7 @@ def trpo_step(
     Raises:
         ValueError: If ``max_kl`` is not positive, ``fisher_fraction`` is outside ``(0, 1]``, or no sample has a
             positive weight.
-        FloatingPointError: If surrogate or gradient are not finite.
+        FloatingPointError: If objective or gradient are not finite.
 
     References:
         Schulman et al., "Trust region policy optimization", ICML 2015, section 6 and appendix C.
@@ -141,9 +144,17 @@ def trpo_step(
     parameters = list(policy.parameters())
     old_distribution = _frozen(policy(observations))
     old_log_probs = old_distribution.log_prob(actions)
+
+    def bonus(distribution: Independent[Normal]) -> Tensor:
+        entropy: Tensor = (shares * distribution.entropy()).sum()
+        return entropy_weight * entropy
+
+    def objective(distribution: Independent[Normal]) -> Tensor:
+        log_ratio = distribution.log_prob(actions) - old_log_probs
+        return surrogate_objective(log_ratio, advantages, shares) + bonus(distribution)
+
     with torch.enable_grad():
-        log_ratio = policy(observations).log_prob(actions) - old_log_probs
-        gradient = _flat_gradient(surrogate_objective(log_ratio, advantages, shares), parameters)
+        gradient = _flat_gradient(objective(policy(observations)), parameters)
     gradient = all_reduce_sum(gradient)
     if not torch.isfinite(gradient).all():
         raise FloatingPointError("the policy gradient is not finite.")
@@ -151,25 +162,23 @@ def trpo_step(
     full_step = _natural_step(fisher, gradient, max_kl, cg_iterations, cg_damping)
 
     old_parameters = parameters_to_vector(parameters).clone()
-    old_surrogate = all_reduce_sum((shares * advantages).sum())
+    old_objective = all_reduce_sum((shares * advantages).sum() + bonus(old_distribution))
     outcome = torch.zeros(2)
 
     def is_acceptable(fraction: float) -> bool:
         nonlocal outcome
         vector_to_parameters(old_parameters + fraction * full_step, parameters)
         distribution = policy(observations)
-        log_ratio = distribution.log_prob(actions) - old_log_probs
         divergence = (shares * kl_divergence(old_distribution, distribution)).sum()
-        surrogate = surrogate_objective(log_ratio, advantages, shares)
         # One transfer to the host a try; all ranks see the same sums, so all decide alike.
-        outcome = all_reduce_sum(torch.stack([surrogate, divergence])).double().cpu()
-        return bool(outcome[0] > old_surrogate) and bool(outcome[1] <= max_kl)
+        outcome = all_reduce_sum(torch.stack([objective(distribution), divergence])).double().cpu()
+        return bool(outcome[0] > old_objective) and bool(outcome[1] <= max_kl)
 
     fraction = backtracking_line_search(is_acceptable, backtrack_ratio=backtrack_ratio, max_backtracks=max_backtracks)
     if fraction == 0.0:
         vector_to_parameters(old_parameters, parameters)
         return TrustRegionStep(0.0, 0.0, 0.0)
-    return TrustRegionStep(float(outcome[0] - old_surrogate), float(outcome[1]), fraction)
+    return TrustRegionStep(float(outcome[0] - old_objective), float(outcome[1]), fraction)
 
 
 def _subsample(observations: Tensor, weights: Tensor, fraction: float) -> tuple[Tensor, Tensor]:

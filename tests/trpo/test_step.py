@@ -69,6 +69,21 @@ def test_zero_advantages_move_nothing(policy: GaussianPolicy):
     assert torch.equal(flat(policy), before)
 
 
+def test_without_advantages_the_entropy_bonus_widens_the_policy_by_the_length_of_the_trust_region(
+    policy: GaussianPolicy,
+):
+    observations, actions, _ = samples(policy)
+    mean, log_std = policy.mean(observations).detach(), policy.log_std.detach().clone()
+    nothing, weights = torch.zeros(200).double(), torch.ones(200).double()
+    step = trpo_step(policy, observations, actions, nothing, weights, max_kl=0.01, cg_damping=0.5, entropy_weight=0.03)
+    # The gradient is the weight in each of the two logarithms, their curvature 2, to which the damping adds.
+    widening = (2.0 * 0.01 / (2 * (2.0 + 0.5))) ** 0.5
+    torch.testing.assert_close(policy.log_std.detach(), log_std + widening)
+    torch.testing.assert_close(policy.mean(observations).detach(), mean)
+    assert step.surrogate == pytest.approx(0.03 * 2 * widening)
+    assert step.step_fraction == 1.0
+
+
 def test_samples_of_weight_zero_have_no_influence(policy: GaussianPolicy):
     observations, actions, advantages = samples(policy)
     initial = {name: value.clone() for name, value in policy.state_dict().items()}
