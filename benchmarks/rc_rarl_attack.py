@@ -24,7 +24,7 @@ from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_atta
 
 FORCE_LIMIT = 5.0
 """Newtons along an axis; that of the training."""
-SEARCH = AttackOptions(restarts=1, steps=100_000)
+SEARCH = AttackOptions(restarts=1, steps=50_000)
 """One adversary beside the held pushes, and its environment steps."""
 PUSHES = AttackOptions(restarts=0)
 """Held pushes alone."""
@@ -36,7 +36,7 @@ ATTACKS = {
     "strongest": (AttackCell("strongest", FORCE_LIMIT), SEARCH),
 }
 """By name: the attack, and what its search may use."""
-EPISODES = 30
+EPISODES = 20
 COLUMNS = (
     "setting",
     "method",
