@@ -66,7 +66,7 @@ def test_with_real_data_only_it_is_trpo(monkeypatch):
 
 def test_one_update_changes_players_and_models_but_no_constants():
     data = trajectories(iterations_per_epoch=1)
-    module = adrrl(data)
+    module = adrrl(data, guidance="noise_cond")
     before = snapshot(module)
     fit(module, data)
     constants = {"healthy_low", "healthy_high", "action_low", "action_high", "frequencies"}
@@ -151,7 +151,7 @@ def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, im
 
 def test_every_iteration_logs_its_keys():
     data = trajectories()
-    logged = fit(adrrl(data), data).callback_metrics
+    logged = fit(adrrl(data, guidance="noise_cond"), data).callback_metrics
     documented = {
         "diffusion": "loss return_loss heldout_loss return_correlation imagined_return_mean imagined_return_cvar "
         "imagined_termination_rate real_termination_rate action_spread used_fraction",
@@ -172,7 +172,10 @@ def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
 
 def test_the_strength_can_aim_at_the_cvar():
     data = trajectories()
-    assert fit(adrrl(data, strength_target="cvar"), data).callback_metrics["guidance/strength"] != 1.0
+    assert (
+        fit(adrrl(data, guidance="noise_cond", strength_target="cvar"), data).callback_metrics["guidance/strength"]
+        != 1.0
+    )
 
 
 def test_imagined_returns_of_the_newest_states_are_offered():
