@@ -91,8 +91,9 @@ class ADRRL(RLModule):
         policy_update: ``trpo``, or ``a2c``, the paper's: one controlled step of AdamW, see :func:`~rrl.a2c.a2c_step`.
         policy_learning_rate: Largest step size of ``a2c``; ``3e-5`` in the paper.
         entropy_weight: Weight of the policy's entropy in its update, in standardised advantages per nat; ``1e-5`` in
-            the paper. A window is so short that it shows what exploration costs and not what it finds: without this
-            weight the policy narrows before it has learnt to walk.
+            the paper. A window is so short that it shows what exploration costs and not what it finds, so that a policy
+            can narrow before it has learnt to walk. Too much widens it without end, as on Walker2d with 0.03: what
+            lies beyond the action box is clipped and costs nothing.
         log_prob_change: Bound of ``a2c`` on the mean change of the log probabilities of the actions, in nats; ``0.01``
             in the published code.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
@@ -156,7 +157,7 @@ class ADRRL(RLModule):
         guidance_warmup: int = 10_000,
         policy_update: PolicyUpdate = "trpo",
         policy_learning_rate: float = 3e-5,
-        entropy_weight: float = 0.03,
+        entropy_weight: float = 0.0,
         log_prob_change: float = 0.01,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,

@@ -55,7 +55,7 @@ def test_before_the_warm_up_it_is_trpo(monkeypatch):
 def test_with_real_data_only_it_is_trpo(monkeypatch):
     reseed_updates(monkeypatch)
     # Imagined transitions of weight 0 must not change which samples are drawn, so all are used.
-    settings = {"fisher_fraction": 1.0, "value_batch_size": 1000, "max_kl": 0.001, "entropy_weight": 0.0}
+    settings = {"fisher_fraction": 1.0, "value_batch_size": 1000, "max_kl": 0.001}
     data = rollouts()
     baseline = trained(trpo(data, **settings), data)
     data = trajectories()
