@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_para
 
 from rrl.distributed import all_reduce_sum
 from rrl.policies import GaussianPolicy
-from rrl.trpo import TrustRegionStep, backtracking_line_search, sample_shares, surrogate_objective
+from rrl.trpo import TrustRegionStep, backtracking_line_search, entropy_bonus, sample_shares, surrogate_objective
 
 BACKTRACK_RATIO = 0.8
 """Factor between two lengths that are tried; that of the published code."""
@@ -55,8 +55,8 @@ def policy_gradient_objective(
         Mnih et al., "Asynchronous methods for deep reinforcement learning", ICML 2016, section 4.
     """
     log_probs = distribution.log_prob(actions)
-    bonus: Tensor = entropy_weight * (shares * distribution.entropy()).sum()
-    return surrogate_objective(log_probs - log_probs.detach(), advantages, shares) + bonus
+    surrogate = surrogate_objective(log_probs - log_probs.detach(), advantages, shares)
+    return surrogate + entropy_bonus(distribution, shares, entropy_weight)
 
 
 @torch.no_grad()

@@ -9,7 +9,14 @@
 from rrl.trpo.conjugate_gradient import conjugate_gradient
 from rrl.trpo.line_search import backtracking_line_search
 from rrl.trpo.optimizer import TrustRegionOptimizer
-from rrl.trpo.step import TrustRegionPolicy, TrustRegionStep, sample_shares, surrogate_objective, trpo_step
+from rrl.trpo.step import (
+    TrustRegionPolicy,
+    TrustRegionStep,
+    entropy_bonus,
+    sample_shares,
+    surrogate_objective,
+    trpo_step,
+)
 
 __all__ = [
     "TrustRegionOptimizer",
@@ -17,6 +24,7 @@ __all__ = [
     "TrustRegionStep",
     "backtracking_line_search",
     "conjugate_gradient",
+    "entropy_bonus",
     "sample_shares",
     "surrogate_objective",
     "trpo_step",

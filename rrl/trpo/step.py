@@ -48,6 +48,29 @@ def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) 
     return (weights * log_ratio.exp() * advantages).sum()
 
 
+def entropy_bonus(distribution: Independent[Normal], shares: Tensor, entropy_weight: float) -> Tensor:
+    r"""Weigh the mean entropy of a policy, :math:`c \sum_n w_n H_n`.
+
+    Args:
+        distribution: The policy at each sample. Batch shape ``[N]``, event shape ``[A]``.
+        shares: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
+        entropy_weight: Weight :math:`c`, in advantages per nat.
+
+    Returns:
+        Scalar: this rank's part of the sum, differentiable with respect to the distribution.
+
+    Example:
+        >>> policy = Independent(Normal(torch.zeros(2, 1), torch.ones(2, 1)), 1)
+        >>> entropy_bonus(policy, torch.tensor([0.5, 0.5]), 0.1)
+        tensor(0.1419)
+
+    References:
+        Mnih et al., "Asynchronous methods for deep reinforcement learning", ICML 2016, section 4.
+    """
+    entropy: Tensor = (shares * distribution.entropy()).sum()
+    return entropy_weight * entropy
+
+
 def sample_shares(weights: Tensor) -> Tensor:
     """Scale weights so that those of all ranks add to one.
 
@@ -145,13 +168,9 @@ def trpo_step(
     old_distribution = _frozen(policy(observations))
     old_log_probs = old_distribution.log_prob(actions)
 
-    def bonus(distribution: Independent[Normal]) -> Tensor:
-        entropy: Tensor = (shares * distribution.entropy()).sum()
-        return entropy_weight * entropy
-
     def objective(distribution: Independent[Normal]) -> Tensor:
         log_ratio = distribution.log_prob(actions) - old_log_probs
-        return surrogate_objective(log_ratio, advantages, shares) + bonus(distribution)
+        return surrogate_objective(log_ratio, advantages, shares) + entropy_bonus(distribution, shares, entropy_weight)
 
     with torch.enable_grad():
         gradient = _flat_gradient(objective(policy(observations)), parameters)
@@ -162,7 +181,8 @@ def trpo_step(
     full_step = _natural_step(fisher, gradient, max_kl, cg_iterations, cg_damping)
 
     old_parameters = parameters_to_vector(parameters).clone()
-    old_objective = all_reduce_sum((shares * advantages).sum() + bonus(old_distribution))
+    old_bonus = entropy_bonus(old_distribution, shares, entropy_weight)
+    old_objective = all_reduce_sum((shares * advantages).sum() + old_bonus)
     outcome = torch.zeros(2)
 
     def is_acceptable(fraction: float) -> bool:
