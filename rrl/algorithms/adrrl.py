@@ -49,8 +49,9 @@ class ADRRL(RLModule):
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
     - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
-    - ``guidance/path_kl``, ``guidance/log_ratio``, ``guidance/strength``: the realised relative entropy of the guided
-      paths in nats, the mean of their log-likelihood ratios, and the strength that makes it so.
+    - ``guidance/path_kl``, ``guidance/log_ratio``: the realised relative entropy of the guided paths in nats, and the
+      mean of their log-likelihood ratios; under ``worst_of_m`` both are its closed form;
+    - ``guidance/strength``: the strength that ``noise_cond`` has adapted.
 
     Args:
         obs_dim: Observation size, ``O``; from the data.

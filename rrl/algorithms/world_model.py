@@ -36,6 +36,7 @@ from rrl.diffusion import (
     window_returns,
 )
 from rrl.diffusion.guidance import Guidance
+from rrl.diffusion.path_divergence import worst_of_m_divergence
 from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients
 from rrl.policies import ActorCritic
 from rrl.types import RolloutBatch, WindowBatch
@@ -246,8 +247,9 @@ class WorldModel(nn.Module):
         draws = round(1.0 / self.alpha)
         trajectories = self._sample(starts.repeat_interleave(draws, dim=0), player, None)
         worst = select_worst(self.predicted_returns(trajectories, player), draws)
-        picked = [column[worst] if column.ndim > 0 else column for column in trajectories]
-        return ImaginedTrajectories(*picked)
+        picked = ImaginedTrajectories(*(column[worst] if column.ndim > 0 else column for column in trajectories))
+        divergence = torch.full_like(picked.path_kl, worst_of_m_divergence(draws))
+        return picked._replace(path_kl=divergence, log_ratio=divergence)
 
     def _guidance(self) -> Guidance | None:
         if self.guidance == "paper":

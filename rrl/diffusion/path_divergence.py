@@ -68,3 +68,25 @@ def log_likelihood_ratio(shift: Tensor, noise: Tensor, std: float) -> Tensor:
         AD-RRL, lemma 4.2 (there in terms of the outcome, here of the noise).
     """
     return (shift * noise).sum(dim=(1, 2)) / std + path_divergence(shift, std)
+
+
+def worst_of_m_divergence(m: int) -> float:
+    """Give the relative entropy of the worst of ``m`` draws to a single draw.
+
+    The worst of ``m`` has the density ratio ``m (1 - F)^(m - 1)`` to a single draw, where ``F`` is the share of draws
+    with a lower return: at most ``m``. The result is the mean of its logarithm. It is exact where no two draws have the
+    same return, and an upper bound otherwise.
+
+    Args:
+        m: Draws, at least 1.
+
+    Returns:
+        ``ln m - (m - 1) / m`` in nats, less than the budget ``ln m`` of the tail level ``1 / m``.
+
+    Example:
+        >>> round(worst_of_m_divergence(10), 4)
+        1.4026
+        >>> worst_of_m_divergence(1)
+        0.0
+    """
+    return math.log(m) - (m - 1) / m

@@ -30,7 +30,8 @@ class ImaginedTrajectories(NamedTuple):
     ended: Tensor
     """Score of the end of the episode: about 1 where the transition terminates, -1 where not. Shape ``[B, H]``."""
     log_ratio: Tensor
-    """Logarithm of the likelihood ratio of the path under guided and unguided model (ln xi), in nats. Shape ``[B]``."""
+    """Logarithm of the likelihood ratio of the path under guided and unguided model (ln xi), in nats. Of the worst of
+    several draws only its mean is known, and is given for all. Shape ``[B]``."""
     path_kl: Tensor
     """Relative entropy of the guided to the unguided path, in nats. Shape ``[B]``."""
     action_spread: Tensor

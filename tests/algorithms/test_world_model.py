@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -64,6 +66,8 @@ def test_worst_of_m_keeps_the_worst_draw_of_each_start(experienced):
     draws = experienced.imagine(STARTS.repeat_interleave(4, dim=0), guided=False)
     worst = model.predicted_returns(draws, player).view(6, 4).min(dim=1).values
     torch.testing.assert_close(model.predicted_returns(picked, player), worst)
+    torch.testing.assert_close(picked.path_kl, torch.full((6,), math.log(4) - 3 / 4))
+    assert torch.equal(picked.log_ratio, picked.path_kl)
 
 
 def by_hand(observations, *, actions=None, ended=None) -> ImaginedTrajectories:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from rrl.diffusion.path_divergence import kl_budget, log_likelihood_ratio, path_divergence
+from rrl.diffusion.guidance import select_worst
+from rrl.diffusion.path_divergence import (
+    kl_budget,
+    log_likelihood_ratio,
+    path_divergence,
+    worst_of_m_divergence,
+)
 
 MEAN, SHIFT, NOISE = torch.randn(3, 4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 STD = 0.7
@@ -37,3 +43,13 @@ def test_budget_is_the_logarithm_of_the_inverse_tail_level(alpha: float):
 def test_tail_levels_outside_their_range_raise(alpha: float):
     with pytest.raises(ValueError, match=r"`alpha` must lie in \(0, 1\]"):
         kl_budget(alpha)
+
+
+@pytest.mark.parametrize("m", [1, 2, 10])
+def test_divergence_of_the_worst_of_m_is_the_mean_logarithm_of_its_density_ratio(m: int):
+    ranks = torch.rand(4000 * m, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    worst = ranks[select_worst(ranks, m)]
+    log_ratio = math.log(m) + (m - 1) * torch.log1p(-worst)
+    # -ln(1 - worst) is exponential with rate m.
+    assert worst_of_m_divergence(m) == pytest.approx(log_ratio.mean().item(), abs=4 * (m - 1) / m / math.sqrt(4000))
+    assert worst_of_m_divergence(m) <= kl_budget(1 / m)
