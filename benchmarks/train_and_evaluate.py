@@ -3,6 +3,8 @@
 The policy judged is the last one, not the best; its episodes are nominal and shared with no training.
 
     python benchmarks/train_and_evaluate.py --config conf/trpo_hopper.yaml --seeds 0 1 2 --output results/trpo.csv
+
+What follows ``--`` goes to ``train.py``, for instance ``-- --model.init_args.cg_damping 0.1``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rrl.evaluation.report import evaluate_checkpoint
@@ -20,7 +23,7 @@ from rrl.evaluation.report import evaluate_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def train(config: Path, seed: int, folder: str) -> tuple[Path, float]:
+def train(config: Path, seed: int, overrides: Sequence[str], folder: str) -> tuple[Path, float]:
     """Train in a folder; return the last checkpoint and the wall-clock seconds of the whole process."""
     start = time.perf_counter()
     command = [
@@ -30,6 +33,7 @@ def train(config: Path, seed: int, folder: str) -> tuple[Path, float]:
         str(config.resolve()),
         "--seed_everything",
         str(seed),
+        *overrides,
     ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     (checkpoint,) = Path(folder).glob("runs/*/checkpoints/last.ckpt")
@@ -43,10 +47,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("overrides", nargs="*", help="after --: further arguments of train.py")
     args = parser.parse_args()
     for seed in args.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint, seconds = train(args.config, seed, folder)
+            checkpoint, seconds = train(args.config, seed, args.overrides, folder)
             result = evaluate_checkpoint(checkpoint, args.episodes)
         summary = result.summary
         row = {

@@ -75,8 +75,8 @@ class ADRRL(RLModule):
             unguided draws, which costs as many times the imagination and is the only rule that found clearly harder
             worlds under mild disturbances, on Hopper and on Walker2d.
         alpha: Fraction of the returns that forms the tail, in ``(0, 1]``; ``0.1`` in the published code.
-        strength_target: What the strength of ``noise_cond`` is adapted to: the path's relative entropy ``ln(1/alpha)``
-            (``kl``), or a mean guided return equal to the CVaR of the unguided ones (``cvar``).
+        strength_target: What the strength of ``noise_cond``, and of no other rule, is adapted to: the path's relative
+            entropy ``ln(1/alpha)`` (``kl``), or a mean guided return equal to the CVaR of the unguided ones (``cvar``).
         policy_guidance: ``reparameterized`` moves imagined actions towards the policy under fixed noise, ``score`` is
             the rule of PolyGRAD and the paper.
         damping: Part of the way that ``reparameterized`` goes in one step, in ``(0, 1]``.

@@ -95,6 +95,8 @@ class WorldModel(nn.Module):
         require_known("guidance", guidance, GuidanceRule)
         require_known("strength_target", strength_target, StrengthTarget)
         require_known("policy_guidance", policy_guidance, PolicyGuidanceRule)
+        if strength_target != "kl" and guidance != "noise_cond":
+            raise ValueError(f"`strength_target: {strength_target}` needs `guidance: noise_cond`, got {guidance}.")
         if not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {ema_decay}.")
         self.guidance, self.alpha, self.strength_target = guidance, alpha, strength_target

@@ -204,7 +204,11 @@ BAD_SETTINGS = [
     ({"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),
     ({"guided_fraction": -0.5}, r"`guided_fraction` must lie in \[0, 1\], got -0.5"),
     ({"real_fraction": 0.0}, "`value_from_imagination` must be true where `real_fraction` is 0"),
-    ({"strength_target": "cvar", "guided_fraction": 1.0}, "`guided_fraction` must be below 1"),
+    (
+        {"guidance": "noise_cond", "strength_target": "cvar", "guided_fraction": 1.0},
+        "`guided_fraction` must be below 1",
+    ),
+    ({"strength_target": "cvar"}, "`strength_target: cvar` needs `guidance: noise_cond`, got worst_of_m"),
 ]
 
 

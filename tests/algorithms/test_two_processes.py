@@ -51,7 +51,8 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
 @pytest.mark.parametrize("policy_update", ["trpo", "a2c"])
 def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
-    fit(adrrl(data, strength_target="cvar", policy_update=policy_update), data, callbacks=(Keep(tmp_path),), devices=2)
+    module = adrrl(data, guidance="noise_cond", strength_target="cvar", policy_update=policy_update)
+    fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     for name in first:
         assert torch.equal(first[name], second[name]), name
