@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
-from rrl.checkpoints.loading import MARKER, check_fits
+from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
@@ -158,9 +158,12 @@ class RRLCLI(LightningCLI):
             self.trainer_defaults["callbacks"].append(EnvStepsProgressBar())
         if self.config.ckpt_path:
             self.checkpoint = read_checkpoint(self.config.ckpt_path)
+        if self.config.checkpoint.dirpath:
+            check_writable(Path(self.config.checkpoint.dirpath))
         logger = self.config.get(LOGGER)
         if isinstance(logger, Namespace) and logger.class_path.endswith(MLflowRunLogger.__name__):
             check_writable(Path(logger.init_args.root))
+            check_writable(Path(logger.init_args.root) / "runs")
             self._logger_options = logger.init_args.clone()
             self._name_run(logger.init_args)
 
@@ -179,6 +182,7 @@ class RRLCLI(LightningCLI):
         """Check that the checkpoint to continue from belongs to this configuration."""
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
+            check_same_worlds(self.checkpoint, self.datamodule, self.trainer.num_nodes * self.trainer.num_devices)
         if self._logger_options is not None:
             # The recorded configuration must start a run of its own when it is used again.
             self.config.trainer.logger.init_args = self._logger_options

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,7 @@ BAD_INPUT = {
     "--seed_everything=true": "`seed_everything` must be a whole number, got True.",
     "--ckpt_path=missing.ckpt": "There is no checkpoint at missing.ckpt.",
     "--trainer.logger.init_args.root=/dev/null/x": "The output folder /dev/null/x cannot be written (not a directory).",
+    "--checkpoint.dirpath=/dev/null/x": "The output folder /dev/null/x cannot be written (not a directory).",
     "--trainer.accelerator=gpu": "No supported gpu backend found!",
 }
 
@@ -65,11 +69,111 @@ def test_files_are_checked_like_the_command_line(config, message, tmp_path, caps
     assert error_of(capsys) == message
 
 
-def test_foreign_file_is_not_a_checkpoint(tmp_path, capsys):
-    foreign = tmp_path / "foreign.ckpt"
-    torch.save({"state_dict": {}}, foreign)
-    assert train.main([*TOY, "--ckpt_path", str(foreign)]) == 2
-    assert error_of(capsys) == f"{foreign} is not a checkpoint that rrl has written."
+SHIPPED = {
+    ("trpo_hopper", "--data.init_args.env_id=Hoper-v5"): "`env_id` must be a registered environment, got 'Hoper-v5'; "
+    "did you mean 'Hopper-v5'?",
+    ("adrrl_hopper", "--model.init_args.alpha=0"): "`alpha` must lie in (0, 1], got 0.0.",
+    ("adrrl_walker", "--data.init_args.horizon=7"): "`horizon` must be a multiple of 2, got 7.",
+}
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(("config", "argument"), SHIPPED)
+def test_shipped_configurations_are_checked_too(config, argument, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--config", str(PROJECT / "conf" / f"{config}.yaml"), argument]) == 2
+    assert error_of(capsys) == SHIPPED[config, argument]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_user_sees_one_line(tmp_path):
+    command = [sys.executable, str(PROJECT / "train.py"), *TOY, "--trainer.max_epoch=3"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    expected = f"train.py: error: {BAD_INPUT['--trainer.max_epoch=3']}\n"
+    assert (process.returncode, process.stdout, process.stderr) == (2, "", expected)
+
+
+def test_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch, capsys):
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rrl.cli.tempfile.TemporaryFile", refuse)  # an administrator may write everywhere
+    assert train.main(TOY) == 2
+    assert error_of(capsys) == "The output folder . cannot be written (permission denied)."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_in_the_place_of_the_runs_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("mine")
+    assert train.main(TOY) == 2
+    assert error_of(capsys) == "The output folder runs cannot be written (not a directory)."
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"rrl": {}, "state_dict": {}}, [1, 2], None])
+def test_foreign_file_is_not_a_checkpoint(content, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, "foreign.ckpt")
+    assert train.main([*TOY, "--ckpt_path", "foreign.ckpt"]) == 2
+    assert error_of(capsys) == "foreign.ckpt is not a checkpoint that rrl has written."
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign.ckpt"]
+
+
+def test_damaged_file_is_not_a_checkpoint(tmp_path, capsys):
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(b"PK" + bytes(100))
+    assert train.main([*TOY, "--ckpt_path", str(damaged)]) == 2
+    assert error_of(capsys) == f"{damaged} is not a checkpoint, or is damaged."
+
+
+@pytest.fixture(scope="module")
+def pendulum_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pendulum")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train.main([*PENDULUM, "--trainer.max_epochs=1"]) == 0
+    return folder
+
+
+PENDULUM = [
+    "--config=" + str(PROJECT / "conf" / "trpo_invertedpendulum.yaml"),
+    "--data.init_args.num_envs=2",
+    "--data.init_args.num_steps=16",
+    "--data.init_args.iterations_per_epoch=1",
+    "--evaluation.every_n_epochs=100",
+]
+
+OTHER_WORLDS = {
+    ("--data.init_args.num_envs=4",): "`data.num_envs` 2, but the configuration 4",
+    ("--data.init_args.pushes={force_std: 1.0, redraw_probability: 0.2}",): "`data.pushes` None, but the configuration",
+    ("--data.init_args.max_episode_steps=7",): "`data.max_episode_steps` None, but the configuration 7",
+    ("--seed_everything=1",): "`seed_everything` 0, but the configuration 1",
+    ("--trainer.devices=2",): "was written by 1 processes, this run has 2",
+    ("--model=ADRRL", "--data=TrajectoryDataModule"): "holds rrl.algorithms.trpo.TRPO, but the configuration asks for",
+}
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("arguments", OTHER_WORLDS)
+def test_run_that_cannot_be_continued_stays_as_it_is(arguments, pendulum_run, monkeypatch, capsys):
+    monkeypatch.chdir(pendulum_run)
+    (last,) = pendulum_run.glob("runs/*/checkpoints/last.ckpt")
+    before = {path: path.read_bytes() for path in pendulum_run.rglob("*") if path.is_file()}
+    assert train.main([*PENDULUM, "--trainer.max_epochs=2", f"--ckpt_path={last}", *arguments]) == 2
+    assert OTHER_WORLDS[arguments] in error_of(capsys)
+    assert {path: path.read_bytes() for path in pendulum_run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.mujoco
+def test_continued_run_may_change_how_much_it_works(pendulum_run, monkeypatch):
+    monkeypatch.chdir(pendulum_run)
+    (last,) = pendulum_run.glob("runs/*/checkpoints/last.ckpt")
+    more = ["--trainer.max_epochs=2", "--data.init_args.num_steps=24", "--data.init_args.iterations_per_epoch=2"]
+    assert train.main([*PENDULUM, f"--ckpt_path={last}", *more]) == 0
+    assert torch.load(last, weights_only=True)["state_dict"]["env_steps"] == 2 * 16 + 2 * 2 * 24
 
 
 def test_checkpoint_of_other_sizes_is_refused(workdir, capsys):

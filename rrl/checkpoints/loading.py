@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from rrl.types import Actor, HasActor
 
 if TYPE_CHECKING:
-    from lightning import LightningModule
+    from lightning import LightningDataModule, LightningModule
 
 MARKER = "rrl"
 """Key under which a checkpoint of this package says so."""
 FORMAT = 1
 """Raised when older versions of the package could not read the content any more."""
+MARK_KEYS = {"format", "version", "algorithm", "worlds", "run_id", "run_name"}
+"""What every mark holds."""
+SIZES_OF_WORK = {"num_steps", "iterations_per_epoch", "model_updates", "imagined_trajectories", "policy_updates"}
+"""Settings of the data that a continued run may change: how much of it, not of what kind."""
 
 
 class CheckpointError(ValueError):
@@ -103,13 +107,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types for a file that is not one of its own
         raise CheckpointError(f"{path} is not a checkpoint, or is damaged.") from error
-    if not isinstance(checkpoint, dict) or MARKER not in checkpoint:
+    mark = checkpoint.get(MARKER) if isinstance(checkpoint, dict) else None
+    if not (isinstance(mark, dict) and mark.keys() >= MARK_KEYS and "state_dict" in checkpoint):
         raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
-    if checkpoint[MARKER]["format"] > FORMAT:
-        raise CheckpointError(f"{path} was written by the newer rrl {checkpoint[MARKER]['version']}.")
+    if mark["format"] > FORMAT:
+        raise CheckpointError(f"{path} was written by the newer rrl {mark['version']}.")
     return checkpoint
 
 
@@ -146,6 +151,30 @@ def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
             raise CheckpointError(f"The checkpoint does not fit the configured model: `{name}` is {shapes}.")
 
 
+def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num_processes: int) -> None:
+    """Refuse to continue a run in other worlds than those whose state its checkpoint holds.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` returned.
+        data: The data as configured.
+        num_processes: Processes of the run as configured.
+
+    Raises:
+        CheckpointError: If a setting of the worlds or the number of processes differs.
+    """
+    stored = checkpoint.get("datamodule_hyper_parameters", {})
+    for name in sorted((stored.keys() & data.hparams.keys()) - SIZES_OF_WORK):
+        if stored[name] != data.hparams[name]:
+            setting = "seed_everything" if name == "seed" else f"data.{name}"
+            raise CheckpointError(
+                f"The checkpoint has `{setting}` {stored[name]}, but the configuration {data.hparams[name]}; "
+                "a run can only be continued in the same worlds."
+            )
+    ranks = checkpoint.get(type(data).__qualname__, {}).get("ranks", [None] * num_processes)
+    if len(ranks) != num_processes:
+        raise CheckpointError(f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}.")
+
+
 def class_path(cls: type) -> str:
     """Name a class so that it can be imported again.
 
@@ -172,5 +201,10 @@ def _build(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> Lightnin
         raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which cannot be imported here.") from error
     if not (isinstance(cls, type) and issubclass(cls, LightningModule)):
         raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which is not a LightningModule.")
-    module = cls.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
+    try:
+        module = cls.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
+    except (RuntimeError, TypeError, ValueError) as error:  # of parameters, of arguments, of their values
+        raise CheckpointError(
+            f"{path} holds a {class_name} whose parameters or settings are not those of today."
+        ) from error
     return module.eval().requires_grad_(False)

@@ -44,6 +44,7 @@ def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint
     [
         ({"algorithm": "nowhere.Nothing"}, "cannot be imported"),
         ({"algorithm": "pathlib.Path"}, "not a LightningModule"),
+        ({"algorithm": "rrl.algorithms.trpo.TRPO"}, "holds a TRPO whose parameters or settings are not those of today"),
         ({"format": 99, "version": "9.0"}, "newer rrl 9.0"),
     ],
 )

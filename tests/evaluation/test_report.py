@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 import evaluate
 import train
@@ -61,3 +62,20 @@ def test_missing_database_is_not_created(checkpoint, workdir, capsys):
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
     assert evaluate.main(arguments) == 2
     assert capsys.readouterr().err == f"evaluate.py: error: {message}\n"
+
+
+@pytest.mark.parametrize("part", ["mark", "parameters"])
+def test_checkpoint_that_is_not_ours_is_refused_and_leaves_nothing(part, checkpoint, tmp_path, monkeypatch, capsys):
+    content = torch.load(checkpoint, weights_only=True)
+    if part == "mark":
+        del content["rrl"]
+    else:
+        content["state_dict"]["mean.weight"] = torch.zeros(1, 5)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    torch.save(content, "foreign.ckpt")
+    assert evaluate.main(["--checkpoint", "foreign.ckpt"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"evaluate.py: error: foreign.ckpt (is not a checkpoint that rrl|holds a ToyAlgorithm whose)", line)
+    assert [path.name for path in folder.iterdir()] == ["foreign.ckpt"]
