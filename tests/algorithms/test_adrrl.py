@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rrl.algorithms import ADRRL
 from rrl.algorithms.base import RLModule
 from tests.fitting import adrrl, changed, fit, rollouts, snapshot, trajectories, trpo
 
@@ -73,12 +74,25 @@ def test_one_update_changes_players_and_models_but_no_constants():
     assert {name.rpartition(".")[2] for name in before.keys() - changed(module, before)} == constants
 
 
-def test_before_the_warm_up_the_guidance_stays_as_it_is():
+@pytest.mark.parametrize(("warm_up", "adapts"), [(10_000, False), (0, True)])
+def test_the_strength_of_the_guidance_adapts_after_the_warm_up(warm_up, adapts):
     data = trajectories(iterations_per_epoch=1)
-    module = adrrl(data, guidance_warmup=10_000)
+    module = adrrl(data, guidance="noise_cond", guidance_warmup=warm_up)
     before = snapshot(module)
     fit(module, data)
-    assert "world_model.strength.log_strength" not in changed(module, before)
+    assert ("world_model.strength.log_strength" in changed(module, before)) == adapts
+
+
+def test_the_guided_share_of_the_start_states_is_guided_after_the_warm_up(monkeypatch):
+    calls, imagine = [], ADRRL.imagine
+    monkeypatch.setattr(
+        ADRRL,
+        "imagine",
+        lambda self, starts, *, guided: calls.append((len(starts), guided)) or imagine(self, starts, guided=guided),
+    )
+    data = trajectories(iterations_per_epoch=3)  # 32 environment steps each
+    fit(adrrl(data, guided_fraction=0.25, guidance_warmup=96), data)
+    assert calls == [(16, False), (16, False), (12, False), (4, True)]
 
 
 @pytest.mark.parametrize("real_fraction", [0.25, 0.5, 1.0])
