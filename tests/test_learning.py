@@ -10,9 +10,10 @@ from lightning import seed_everything
 
 import train
 from rrl.algorithms import TRPO
+from rrl.cvar import empirical_cvar
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
-from tests.fitting import fit, rollouts, sizes_of
+from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories
 
 pytestmark = pytest.mark.slow
 
@@ -53,3 +54,46 @@ def test_the_quickstart_learns_and_imagines_worse_returns_when_guided(workdir):
     logged = histories(workdir, "quickstart.yaml")
     assert max(logged["eval/return_mean"]) > 900.0
     assert logged["guidance/return_shift"][-1] < -0.5  # standard deviations within a start state
+
+
+def windy_tail(guidance: str, seed: int) -> float:
+    """Train on the toy where speed pays on average and costs in the tail; return the mean of the worst tenth."""
+    data = trajectories(
+        "toy/Wind-v0",
+        num_envs=16,
+        num_steps=64,
+        iterations_per_epoch=60,
+        model_updates=30,
+        model_batch_size=64,
+        imagined_trajectories=512,
+        buffer_size=16384,
+        recent_starts=4096,
+    )
+    module = adrrl(
+        data,
+        seed=seed,
+        guidance=guidance,
+        alpha=0.1,
+        guided_fraction=1.0,
+        real_fraction=0.2,
+        imagination_warmup=8000,
+        guidance_warmup=8000,
+        hidden_dim=64,
+        diffusion_steps=16,
+        hidden_sizes=[16],
+        value_epochs=5,
+        value_batch_size=256,
+        max_kl=0.005,
+        initial_log_std=-1.0,
+    )
+    fit(module, data)
+    winds = torch.randn(2000, 9, 1, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        speeds = module.protagonist.mean_and_std(winds[:, :-1])[0].clamp(-2.0, 2.0)
+    returns = (speeds * (1.0 + 3.0 * winds[:, 1:]) - speeds**2 / 2).sum(dim=(1, 2))
+    return float(empirical_cvar(returns, 0.1))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_tail_of_adrrl_is_better_than_that_of_its_unguided_twin(seed):
+    assert windy_tail("worst_of_m", seed) > windy_tail("none", seed) + 4.0
