@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from lightning import seed_everything
 
 import train
 from rrl.algorithms import TRPO
+from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cvar import empirical_cvar
+from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories
@@ -25,8 +28,12 @@ def learn(env_id: str, *, iterations: int, num_steps: int = 64, **settings: obje
     return fit(module, data).callback_metrics
 
 
+def run(*configs: str) -> None:
+    assert train.main([f"--config={PROJECT / 'conf' / config}" for config in configs]) == 0
+
+
 def histories(workdir, config: str) -> dict[str, list[float]]:
-    assert train.main(["--config", str(PROJECT / "conf" / config)]) == 0
+    run(config)
     (file,) = workdir.glob("runs/*/metrics.jsonl")
     values = defaultdict(list)
     for record in read_lines(file):
@@ -54,6 +61,33 @@ def test_the_quickstart_learns_and_imagines_worse_returns_when_guided(workdir):
     logged = histories(workdir, "quickstart.yaml")
     assert max(logged["eval/return_mean"]) > 900.0
     assert logged["guidance/return_shift"][-1] < -0.5  # standard deviations within a start state
+
+
+def return_under_the_worst_held_push(folder: Path) -> float:
+    (last,) = folder.glob("runs/*/checkpoints/last.ckpt")
+    worlds = read_checkpoint(last)["rrl"]["worlds"]
+    attack = AttackCell("strongest", 2.5)
+    found = evaluate_attack(
+        load_policy(last).act,
+        worlds["env_id"],
+        attack,
+        AttackOptions(restarts=0),
+        num_episodes=20,
+        env_kwargs=worlds["env_kwargs"],
+    )
+    return found.row.return_mean
+
+
+@pytest.mark.mujoco
+def test_rarl_loses_less_under_force_than_trpo(tmp_path, monkeypatch):
+    returns = []
+    for name, controls in (("rarl", []), ("trpo", ["controls/no_adversary.yaml"])):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        run("rarl_doublependulum_10.yaml", *controls)
+        returns.append(return_under_the_worst_held_push(tmp_path / name))
+    rarl, trpo = returns
+    assert rarl > 2.0 * trpo
 
 
 def windy_tail(guidance: str, seed: int) -> float:
