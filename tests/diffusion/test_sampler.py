@@ -206,6 +206,39 @@ def test_the_denoiser_sees_actions_inside_the_box():
     )
 
 
+def action_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    """A dummy return that falls with the actions too, so that its gradient could tilt them."""
+    return observations.mean(dim=(1, 2)) + actions.sum(dim=(1, 2))
+
+
+@every_schedule
+@pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_guidance_moves_actions_through_the_policy_alone(
+    schedule: NoiseSchedule, policy_guidance: PolicyGuidance, variant: int
+):
+    def blind(guidance: Guidance | None) -> ImaginedTrajectories:
+        return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
+            shrinking_denoiser,
+            standard_policy,
+            make_start(),
+            policy_guidance=policy_guidance,
+            guidance=guidance,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    guided = blind(
+        [
+            PaperGuidance(action_return, 0.1),
+            ReleasedGuidance(action_return, 0.1),
+            NoiseConditionalGuidance(action_return, 0.1, GuidanceStrength()),
+        ][variant]
+    )
+    unguided = blind(None)
+    assert not torch.equal(guided.observations, unguided.observations)
+    assert torch.equal(guided.actions, unguided.actions)
+
+
 @every_schedule
 def test_unguided_paths_have_no_divergence(schedule: NoiseSchedule):
     imagined = imagine(schedule)
