@@ -70,6 +70,24 @@ def test_worst_of_m_keeps_the_worst_draw_of_each_start(experienced):
     assert torch.equal(picked.log_ratio, picked.path_kl)
 
 
+def test_the_cvar_target_compares_the_guided_mean_with_the_unguided_tail(experienced):
+    model, player = experienced.world_model, experienced.protagonist
+    unguided, guided = (imagine(experienced, guided=kind, rule="noise_cond", alpha=0.5) for kind in (False, True))
+    before = model.strength.value
+    model.strength_target = "cvar"
+    try:
+        logged = model.adapt_guidance(guided, unguided, player)["guidance/strength"]
+    finally:
+        model.strength_target = "kl"
+        model.strength.log_strength.copy_(before.log())
+    nominal, tilted = (
+        model.predicted_returns(part, player) - player.value(STARTS).detach() for part in (unguided, guided)
+    )
+    worst_half = nominal.sort().values[:3].mean()
+    error = (tilted.mean() - worst_half) / nominal.std()
+    torch.testing.assert_close(logged, before * (0.5 * error).exp())
+
+
 def by_hand(observations, *, actions=None, ended=None) -> ImaginedTrajectories:
     """One trajectory of four rows in the two observations of the point mass, reward 1 each."""
     zeros = torch.zeros(1, 4)
