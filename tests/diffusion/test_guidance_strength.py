@@ -70,6 +70,29 @@ def test_the_mean_of_guided_trajectories_tends_to_the_cvar(schedule: NoiseSchedu
     assert (oracle.slope @ tilted_mean).item() == pytest.approx(expected, abs=4 * standard_error)
 
 
+@pytest.mark.parametrize("target", ["kl", "cvar"])
+def test_smaller_tail_levels_lower_the_return_further_whatever_the_target(target: str):
+    oracle, schedule = GaussianOracle(), few_step_schedule()
+    nominal = oracle.returns(oracle.sample(schedule, 4096))
+
+    def adapted_mean(alpha: float) -> torch.Tensor:
+        strength = GuidanceStrength()
+        for _ in range(15):
+            # With equal noise in all samples the means differ by what the guidance does alone.
+            guided = oracle.sample(schedule, 64, NoiseConditionalGuidance(oracle.expected_return, alpha, strength))
+            if target == "kl":
+                strength.update_to_kl(guided.path_kl.mean(), alpha)
+            else:
+                strength.update_to_cvar(
+                    oracle.returns(guided).mean(), empirical_cvar(nominal, alpha), nominal.std(), alpha
+                )
+        return oracle.returns(guided).mean()
+
+    means = torch.stack([adapted_mean(alpha) for alpha in (1.0, 0.5, 0.2, 0.05)])
+    assert means[0] == oracle.returns(oracle.sample(schedule, 64)).mean()
+    assert (means.diff() < -0.3 * oracle.return_std).all()
+
+
 def test_gaussian_returns_need_the_strength_of_the_closed_form():
     strength = GuidanceStrength()
     density = math.exp(-0.5 * 1.2815515655**2) / math.sqrt(2 * math.pi)
