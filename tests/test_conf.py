@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from rrl.checkpoints import read_checkpoint
 from tests.conftest import PROJECT
 
 CONFIGS = sorted(path for path in (PROJECT / "conf").glob("*.yaml") if path.name != "defaults.yaml")
-DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "horizon": 8, "model_updates": 1}
+CONTROLS = sorted((PROJECT / "conf" / "controls").glob("*.yaml"))
+# The horizon stays as it is: a configuration's denoiser must fit its own.
+DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "model_updates": 1}
 MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 200}
 GAME = {"min_open_steps": 1, "labels": {"horizon_steps": 4}}
 MODEL = GAME | {
@@ -52,14 +55,35 @@ def test_there_are_configurations():
     assert len(CONFIGS) >= 10
 
 
+def base_of(control: Path) -> Path:
+    """Return the configuration after which a control is read, as its own comment says."""
+    pattern = rf"python train.py --config conf/(\S+) --config conf/controls/{re.escape(control.name)}"
+    (name,) = re.findall(pattern, control.read_text())
+    return PROJECT / "conf" / name
+
+
+def assert_two_updates(last: Path) -> None:
+    checkpoint = read_checkpoint(last)
+    assert checkpoint["global_step"] >= 2
+    assert checkpoint["state_dict"]["env_steps"] == 2 * 2 * 16
+
+
 @pytest.mark.mujoco
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_configuration_survives_two_updates(config, workdir):
     assert train.main(["--config", str(config), *small(config)]) == 0
     (last,) = workdir.glob("runs/*/checkpoints/last.ckpt")
-    checkpoint = read_checkpoint(last)
-    assert checkpoint["global_step"] >= 2
-    assert checkpoint["state_dict"]["env_steps"] == 2 * 2 * 16
+    assert_two_updates(last)
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda path: path.stem)
+def test_control_survives_two_updates(control, workdir):
+    base = base_of(control)
+    # The tracking, which takes longer than the training here, is no different from that of the base.
+    arguments = ["--config", str(base), "--config", str(control), *small(base), "--trainer.logger=false"]
+    assert train.main(arguments) == 0
+    assert_two_updates(workdir / "checkpoints" / "last.ckpt")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import pytest
 import torch
 
-from rrl.types import EpisodeStatistics, Rollout, RolloutBatch, WindowBatch
+from rrl.types import AttackRecord, DynaBatch, EpisodeStatistics, Rollout, RolloutBatch, TensorBatch, WindowBatch
 
 
 def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
@@ -23,12 +24,45 @@ def test_flatten_keeps_the_order_step_then_environment():
     assert flat.observations.shape == (6, 1)
 
 
-def test_to_moves_every_field_also_of_nested_records():
+def rollout(*, attacked: bool) -> Rollout:
     episodes = EpisodeStatistics(torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.bool))
-    rollout = Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), torch.zeros(()))
-    moved = rollout.to("meta")
-    nested = [*dataclasses.astuple(moved.transitions), *dataclasses.astuple(moved.episodes), moved.simulator_states]
-    assert {tensor.device.type for tensor in nested} == {"meta"}
+    table = torch.zeros(3, 2)
+    attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table.long(), table[0])
+    return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), torch.zeros(()), attack if attacked else None)
+
+
+def window_batch() -> WindowBatch:
+    table = torch.zeros(5, 4)
+    return WindowBatch(table.unsqueeze(-1), table.unsqueeze(-1), table, table.bool(), table.bool())
+
+
+def dyna_batch() -> DynaBatch:
+    return DynaBatch(rollout(attacked=True), window_batch(), window_batch(), torch.zeros(2, 6, 1))
+
+
+def leaves(record: TensorBatch, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Name every tensor of a record and of the records in it."""
+    named = {}
+    for field in dataclasses.fields(record):
+        value, name = getattr(record, field.name), f"{prefix}{field.name}"
+        named |= leaves(value, f"{name}.") if isinstance(value, TensorBatch) else {name: value}
+    return named
+
+
+@pytest.mark.parametrize(
+    "record", [rollout(attacked=True), window_batch(), dyna_batch()], ids=lambda record: type(record).__name__
+)
+def test_to_moves_every_field_also_of_nested_records(record: TensorBatch):
+    before, moved = leaves(record), record.to("meta")
+    assert type(moved) is type(record)
+    assert {name: (tensor.device.type, tensor.shape, tensor.dtype) for name, tensor in leaves(moved).items()} == {
+        name: ("meta", tensor.shape, tensor.dtype) for name, tensor in before.items()
+    }
+    assert {tensor.device.type for tensor in before.values()} == {"cpu"}
+
+
+def test_to_leaves_out_what_is_not_there():
+    assert rollout(attacked=False).to("meta").attack is None
 
 
 def test_ended_is_terminated_or_truncated():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -184,12 +186,17 @@ def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     assert torch.isfinite(logged["diffusion/imagined_return_mean"])
 
 
-def test_the_strength_can_aim_at_the_cvar():
-    data = trajectories()
-    assert (
-        fit(adrrl(data, guidance="noise_cond", strength_target="cvar"), data).callback_metrics["guidance/strength"]
-        != 1.0
-    )
+def test_the_strength_aims_at_what_it_is_told():
+    logged = {}
+    for target in ("kl", "cvar"):
+        data = trajectories(iterations_per_epoch=1)
+        metrics = fit(adrrl(data, guidance="noise_cond", strength_target=target), data).callback_metrics
+        logged[target] = metrics["guidance/path_kl"], metrics["guidance/strength"]
+    # The same seed imagines the same trajectories with the initial strength of 1; only what is made of them differs.
+    assert logged["kl"][0] == logged["cvar"][0]
+    towards_the_budget = (math.log(4.0) / logged["kl"][0]) ** 0.25
+    torch.testing.assert_close(logged["kl"][1], towards_the_budget.clamp(math.exp(-1.0), math.exp(1.0)))
+    assert (logged["cvar"][1] / logged["kl"][1]).log().abs() > 0.1
 
 
 def test_imagined_returns_of_the_newest_states_are_offered():

@@ -1,5 +1,8 @@
 """Models whose guided distributions are known exactly, and small fixtures shared by the diffusion tests."""
 
+import itertools
+import math
+
 import torch
 from torch import Tensor
 
@@ -65,6 +68,37 @@ class GaussianOracle:
             guidance=guidance,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    def chain_law(self, schedule: NoiseSchedule, strength: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the features that an exact sampler gives, tilted by the noise-conditional rule.
+
+        Every reverse step is linear, so the law is Gaussian and follows from a recursion. It is not the law of the data
+        itself: the variance of a step leaves out what x0 varies given the noisy sample, and the second-order solver
+        extrapolates. Both vanish only in the limit of many steps, on which tolerances would have to be guessed.
+        """
+        size, eye = len(self.covariance), torch.eye(len(self.covariance), dtype=torch.float64)
+        # The state is the noisy sample and the estimate of the step before, both as deviations from the data's mean.
+        mean, covariance = torch.zeros(2 * size, dtype=torch.float64), torch.zeros(2 * size, 2 * size).double()
+        mean[:size] = -self.mean
+        covariance[:size, :size] = (1.0 + schedule.sigmas[0] ** 2) * eye
+        previous_log_step = None
+        for sigma, next_sigma in itertools.pairwise(schedule.sigmas[:-1]):
+            log_step, kept = math.log(sigma / next_sigma), (next_sigma / sigma) ** 2
+            extrapolated = 0.0
+            if schedule.order == 2 and previous_log_step is not None:
+                extrapolated = 0.5 * log_step / previous_log_step
+            gain = self.covariance @ torch.linalg.inv(self.covariance + sigma**2 * eye)
+            estimate = torch.cat([gain, torch.zeros_like(gain)], dim=1)
+            sample = torch.cat(
+                [kept * eye + (1.0 - kept) * (1.0 + extrapolated) * gain, -(1.0 - kept) * extrapolated * eye], dim=1
+            )
+            step = torch.cat([sample, estimate])
+            mean, covariance = step @ mean, step @ covariance @ step.T
+            mean[:size] -= (1.0 - kept) * strength * sigma**2 * gain @ self.slope
+            covariance[:size, :size] += next_sigma**2 * (1.0 - kept) * eye
+            previous_log_step = log_step
+        gain = self.covariance @ torch.linalg.inv(self.covariance + schedule.sigmas[-2] ** 2 * eye)
+        return self.mean + gain @ mean[:size], gain @ covariance[:size, :size] @ gain.T
 
     def features(self, imagined: ImaginedTrajectories) -> Tensor:
         """The Gaussian vector x0 of imagined trajectories."""

@@ -8,7 +8,7 @@ import torch
 from rrl.cvar import empirical_cvar
 from rrl.diffusion.guidance import NoiseConditionalGuidance
 from rrl.diffusion.guidance_strength import LOG_BOUND, GuidanceStrength
-from rrl.diffusion.scheduler import few_step_schedule
+from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
 from tests.diffusion.oracles import GaussianOracle
 
 
@@ -42,6 +42,55 @@ def test_the_guided_mean_tends_to_the_cvar(returns: torch.Tensor):
         guided_mean = torch.softmax(-strength.value * returns, dim=0) @ returns
         strength.update_to_cvar(guided_mean, cvar, returns.std(), 0.1)
     assert guided_mean.item() == pytest.approx(cvar.item(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "alpha"),
+    [(ddpm_schedule(16), 0.1), (few_step_schedule(), 0.1), (few_step_schedule(), 0.5)],
+    ids=["ddpm-0.1", "few_step-0.1", "few_step-0.5"],
+)
+def test_the_mean_of_guided_trajectories_tends_to_the_cvar(schedule: NoiseSchedule, alpha: float):
+    oracle, strength, num_nominal, num_guided = GaussianOracle(), GuidanceStrength(initial=0.05), 8192, 512
+    nominal = oracle.returns(oracle.sample(schedule, num_nominal))
+    cvar = empirical_cvar(nominal, alpha)
+    for _ in range(25):
+        guidance = NoiseConditionalGuidance(oracle.expected_return, alpha, strength)
+        guided_mean = oracle.returns(oracle.sample(schedule, num_guided, guidance, seed=1)).mean()
+        strength.update_to_cvar(guided_mean, cvar, nominal.std(), alpha)
+    assert guided_mean.item() == pytest.approx(cvar.item(), abs=1e-3 * oracle.return_std)
+
+    # The same without sampling: the law of the chain at the strength that was found, and the CVaR of a Gaussian.
+    (mean, covariance), (tilted_mean, _) = (oracle.chain_law(schedule, c) for c in (0.0, strength.value.item()))
+    spread = (oracle.slope @ covariance @ oracle.slope).sqrt().item()
+    quantile = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(alpha)).item()
+    fall = math.exp(-0.5 * quantile**2) / math.sqrt(2 * math.pi) / alpha
+    tail_variance = 1.0 - quantile * fall - fall**2 + (1.0 - alpha) * (fall + quantile) ** 2
+    standard_error = spread * math.sqrt(tail_variance / alpha / num_nominal + 1.0 / num_guided)
+    expected = (oracle.slope @ mean).item() - fall * spread
+    assert (oracle.slope @ tilted_mean).item() == pytest.approx(expected, abs=4 * standard_error)
+
+
+@pytest.mark.parametrize("target", ["kl", "cvar"])
+def test_smaller_tail_levels_lower_the_return_further_whatever_the_target(target: str):
+    oracle, schedule = GaussianOracle(), few_step_schedule()
+    nominal = oracle.returns(oracle.sample(schedule, 4096))
+
+    def adapted_mean(alpha: float) -> torch.Tensor:
+        strength = GuidanceStrength()
+        for _ in range(15):
+            # With equal noise in all samples the means differ by what the guidance does alone.
+            guided = oracle.sample(schedule, 64, NoiseConditionalGuidance(oracle.expected_return, alpha, strength))
+            if target == "kl":
+                strength.update_to_kl(guided.path_kl.mean(), alpha)
+            else:
+                strength.update_to_cvar(
+                    oracle.returns(guided).mean(), empirical_cvar(nominal, alpha), nominal.std(), alpha
+                )
+        return oracle.returns(guided).mean()
+
+    means = torch.stack([adapted_mean(alpha) for alpha in (1.0, 0.5, 0.2, 0.05)])
+    assert means[0] == oracle.returns(oracle.sample(schedule, 64)).mean()
+    assert (means.diff() < -0.3 * oracle.return_std).all()
 
 
 def test_gaussian_returns_need_the_strength_of_the_closed_form():

@@ -113,15 +113,59 @@ def test_a_perfect_denoiser_returns_x0(schedule: NoiseSchedule):
     assert torch.equal(imagined.ended, x0[..., -1])
 
 
-@pytest.mark.parametrize(
-    ("schedule", "tolerance"), [(ddpm_schedule(128), 0.05), (few_step_schedule(8), 0.07)], ids=SCHEDULES
-)
-def test_unguided_samples_have_the_law_of_the_data(schedule: NoiseSchedule, tolerance: float):
+LONG_SCHEDULES = {"ddpm": ddpm_schedule(128), "few_step": few_step_schedule(8)}
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+@pytest.mark.parametrize("schedule", LONG_SCHEDULES.values(), ids=LONG_SCHEDULES)
+def test_the_sampler_is_the_linear_chain_of_gaussian_trajectories(
+    schedule: NoiseSchedule, strength: float, monkeypatch: pytest.MonkeyPatch
+):
+    oracle, drawn = GaussianOracle(), 0
+
+    def impulses(shape: tuple[int, ...], dtype: torch.dtype, **_: Any) -> Tensor:
+        """All noise is zero, but that each trajectory has a 1 in one place: what comes out are the chain's columns."""
+        nonlocal drawn
+        noise = torch.zeros(shape, dtype=dtype)
+        if shape[-1] == oracle.obs_dim + 2:  # the noise of the actions has another shape
+            for row in range(1, oracle.horizon):
+                for feature in range(oracle.obs_dim):
+                    noise[drawn, row, feature] = 1.0
+                    drawn += 1
+        return noise
+
+    monkeypatch.setattr(torch, "randn", impulses)
+    num_draws = schedule.num_steps * len(oracle.covariance)
+    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(strength)) if strength else None
+    features = oracle.features(oracle.sample(schedule, num_draws + 1, guidance))
+    assert drawn == num_draws
+    columns, constant = features[:-1] - features[-1], features[-1]
+    mean, covariance = oracle.chain_law(schedule, strength)
+    # The strength is kept in single precision.
+    torch.testing.assert_close(constant, mean, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(columns.T @ columns, covariance, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("ddpm", 0.02), ("few_step", 0.04)])
+def test_the_linear_chain_has_nearly_the_law_of_the_data(name: str, tolerance: float):
     oracle = GaussianOracle()
-    returns = oracle.returns(oracle.sample(schedule, 4096))
-    expected = (oracle.slope @ oracle.mean).item()
-    assert returns.std().item() == pytest.approx(oracle.return_std, rel=tolerance)
-    assert returns.mean().item() == pytest.approx(expected, abs=4.5 * oracle.return_std / math.sqrt(4096))
+    mean, covariance = oracle.chain_law(LONG_SCHEDULES[name])
+    spread = (oracle.slope @ covariance @ oracle.slope).sqrt().item()
+    assert spread == pytest.approx(oracle.return_std, rel=tolerance)
+    assert (oracle.slope @ (mean - oracle.mean)).item() == pytest.approx(0.0, abs=2e-3 * oracle.return_std)
+
+
+@pytest.mark.parametrize(("name", "num_samples"), [("ddpm", 4096), ("few_step", 16384)])
+def test_unguided_samples_have_the_law_of_the_linear_chain(name: str, num_samples: int):
+    oracle, schedule = GaussianOracle(), LONG_SCHEDULES[name]
+    mean, covariance = oracle.chain_law(schedule)
+    features = oracle.features(oracle.sample(schedule, num_samples))
+    returns, spread = features @ oracle.slope, (oracle.slope @ covariance @ oracle.slope).sqrt().item()
+    assert returns.std().item() == pytest.approx(spread, rel=4 / math.sqrt(2 * num_samples))
+    assert returns.mean().item() == pytest.approx((oracle.slope @ mean).item(), abs=4 * spread / math.sqrt(num_samples))
+    variances = covariance.diag()
+    standard_errors = ((variances[:, None] * variances + covariance**2) / num_samples).sqrt()
+    assert ((features.T.cov() - covariance).abs() < 4 * standard_errors).all()
 
 
 @every_schedule
@@ -160,6 +204,39 @@ def test_the_denoiser_sees_actions_inside_the_box():
         policy_guidance=ReparameterizedGuidance(),
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def action_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    """A dummy return that falls with the actions too, so that its gradient could tilt them."""
+    return observations.mean(dim=(1, 2)) + actions.sum(dim=(1, 2))
+
+
+@every_schedule
+@pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
+@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+def test_guidance_moves_actions_through_the_policy_alone(
+    schedule: NoiseSchedule, policy_guidance: PolicyGuidance, variant: int
+):
+    def blind(guidance: Guidance | None) -> ImaginedTrajectories:
+        return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
+            shrinking_denoiser,
+            standard_policy,
+            make_start(),
+            policy_guidance=policy_guidance,
+            guidance=guidance,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    guided = blind(
+        [
+            PaperGuidance(action_return, 0.1),
+            ReleasedGuidance(action_return, 0.1),
+            NoiseConditionalGuidance(action_return, 0.1, GuidanceStrength()),
+        ][variant]
+    )
+    unguided = blind(None)
+    assert not torch.equal(guided.observations, unguided.observations)
+    assert torch.equal(guided.actions, unguided.actions)
 
 
 @every_schedule

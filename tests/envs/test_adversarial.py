@@ -48,7 +48,7 @@ def test_native_worlds_equal_the_wrapper_step_by_step(env_id: str):
 
 
 @QUIET
-@pytest.mark.parametrize("env_id", ["rrl/Hopper6Adv-v1", "rrl/SwimmerAdv-v1", "rrl/AntAdv-v1"])
+@pytest.mark.parametrize("env_id", ADVERSARIAL_IDS)
 @pytest.mark.filterwarnings("ignore:.*The environment .* is different from the unwrapped version")
 @pytest.mark.filterwarnings("ignore:.*we recommend using a symmetric and normalized space")
 @pytest.mark.filterwarnings("ignore:.*Box (high|low)'s precision lowered")
