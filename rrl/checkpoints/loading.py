@@ -22,8 +22,16 @@ FORMAT = 1
 """Raised when older versions of the package could not read the content any more."""
 MARK_KEYS = {"format", "version", "algorithm", "worlds", "run_id", "run_name"}
 """What every mark holds."""
-SIZES_OF_WORK = {"num_steps", "iterations_per_epoch", "model_updates", "imagined_trajectories", "policy_updates"}
-"""Settings of the data that a continued run may change: how much of it, not of what kind."""
+SIZES_OF_WORK = {
+    "num_steps",
+    "iterations_per_epoch",
+    "model_updates",
+    "model_batch_size",
+    "imagined_trajectories",
+    "policy_updates",
+    "recent_starts",
+}
+"""Settings of the data that a continued run may change: nothing that a checkpoint stores depends on them."""
 
 
 class CheckpointError(ValueError):
@@ -152,7 +160,7 @@ def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
 
 
 def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num_processes: int) -> None:
-    """Refuse to continue a run in other worlds than those whose state its checkpoint holds.
+    """Refuse to continue a run in other worlds than those whose state its checkpoint holds, or with another buffer.
 
     Args:
         checkpoint: What ``read_checkpoint`` returned.
@@ -160,7 +168,7 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
         num_processes: Processes of the run as configured.
 
     Raises:
-        CheckpointError: If a setting of the worlds or the number of processes differs.
+        CheckpointError: If such a setting or the number of processes differs.
     """
     stored = checkpoint.get("datamodule_hyper_parameters", {})
     for name in sorted((stored.keys() & data.hparams.keys()) - SIZES_OF_WORK):
@@ -168,7 +176,7 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
             setting = "seed_everything" if name == "seed" else f"data.{name}"
             raise CheckpointError(
                 f"The checkpoint has `{setting}` {stored[name]}, but the configuration {data.hparams[name]}; "
-                "a run can only be continued in the same worlds."
+                "a run must be continued with the same."
             )
     ranks = checkpoint.get(type(data).__qualname__, {}).get("ranks", [None] * num_processes)
     if len(ranks) != num_processes:
