@@ -84,8 +84,13 @@ class Wind(gymnasium.Env[Observation, Observation]):
         return self.np_random.normal(size=1), {}
 
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict]:
-        wind, speed = self.np_random.normal(size=1), float(action[0])
-        return wind, speed * (1.0 + 3.0 * wind[0]) - speed**2 / 2, False, False, {}
+        wind = self.np_random.normal(size=1)
+        return wind, float(self.reward(action[0], wind[0])), False, False, {}
+
+    @staticmethod
+    def reward(speed: Any, wind: Any) -> Any:
+        """The reward of a step, of numbers or elementwise."""
+        return speed * (1.0 + 3.0 * wind) - speed**2 / 2
 
 
 gymnasium.register("toy/Counter-v0", entry_point=Counter)

@@ -16,6 +16,7 @@ from rrl.cvar import empirical_cvar
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
+from tests.environments import Wind
 from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories
 
 pytestmark = pytest.mark.slow
@@ -124,7 +125,7 @@ def windy_tail(guidance: str, seed: int) -> float:
     winds = torch.randn(2000, 9, 1, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         speeds = module.protagonist.mean_and_std(winds[:, :-1])[0].clamp(-2.0, 2.0)
-    returns = (speeds * (1.0 + 3.0 * winds[:, 1:]) - speeds**2 / 2).sum(dim=(1, 2))
+    returns = Wind.reward(speeds, winds[:, 1:]).sum(dim=(1, 2))
     return float(empirical_cvar(returns, 0.1))
 
 

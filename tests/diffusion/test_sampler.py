@@ -1,6 +1,7 @@
 """The denoising loop."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rrl.diffusion.guidance import Guidance, NoiseConditionalGuidance, PaperGuidance, ReleasedGuidance, ReverseStep
+from rrl.diffusion.guidance import (
+    Guidance,
+    NoiseConditionalGuidance,
+    PaperGuidance,
+    ReleasedGuidance,
+    ReturnFunction,
+    ReverseStep,
+)
 from rrl.diffusion.guidance_strength import GuidanceStrength
 from rrl.diffusion.policy_guidance import PolicyGuidance, ReparameterizedGuidance, ScoreGuidance
 from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
@@ -20,6 +28,13 @@ from tests.diffusion.oracles import GaussianOracle, standard_policy, unit_normal
 OBS_DIM, HORIZON = 3, 4
 SCHEDULES = {"ddpm": ddpm_schedule(16), "few_step": few_step_schedule(8)}
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+Rule = Callable[[ReturnFunction], Guidance]
+RULES: dict[str, Rule] = {
+    "paper": lambda return_model: PaperGuidance(return_model, 0.1),
+    "released": lambda return_model: ReleasedGuidance(return_model, 0.1),
+    "noise_cond": lambda return_model: NoiseConditionalGuidance(return_model, 0.1, GuidanceStrength()),
+}
+every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 
 def shrinking_denoiser(noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
@@ -213,9 +228,9 @@ def action_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: T
 
 @every_schedule
 @pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
-@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
+@every_rule
 def test_guidance_moves_actions_through_the_policy_alone(
-    schedule: NoiseSchedule, policy_guidance: PolicyGuidance, variant: int
+    schedule: NoiseSchedule, policy_guidance: PolicyGuidance, rule: Rule
 ):
     def blind(guidance: Guidance | None) -> ImaginedTrajectories:
         return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
@@ -227,13 +242,7 @@ def test_guidance_moves_actions_through_the_policy_alone(
             generator=torch.Generator().manual_seed(0),
         )
 
-    guided = blind(
-        [
-            PaperGuidance(action_return, 0.1),
-            ReleasedGuidance(action_return, 0.1),
-            NoiseConditionalGuidance(action_return, 0.1, GuidanceStrength()),
-        ][variant]
-    )
+    guided = blind(rule(action_return))
     unguided = blind(None)
     assert not torch.equal(guided.observations, unguided.observations)
     assert torch.equal(guided.actions, unguided.actions)
@@ -263,16 +272,11 @@ class NoHostSync(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
-@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
-def test_the_loop_never_waits_for_the_device(variant: int, policy_guidance: PolicyGuidance):
+@every_rule
+def test_the_loop_never_waits_for_the_device(rule: Rule, policy_guidance: PolicyGuidance):
     torch.manual_seed(0)
     denoiser = ResidualMLPDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
     return_model = ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
-    guidance = [
-        PaperGuidance(return_model, 0.1),
-        ReleasedGuidance(return_model, 0.1),
-        NoiseConditionalGuidance(return_model, 0.1, GuidanceStrength()),
-    ][variant]
     sampler = TrajectorySampler(few_step_schedule(4), unit_normalizer(HORIZON, OBS_DIM))
     with NoHostSync():
         sampler.sample(
@@ -280,7 +284,7 @@ def test_the_loop_never_waits_for_the_device(variant: int, policy_guidance: Poli
             following_policy,
             make_start(),
             policy_guidance=policy_guidance,
-            guidance=guidance,
+            guidance=rule(return_model),
             generator=torch.Generator().manual_seed(0),
         )
 
