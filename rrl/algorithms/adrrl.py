@@ -27,6 +27,7 @@ from rrl.algorithms.world_model import (
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import ImaginedTrajectories
 from rrl.policies import ActorCritic
+from rrl.random_streams import Purpose, torch_stream
 from rrl.trpo import TrustRegionStep
 from rrl.types import DynaBatch, RolloutBatch
 
@@ -292,9 +293,11 @@ class ADRRL(RLModule):
         parts: list[ImaginedTrajectories] = []
         if num_guided < len(starts):
             parts.append(self.imagine(starts[num_guided:], guided=False))
+            self.world_model.adapt_actions(parts[0])
         if num_guided > 0:
             guided = self.imagine(starts[:num_guided], guided=True)
             parts.append(guided)
+            self.world_model.adapt_actions(guided)
             self.log_metrics(self.world_model.adapt_guidance(guided, parts[0], self.protagonist))
         returns = torch.cat([self.world_model.predicted_returns(part, self.protagonist) for part in parts])
         rollouts = [self.world_model.as_rollout(part, self.protagonist) for part in parts]
@@ -308,17 +311,20 @@ class ADRRL(RLModule):
         })
         return rollouts
 
-    def imagine(self, starts: Tensor, *, guided: bool) -> ImaginedTrajectories:
+    def imagine(
+        self, starts: Tensor, *, guided: bool, generator: torch.Generator | None = None
+    ) -> ImaginedTrajectories:
         """Imagine one trajectory of the current policy from each start state.
 
         Args:
             starts: Raw observations. Shape ``[B, O]``.
             guided: Whether to tilt the trajectories towards low returns.
+            generator: Source of the noise for those who only look; the stream of the training where None.
 
         Returns:
             The trajectories, in raw units.
         """
-        return self.world_model.imagine(starts, self.protagonist, guided=guided)
+        return self.world_model.imagine(starts, self.protagonist, guided=guided, generator=generator)
 
     def imagined_returns(self) -> tuple[Tensor, Tensor] | None:
         """Imagine from the newest start states with and without guidance, for the figure at the end of a run.
@@ -328,8 +334,11 @@ class ADRRL(RLModule):
         """
         if self._starts is None:
             return None
+        stream = torch_stream(Purpose.FIGURE, int(self.env_steps), device=self.device)
         guided, unguided = (
-            self.world_model.predicted_returns(self.imagine(self._starts, guided=kind), self.protagonist)
+            self.world_model.predicted_returns(
+                self.imagine(self._starts, guided=kind, generator=stream), self.protagonist
+            )
             for kind in (True, False)
         )
         return guided, unguided

@@ -16,6 +16,7 @@ from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
 from rrl.distributed import all_reduce_mean, gather_objects
 from rrl.policies import ActorCritic
+from rrl.random_streams import Purpose, seeded_globally
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
 
 Phase = Literal["protagonist", "adversary"]
@@ -138,8 +139,8 @@ class RARL(RLModule):
         if self.protagonist_updates + self.adversary_updates == 0:
             raise ValueError("one of `protagonist_updates` and `adversary_updates` must be positive, or nobody learns.")
         self.opponent, self.warm_start, self.fresh_adversary = opponent, warm_start, fresh_adversary
-        # The stream of random numbers goes on as if there were no adversary: without force this is TRPO, bit for bit.
-        with torch.random.fork_rng(devices=[]):
+        # The global stream goes on as if there were no adversary: without force this is TRPO, bit for bit.
+        with seeded_globally(Purpose.ADVERSARY_NETWORK, torch.initial_seed()):
             self.adversary = ActorCritic(
                 obs_dim,
                 adversary_dim,

@@ -217,37 +217,45 @@ class WorldModel(nn.Module):
         return window_returns(windows.rewards, windows.valid, windows.terminated, values, gamma=self.gamma)
 
     @torch.no_grad()
-    def imagine(self, starts: Tensor, player: ActorCritic, *, guided: bool) -> ImaginedTrajectories:
+    def imagine(
+        self, starts: Tensor, player: ActorCritic, *, guided: bool, generator: torch.Generator | None = None
+    ) -> ImaginedTrajectories:
         """Imagine one trajectory of a player from each start state.
 
         Args:
             starts: Raw observations. Shape ``[B, O]``.
             player: Whose policy acts.
             guided: Whether to tilt the trajectories towards low returns.
+            generator: Source of the noise for those who only look; the stream of the training where None.
 
         Returns:
             The trajectories, in raw units.
         """
+        generator = generator or self._generator()
         if guided and self.guidance == "worst_of_m":
-            return self._worst_of_m(starts, player)
-        return self._sample(starts, player, self._guidance() if guided else None)
+            return self._worst_of_m(starts, player, generator)
+        return self._sample(starts, player, self._guidance() if guided else None, generator)
 
-    def _sample(self, starts: Tensor, player: ActorCritic, guidance: Guidance | None) -> ImaginedTrajectories:
-        trajectories = self.sampler.sample(
+    def _sample(
+        self, starts: Tensor, player: ActorCritic, guidance: Guidance | None, generator: torch.Generator
+    ) -> ImaginedTrajectories:
+        return self.sampler.sample(
             self.denoiser_average,
             player.mean_and_std,
             starts,
             policy_guidance=self.policy_guidance,
             guidance=guidance,
-            generator=self._generator(),
+            generator=generator,
         )
-        self.policy_guidance.adapt(all_reduce_mean(trajectories.action_spread))
-        return trajectories
 
-    def _worst_of_m(self, starts: Tensor, player: ActorCritic) -> ImaginedTrajectories:
+    def adapt_actions(self, trajectories: ImaginedTrajectories) -> None:
+        """Bring imagined actions closer to the policy's spread, where the rule for them can learn."""
+        self.policy_guidance.adapt(all_reduce_mean(trajectories.action_spread))
+
+    def _worst_of_m(self, starts: Tensor, player: ActorCritic, generator: torch.Generator) -> ImaginedTrajectories:
         """Keep the worst of ``1 / alpha`` unguided draws from each start state."""
         draws = round(1.0 / self.alpha)
-        trajectories = self._sample(starts.repeat_interleave(draws, dim=0), player, None)
+        trajectories = self._sample(starts.repeat_interleave(draws, dim=0), player, None, generator)
         worst = select_worst(self.predicted_returns(trajectories, player), draws)
         picked = ImaginedTrajectories(*(column[worst] if column.ndim > 0 else column for column in trajectories))
         divergence = torch.full_like(picked.path_kl, worst_of_m_divergence(draws))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.distributed import gather_objects
 from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
+from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import RolloutCollector
 from rrl.types import Adversary, HasActor, Rollout, TensorBatch
 
@@ -168,7 +169,7 @@ class RolloutDataModule(LightningDataModule):
         dataset = RolloutDataset(self.make_batch, self.iterations_per_epoch)
         # Without a generator of its own the loader draws from the global stream whenever an epoch begins, and a run
         # that was interrupted within an epoch would not resume exactly.
-        return DataLoader(dataset, batch_size=None, num_workers=0, generator=torch.Generator())
+        return DataLoader(dataset, batch_size=None, num_workers=0, generator=torch_stream(Purpose.LOADER, 0))
 
     def make_batch(self) -> TensorBatch:
         """Collect the next batch with the policy as it is now."""

@@ -10,11 +10,9 @@ import torch
 
 from rrl.data.rollouts import RolloutDataModule
 from rrl.envs import Pushes
+from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import TrajectoryBuffer
 from rrl.types import DynaBatch
-
-BUFFER_STREAM = 2
-"""Distinguishes the buffer's random draws from the streams of the worlds, which have the same seed."""
 
 
 class TrajectoryDataModule(RolloutDataModule):
@@ -92,7 +90,7 @@ class TrajectoryDataModule(RolloutDataModule):
             physics=physics,
         )
         # Built once already, so that a bad size fails before anything runs.
-        self._make_buffer(num_envs, seed=0)
+        self._make_buffer(num_envs, rank=0)
 
     def setup(self, stage: str) -> None:
         """Build this rank's worlds and an empty buffer.
@@ -103,8 +101,7 @@ class TrajectoryDataModule(RolloutDataModule):
         super().setup(stage)
         if self.collector is not None and self.buffer is None:
             rank = self.trainer.global_rank if self.trainer else 0
-            seed = torch.Generator().manual_seed(self.seed * 1_000_003 + rank * 1009 + BUFFER_STREAM).initial_seed()
-            self.buffer = self._make_buffer(self.collector.envs.num_envs, seed=seed)
+            self.buffer = self._make_buffer(self.collector.envs.num_envs, rank=rank)
 
     def make_batch(self) -> DynaBatch:
         """Collect a rollout, add it to the buffer, and draw windows and start states."""
@@ -142,12 +139,12 @@ class TrajectoryDataModule(RolloutDataModule):
         super().teardown(stage)
         self.buffer = None
 
-    def _make_buffer(self, num_envs: int, *, seed: int) -> TrajectoryBuffer:
+    def _make_buffer(self, num_envs: int, *, rank: int) -> TrajectoryBuffer:
         return TrajectoryBuffer(
             self.buffer_size,
             num_envs,
             self.horizon,
             action_low=torch.tensor(self.action_low),
             action_high=torch.tensor(self.action_high),
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch_stream(Purpose.BUFFER, self.seed, rank),
         )

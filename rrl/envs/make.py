@@ -18,6 +18,7 @@ from rrl.envs.physics import Ranges
 from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS
 from rrl.envs.vector import MuJoCoVectorEnv
+from rrl.random_streams import Purpose, derived_seed
 
 
 def make_vec_env(
@@ -38,7 +39,7 @@ def make_vec_env(
     Args:
         env_id: Identifier of a registered environment with flat continuous observations and actions.
         num_envs: Number of environments, ``N``.
-        seed: Environment ``i`` is seeded by ``seed`` and ``first_world + i``.
+        seed: Environment ``i`` draws from streams of ``seed`` and ``first_world + i``.
         first_world: Number of environments of the same seed that other objects hold before these.
         max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the registered one.
         env_kwargs: Keyword arguments of the environment's constructor.
@@ -150,7 +151,7 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
 
     Args:
         env: Environments that reset in the same step.
-        seed: Seed of the first reset; environment ``i`` gets ``seed + first_world + i``.
+        seed: Seed of all environments at the first reset.
         first_world: Number of environments that other objects hold before these.
     """
 
@@ -171,7 +172,12 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
         """
         seed = self._next_seed if seed is None else seed
         self._next_seed = None
-        return self.env.reset(seed=None if seed is None else seed + self._first_world, options=options)
+        if seed is None:
+            return self.env.reset(options=options)
+        worlds = range(self._first_world, self._first_world + self.num_envs)
+        # Seeds that follow each other would give world 1 of seed 0 what world 0 of seed 1 has.
+        seeds: Any = [derived_seed(Purpose.GYMNASIUM_WORLD, seed, world, bits=31) for world in worlds]
+        return self.env.reset(seed=seeds, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advance all environments.

@@ -20,6 +20,7 @@ from rrl.envs.pushes import Pushes, PushProcess
 from rrl.envs.simulation import Simulations
 from rrl.envs.tasks import make_task
 from rrl.envs.transition import make_transition
+from rrl.random_streams import Purpose, numpy_stream
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -35,7 +36,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     unstable the episode counts as terminated with reward 0 and the observation before the step as its last one;
     infos then hold ``unstable`` ``[N]``.
 
-    World ``i`` draws from streams seeded by ``(seed, first_world + i)`` only: how worlds are spread over objects,
+    World ``i`` draws from streams of ``seed`` and ``first_world + i`` only: how worlds are spread over objects,
     processes and threads changes nothing.
 
     Args:
@@ -306,10 +307,10 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
 
     def _reseed(self, seed: int) -> None:
         worlds = range(self._first_world, self._first_world + self.num_envs)
-        self._generators = [np.random.Generator(np.random.PCG64([seed, world])) for world in worlds]
+        self._generators = [numpy_stream(Purpose.WORLD, seed, world) for world in worlds]
         self._push_process = None
         if self._pushes:
-            streams = [np.random.Generator(np.random.PCG64([seed, world, 1])) for world in worlds]
+            streams = [numpy_stream(Purpose.PUSH, seed, world) for world in worlds]
             self._push_process = PushProcess(self._pushes, streams)
 
     def _restart(self, worlds: Indices) -> None:

@@ -16,11 +16,10 @@ from rrl.evaluation.fresh_adversaries import adversarial_task
 from rrl.evaluation.grids import NO_LABEL, PolicyLabel
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.strongest_attack import Battle, StrongestAttack, find_strongest
+from rrl.random_streams import Purpose, derived_seed
 
 SUITE = "attacks"
 AttackName = Literal["zero", "random", "step", "random_step", "own", "strongest"]
-REPORT_SEED = 5_000_000
-"""Added to the seed of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def evaluate_attack(
         make = own if cell.attacker == "own" else FIXED_ATTACKERS[cell.attacker]
     if make is None:
         raise ValueError(f"{label.policy or 'the policy'} has no adversary of its own.")
-    episodes, force_rms = battle.fight(make, seed + REPORT_SEED)
+    episodes, force_rms = battle.fight(make, derived_seed(Purpose.ATTACKED_EPISODE, seed))
     row = replace(_row(cell, env_id, episodes, time.perf_counter() - began), **label._asdict())
     if strongest is None:
         return AttackResult(row, force_rms, 0, "", {})

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from rrl.checkpoints import actor_of
 from rrl.evaluation.callback import MOST_WORLDS
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
+from rrl.random_streams import Purpose, derived_seed, numpy_stream
 from rrl.types import Actor, Adversary
 
-SEED_OFFSET = 3_000_000
-"""Added to the training seed, so that tests share no random stream with training, evaluation or replays."""
 PUSH_STEPS = 100
 """Steps that a push of the step attacks lasts; a tenth of the longest episode in the published code."""
 PUSH_PROBABILITY = 0.005
@@ -45,7 +44,7 @@ class RandomAttack:
     """
 
     def __init__(self, shape: tuple[int, int], seed: int) -> None:
-        self._shape, self._generator = shape, np.random.default_rng(seed)
+        self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
 
     def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
         """Draw forces, see :class:`Attacker`."""
@@ -63,7 +62,7 @@ class StepAttack:
     """
 
     def __init__(self, shape: tuple[int, int], seed: int, *, random_magnitude: bool) -> None:
-        self._shape, self._generator = shape, np.random.default_rng(seed)
+        self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
         self._random_magnitude = random_magnitude
         self._steps_left = np.zeros(shape[0], dtype=np.int64)
         self._actions = np.zeros(shape)
@@ -92,7 +91,7 @@ class LearnedAttack:
 
     def __init__(self, adversary: Adversary, shape: tuple[int, int], seed: int) -> None:
         self._adversary, self._shape = adversary, shape
-        self._generator = np.random.default_rng(seed)
+        self._generator = numpy_stream(Purpose.ATTACKER, seed)
 
     def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
         """Ask the adversary, see :class:`Attacker`."""
@@ -178,11 +177,11 @@ class AttackEvaluation(Callback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by every fit with a datamodule
         num_envs = min(self.num_episodes, MOST_WORLDS)
-        metrics = {}
+        metrics, seed = {}, derived_seed(Purpose.ATTACK_EVALUATION, data.seed)
         for name, make in attackers_of(pl_module).items():
             if name in self.attackers:
-                envs = data.make_envs(num_envs, seed=data.seed + SEED_OFFSET, nominal=True)
-                episodes = run_attacked(envs, actor_of(pl_module), make, self.num_episodes, seed=data.seed)
+                envs = data.make_envs(num_envs, seed=seed, nominal=True)
+                episodes = run_attacked(envs, actor_of(pl_module), make, self.num_episodes, seed=seed)
                 metrics[f"attack/{name}"] = float(episodes.returns.mean())
         pl_module.log_dict(metrics, batch_size=1)
         if "attack/learned" in metrics and hasattr(pl_module, "on_attack_tested"):

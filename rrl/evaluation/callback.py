@@ -12,9 +12,7 @@ from rrl.checkpoints import actor_of, world_recipe
 from rrl.envs import make_vec_env
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
 from rrl.evaluation.statistics import tail_mean
-
-SEED_OFFSET = 1_000_000
-"""Added to the training seed: evaluation worlds never share a random stream with training worlds."""
+from rrl.random_streams import Purpose, derived_seed
 
 MOST_WORLDS = 32
 """More worlds side by side would save little time."""
@@ -59,7 +57,7 @@ class NominalEvaluation(Callback):
         recipe = world_recipe(trainer.datamodule)  # type: ignore[attr-defined]  # set by every fit with a datamodule
         if self.env_kwargs is not None:
             recipe["env_kwargs"] = self.env_kwargs
-        envs = nominal_worlds(recipe, self.num_episodes, seed_offset=SEED_OFFSET)
+        envs = nominal_worlds(recipe, self.num_episodes, Purpose.NOMINAL_EVALUATION)
         try:
             episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
         finally:
@@ -67,19 +65,19 @@ class NominalEvaluation(Callback):
         pl_module.log_dict(evaluation_metrics(episodes))
 
 
-def nominal_worlds(recipe: dict[str, Any], num_episodes: int, *, seed_offset: int) -> VectorEnv[Any, Any, Any]:
+def nominal_worlds(recipe: dict[str, Any], num_episodes: int, purpose: Purpose) -> VectorEnv[Any, Any, Any]:
     """Make unchanged worlds for an evaluation.
 
     Args:
         recipe: What ``world_recipe`` noted about the training run.
         num_episodes: Episodes to come; there are no more worlds than that.
-        seed_offset: Added to the seed of the training run.
+        purpose: What the evaluation is for; each has worlds of its own.
 
     Returns:
         Worlds whose random streams are not those of training.
     """
     num_envs = min(num_episodes, MOST_WORLDS)
-    seed = recipe["seed"] + seed_offset
+    seed = derived_seed(purpose, recipe["seed"])
     return make_vec_env(recipe["env_id"], num_envs, seed=seed, env_kwargs=recipe["env_kwargs"])
 
 

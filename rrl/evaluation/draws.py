@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.envs.tasks import Task
+from rrl.random_streams import Purpose, numpy_stream
 
 Array = NDArray[np.float64]
-
-_INITIAL_STATE, _OBSERVATION, _ACTION, _PUSH_TIME, _PUSH_FORCE = range(5)
 
 
 class EpisodeDraws:
@@ -50,33 +49,34 @@ class EpisodeDraws:
         if reset_noise_scale is not None:
             changed: dict[str, Any] = {"reset_noise_scale": reset_noise_scale}
             task = replace(task, **changed)
-        drawn = [task.initial_state(*model_state, generator) for generator in self._generators(_INITIAL_STATE)]
+        drawn = [task.initial_state(*model_state, generator) for generator in self._generators(Purpose.EPISODE_START)]
         return np.stack([state[0] for state in drawn]), np.stack([state[1] for state in drawn])
 
     @cached_property
     def observation_noise(self) -> Array:
         """Standard normal noise for each feature of each step. Shape ``[E, T, O]``."""
         shape = (self._num_steps, self._obs_dim)
-        return np.stack([generator.standard_normal(shape) for generator in self._generators(_OBSERVATION)])
+        return np.stack([generator.standard_normal(shape) for generator in self._generators(Purpose.OBSERVATION_NOISE)])
 
     @cached_property
     def action_noise(self) -> Array:
         """Standard normal noise for each action of each step. Shape ``[E, T, A]``."""
         shape = (self._num_steps, self._action_dim)
-        return np.stack([generator.standard_normal(shape) for generator in self._generators(_ACTION)])
+        return np.stack([generator.standard_normal(shape) for generator in self._generators(Purpose.ACTION_NOISE)])
 
     @cached_property
     def push_times(self) -> NDArray[np.int64]:
         """The step in which a push begins: in the first half of the limit, so that its effect shows. Shape ``[E]``."""
         latest = max(1, self._num_steps // 2)
-        return np.array([generator.integers(latest) for generator in self._generators(_PUSH_TIME)])
+        return np.array([generator.integers(latest) for generator in self._generators(Purpose.PUSH_TIME)])
 
     @cached_property
     def push_forces(self) -> Array:
         """Uniform numbers between -1 and 1 for each step. Shape ``[E, T]``."""
-        return np.stack([generator.uniform(-1.0, 1.0, self._num_steps) for generator in self._generators(_PUSH_FORCE)])
+        return np.stack([
+            generator.uniform(-1.0, 1.0, self._num_steps) for generator in self._generators(Purpose.PUSH_FORCE)
+        ])
 
-    def _generators(self, stream: int) -> list[np.random.Generator]:
+    def _generators(self, purpose: Purpose) -> list[np.random.Generator]:
         """One random stream per episode."""
-        seeds = [[self._seed, episode, stream] for episode in range(self._num_episodes)]
-        return [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+        return [numpy_stream(purpose, self._seed, episode) for episode in range(self._num_episodes)]

@@ -21,6 +21,7 @@ from rrl.envs import ADVERSARIAL_TASKS
 from rrl.evaluation.attacks import Attacker, LearnedAttack
 from rrl.evaluation.episode_queue import Policy
 from rrl.policies import GaussianPolicy
+from rrl.random_streams import Purpose, seeded_globally
 from rrl.types import Actor, Adversary, PolicyStep
 
 NUM_ENVS = 32
@@ -150,8 +151,7 @@ def train_adversary(
         env_kwargs=dict(env_kwargs or {}),
         force_limit=force_limit,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_globally(Purpose.ADVERSARY_NETWORK, seed):
         game = FrozenProtagonistGame(
             data.obs_dim,
             data.action_dim,

@@ -17,6 +17,7 @@ from rrl.evaluation.episode_queue import Episode, EpisodeQueue, Policy
 from rrl.evaluation.episodes import collect_episodes
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.suites import Cell
+from rrl.random_streams import Purpose, derived_seed
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -103,7 +104,7 @@ def _gymnasium_episodes(
 ) -> Iterator[Episode]:
     """Run nominal episodes in Gymnasium's own environments, each in one that is seeded for it."""
     began = time.perf_counter()
-    envs = make_vec_env(env_id, num_episodes, seed=seed, env_kwargs=env_kwargs)
+    envs = make_vec_env(env_id, num_episodes, seed=derived_seed(Purpose.EPISODE_START, seed), env_kwargs=env_kwargs)
     try:
         space = flat_box(envs.single_action_space)
         ran = collect_episodes(envs, lambda seen: np.clip(policy(seen), space.low, space.high), num_episodes)

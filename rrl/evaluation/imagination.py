@@ -13,9 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from rrl.evaluation.replay import Replays, replay
-
-SEED_OFFSET = 4_000_000
-"""Added to the training seed, so that replays share no random stream with training or evaluation."""
+from rrl.random_streams import Purpose, derived_seed, torch_stream
 
 
 class ImaginationDiagnostics(Callback):
@@ -75,16 +73,21 @@ class ImaginationDiagnostics(Callback):
         Returns:
             Values by log key.
         """
-        starts = data.buffer.sample_starts(self.starts, recent=data.recent_starts)
+        moment = (data.seed, int(module.env_steps))
+        starts = data.buffer.sample_starts(
+            self.starts, recent=data.recent_starts, generator=torch_stream(Purpose.DIAGNOSTICS, *moment)
+        )
         repeated = starts.observations.to(module.device).repeat_interleave(self.draws, dim=0)
-        unguided, guided = (module.imagine(repeated, guided=kind) for kind in (False, True))
+        stream = torch_stream(Purpose.DIAGNOSTICS, *moment, 1, device=module.device)
+        unguided, guided = (module.imagine(repeated, guided=kind, generator=stream) for kind in (False, True))
         returns, guided_returns = (self._returns(module, part) for part in (unguided, guided))
         spread = returns.var(dim=1).mean().sqrt().clamp(min=1e-8)
         metrics = {"guidance/return_shift": float((guided_returns.mean() - returns.mean()) / spread)}
         if starts.simulator_states.shape[-1] == 0:
             return metrics
         if self.envs is None:
-            self.envs = data.make_envs(self.starts * self.draws, seed=data.seed + SEED_OFFSET)
+            self.envs = data.make_envs(self.starts * self.draws)
+        self.envs.reset(seed=derived_seed(Purpose.REPLAY, *moment))
         open_loop = self._replay(starts.simulator_states, _first(unguided.actions, self.draws))
         metrics |= judge_model(_first(unguided.observations, self.draws), open_loop, module.world_model)
         metrics |= self._quantiles(module, starts.simulator_states, unguided, returns[:, 0], open_loop, "unguided_")

@@ -11,11 +11,9 @@ from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_check
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
+from rrl.random_streams import Purpose
 from rrl.tracking.mlflow_client import connect, first_line, lacks_database
 
-SEED_OFFSET = 2_000_000
-"""Neither training nor the evaluation during training has these worlds: the best checkpoint was chosen on the latter,
-so they would flatter it."""
 ROWS = {
     "return_mean": ("return, mean", "reward"),
     "return_cvar": ("return, CVaR10", "reward"),
@@ -60,7 +58,7 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
     checkpoint = read_checkpoint(path)
     worlds = checkpoint[MARKER]["worlds"]
     actor = actor_of(load_algorithm(path))
-    envs = nominal_worlds(worlds, num_episodes, seed_offset=SEED_OFFSET)
+    envs = nominal_worlds(worlds, num_episodes, Purpose.CHECKPOINT_EVALUATION)
     try:
         episodes = run_episodes(envs, actor, num_episodes)
     finally:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.evaluation.statistics import CONFIDENCE, RESAMPLES, Estimate
+from rrl.random_streams import Purpose, numpy_stream
 
 Array = NDArray[np.float64]
 
@@ -193,7 +194,7 @@ def resampled_interval(groups: tuple[Array, ...], statistic: Callable[..., Array
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(0),
+        rng=numpy_stream(Purpose.BOOTSTRAP, 0),
     ).confidence_interval
     return np.asarray(interval.low), np.asarray(interval.high)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rrl.cvar import empirical_cvar
 from rrl.evaluation.episodes import EpisodeReturns
+from rrl.random_streams import Purpose, numpy_stream
 
 Array = NDArray[np.float64]
 
@@ -91,7 +92,7 @@ def bootstrap(samples: Array, statistic: Callable[[Array], float], seed: int = 0
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=numpy_stream(Purpose.BOOTSTRAP, seed),
     ).confidence_interval
     return Estimate(value, float(interval.low), float(interval.high))
 

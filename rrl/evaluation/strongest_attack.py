@@ -16,10 +16,7 @@ from rrl.evaluation.attacks import AttackedWorlds, Attacker, MakeAttacker
 from rrl.evaluation.episode_queue import Policy
 from rrl.evaluation.episodes import EpisodeReturns, collect_episodes
 from rrl.evaluation.fresh_adversaries import train_adversary
-
-SELECTION_SEED, TRAINING_SEED = 4_000_000, 6_000_000
-"""Added to the seed. The strongest is chosen in other episodes than those that are reported: the lowest of several
-averages owes something to luck."""
+from rrl.random_streams import Purpose, derived_seed
 
 Array = NDArray[np.float64]
 
@@ -152,7 +149,7 @@ def find_strongest(battle: Battle, *, restarts: int, steps: int, seed: int) -> S
     """
 
     def mean_return(candidate: Candidate) -> float:
-        return float(battle.fight(candidate.make, seed + SELECTION_SEED)[0].returns.mean())
+        return float(battle.fight(candidate.make, derived_seed(Purpose.ATTACK_SELECTION, seed))[0].returns.mean())
 
     candidates = held_pushes(battle.task)
     returns = {push.name: mean_return(push) for push in candidates}
@@ -164,7 +161,7 @@ def find_strongest(battle: Battle, *, restarts: int, steps: int, seed: int) -> S
             battle.task,
             force_limit=battle.force_limit,
             num_steps=steps,
-            seed=seed + TRAINING_SEED + restart,
+            seed=derived_seed(Purpose.ATTACK_TRAINING, seed, restart),
             env_kwargs=battle.env_kwargs,
             start=starts[restart % len(starts)],
         )

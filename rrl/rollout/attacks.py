@@ -9,10 +9,9 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from rrl.random_streams import Purpose, numpy_stream
 from rrl.types import Adversary, Attack, AttackRecord
 
-ATTACK_STREAM = 3
-"""Distinguishes an adversary's stream of a world from its other streams, which have the same seed and index."""
 MOST_WORLDS = 2**20
 """Episodes are numbered by world, plus this for every earlier episode of the same world."""
 
@@ -32,7 +31,7 @@ class AttackSource:
         self._envs: Any = envs
         self._action_dim = int(getattr(envs, "adversary_dim", 0))
         self._worlds = np.arange(first_world, first_world + envs.num_envs)
-        self._streams = [np.random.Generator(np.random.PCG64([seed, int(i), ATTACK_STREAM])) for i in self._worlds]
+        self._streams = [numpy_stream(Purpose.ATTACK, seed, int(world)) for world in self._worlds]
         self._num_episodes = np.zeros(envs.num_envs, dtype=np.int64)
 
     def begin(self, adversary: Adversary, num_steps: int, previous_returns: NDArray[np.float64]) -> None:

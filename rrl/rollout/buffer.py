@@ -127,12 +127,13 @@ class TrajectoryBuffer:
         chained = following.gather(1, steps.unsqueeze(-1).expand(-1, -1, following.shape[-1]))
         return torch.cat([first.unsqueeze(1), chained], dim=1)
 
-    def sample_starts(self, count: int, *, recent: int) -> StartStates:
+    def sample_starts(self, count: int, *, recent: int, generator: torch.Generator | None = None) -> StartStates:
         """Draw start states uniformly from the newest experience.
 
         Args:
             count: States to draw, ``B``.
             recent: Transitions over all worlds that count as newest.
+            generator: Source of the draws for those who only look; the buffer's own where None.
 
         Returns:
             The states, drawn with replacement.
@@ -143,8 +144,9 @@ class TrajectoryBuffer:
         if self.size == 0:
             raise ValueError("start states need at least one stored step, the buffer is empty.")
         window = min(self.size, max(recent // self.num_envs, 1))
-        offsets = self.size - window + torch.randint(window, (count,), generator=self.generator)
-        rows, worlds = self._rows(offsets), torch.randint(self.num_envs, (count,), generator=self.generator)
+        generator = generator or self.generator
+        offsets = self.size - window + torch.randint(window, (count,), generator=generator)
+        rows, worlds = self._rows(offsets), torch.randint(self.num_envs, (count,), generator=generator)
         return StartStates(self.columns["observations"][rows, worlds], self.columns["simulator_states"][rows, worlds])
 
     def _rows(self, offsets: Tensor) -> Tensor:

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.envs import flat_box
+from rrl.random_streams import Purpose, numpy_stream
 from rrl.rollout.attacks import AttackSource
 from rrl.rollout.random_actions import RandomActions
 from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
-
-NOISE_STREAM = 2
-"""Tells the action noise of a world from its physics and its pushes (1), whose streams have the same seed and index."""
 
 
 class RolloutCollector:
@@ -39,7 +37,7 @@ class RolloutCollector:
     ) -> None:
         self.envs = envs
         worlds = range(first_world, first_world + envs.num_envs)
-        self.streams = [np.random.Generator(np.random.PCG64([seed, world, NOISE_STREAM])) for world in worlds]
+        self.streams = [numpy_stream(Purpose.ACTION, seed, world) for world in worlds]
         self.observations, _ = envs.reset()
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, dtype=np.int64)

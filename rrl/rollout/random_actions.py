@@ -8,8 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-RANDOM_ACTION_STREAM = 4
-"""Tells this stream of a world from its other streams, which have the same seed and index."""
+from rrl.random_streams import Purpose, numpy_stream
 
 
 class RandomActions:
@@ -35,7 +34,7 @@ class RandomActions:
     def __init__(self, box: Box, probability: float, num_worlds: int, *, seed: int, first_world: int = 0) -> None:
         self._box, self._probability = box, probability
         worlds = range(first_world, first_world + num_worlds)
-        self._streams = [np.random.Generator(np.random.PCG64([seed, i, RANDOM_ACTION_STREAM])) for i in worlds]
+        self._streams = [numpy_stream(Purpose.RANDOM_ACTION, seed, world) for world in worlds]
 
     def begin(self, num_steps: int) -> None:
         """Draw for a whole rollout, since a call per world and step would cost more than the draw.

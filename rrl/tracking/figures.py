@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from rrl.random_streams import Purpose, torch_stream
 from rrl.risk import ScoredStates, reliability_band
 from rrl.tracking.logger import MLflowRunLogger
 
@@ -120,7 +120,7 @@ def draw_reliability(states: Mapping[str, ScoredStates], folder: Path, update: i
     """
     from rrl.plots import plot_reliability, save_figure
 
-    generator = torch.Generator().manual_seed(0)
+    generator = torch_stream(Purpose.FIGURE, update)
     bands = {
         name: reliability_band(ScoredStates(*(column.cpu() for column in scored)), num_bins=10, generator=generator)
         for name, scored in states.items()

@@ -6,7 +6,9 @@ import json
 
 import train
 from rrl.checkpoints import world_recipe
-from rrl.evaluation.callback import SEED_OFFSET, nominal_worlds
+from rrl.envs import make_vec_env
+from rrl.evaluation.callback import nominal_worlds
+from rrl.random_streams import Purpose
 from tests.conftest import PROJECT
 from tests.toy_training import ToyData
 
@@ -23,11 +25,13 @@ def test_every_nth_epoch_and_the_last_are_evaluated(workdir):
 
 def test_evaluation_worlds_differ_from_training_and_repeat():
     recipe = world_recipe(ToyData(seed=3))
-    starts = []
-    for offset in (0, SEED_OFFSET, SEED_OFFSET):
-        envs = nominal_worlds(recipe, 2, seed_offset=offset)
+    training = make_vec_env(recipe["env_id"], 2, seed=3)
+    starts = [training.reset()[0].tolist()]
+    training.close()
+    for purpose in (Purpose.NOMINAL_EVALUATION, Purpose.NOMINAL_EVALUATION, Purpose.CHECKPOINT_EVALUATION):
+        envs = nominal_worlds(recipe, 2, purpose)
         starts.append(envs.reset()[0].tolist())
         envs.close()
-    training, first, second = starts
-    assert first == second
-    assert first != training
+    assert starts[1] == starts[2]
+    first_observations = [world for worlds in (starts[0], starts[1], starts[3]) for world in worlds]
+    assert len({tuple(observation) for observation in first_observations}) == 6

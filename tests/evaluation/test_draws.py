@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from rrl.envs import MuJoCoVectorEnv, Pushes
 from rrl.envs.tasks import make_task
 from rrl.evaluation.draws import EpisodeDraws
+from rrl.rollout import RolloutCollector
 
 MODEL_STATE = (np.zeros(6), np.zeros(6))
 
@@ -38,3 +40,17 @@ def test_initial_states_scale_with_the_noise():
     wider, _ = draws().initial_states(task, MODEL_STATE, 2.0 * task.reset_noise_scale)
     np.testing.assert_allclose(wider, 2.0 * nominal)
     np.testing.assert_array_equal(draws().initial_states(task, MODEL_STATE, task.reset_noise_scale)[0], nominal)
+
+
+@pytest.mark.mujoco
+def test_training_and_evaluation_of_one_seed_share_no_random_number():
+    training = MuJoCoVectorEnv("Hopper-v5", 3, seed=0, pushes=Pushes(force_std=1.0, redraw_probability=0.5))
+    collector = RolloutCollector(training, seed=0)
+    trained_in = training.simulator_states()[:, :6]
+    evaluated = EpisodeDraws(0, 3, num_steps=64, obs_dim=11, action_dim=3)
+    positions, _ = evaluated.initial_states(training.task, (np.array([0.0, 1.25, 0, 0, 0, 0]), np.zeros(6)), None)
+    assert not set(trained_in.ravel()) & set(positions.ravel())
+    of_training = [stream.standard_normal(256) for stream in collector.streams]
+    of_evaluation = [evaluated.action_noise.ravel(), evaluated.observation_noise.ravel(), evaluated.push_forces.ravel()]
+    assert not np.intersect1d(np.concatenate(of_training), np.concatenate(of_evaluation)).size
+    training.close()

@@ -12,7 +12,7 @@ from rrl.envs import Pushes
 from rrl.evaluation import ImaginationDiagnostics
 from rrl.evaluation.replay import replay
 from rrl.rollout.buffer import StartStates
-from tests.fitting import adrrl, fit, trajectories
+from tests.fitting import adrrl, fit, snapshot, trajectories
 
 STARTS, DRAWS, HORIZON, STD = 24, 16, 6, 0.4
 MODEL_KEYS = {
@@ -58,10 +58,10 @@ class Oracle:
 
     def __init__(self, data: TrajectoryDataModule, states: torch.Tensor) -> None:
         self.envs, self.states = data.make_envs(STARTS * DRAWS, seed=123), states
-        self.protagonist, self.world_model = Blind(), Judge()
+        self.protagonist, self.world_model, self.env_steps = Blind(), Judge(), 0
         self.actions = STD * torch.randn(STARTS, HORIZON, 3, generator=torch.Generator().manual_seed(0))
 
-    def imagine(self, repeated, *, guided):
+    def imagine(self, repeated, *, guided, generator):
         actions = self.actions
         done = replay(self.envs, self.states, lambda step, seen: actions[:, step], draws=DRAWS, horizon=HORIZON)
         observations, rewards = done.observations, done.rewards
@@ -83,7 +83,7 @@ def diagnose(**disturbances):
     envs = data.make_envs(STARTS, nominal=True)
     observations, _ = envs.reset()
     states = StartStates(torch.from_numpy(observations).float(), torch.from_numpy(envs.simulator_states()))
-    data.buffer = SimpleNamespace(sample_starts=lambda count, recent: states)
+    data.buffer = SimpleNamespace(sample_starts=lambda count, recent, generator: states)
     diagnostics = ImaginationDiagnostics(starts=STARTS, draws=DRAWS)
     metrics = diagnostics.diagnose(data, Oracle(data, states.simulator_states))
     diagnostics.teardown(None, None, "fit")
@@ -124,6 +124,21 @@ def test_a_training_run_logs_all_metrics_in_the_right_epochs():
     assert seen == [1, 2]
     assert logged.keys() > MODEL_KEYS | EFFECT_KEYS
     assert diagnostics.envs is None
+
+
+@pytest.mark.mujoco
+def test_looking_at_the_imagination_changes_nothing():
+    outcomes = []
+    for every_n_epochs in (1, 1000):
+        data = trajectories("Hopper-v5", iterations_per_epoch=1)
+        # The score rule adapts to what is imagined, so that one diagnosis too many would show.
+        module = adrrl(data, policy_guidance="score")
+        fit(module, data, max_epochs=3, callbacks=(ImaginationDiagnostics(every_n_epochs, starts=4, draws=3),))
+        module.imagined_returns()  # for the figure at the end
+        outcomes.append((snapshot(module), torch.get_rng_state()))
+    (often, state), (once, same_state) = outcomes
+    assert [name for name in often if not torch.equal(often[name], once[name])] == []
+    assert torch.equal(state, same_state)
 
 
 def test_worlds_that_cannot_be_replayed_show_the_shift_alone():

@@ -7,6 +7,7 @@ from rrl.evaluation import strongest_attack
 from rrl.evaluation.episodes import EpisodeReturns
 from rrl.evaluation.fresh_adversaries import FreshAdversary
 from rrl.evaluation.strongest_attack import Battle, find_strongest, held_pushes
+from rrl.random_streams import Purpose, derived_seed
 from tests.evaluation.controllers import balance
 
 GAME = "rrl/InvertedPendulumAdv-v1"
@@ -67,7 +68,8 @@ def test_what_leaves_least_is_chosen_wherever_it_comes_from(trainings, trained, 
 def test_it_is_chosen_in_episodes_that_are_not_those_of_the_report(trainings):
     arena = Arena(left(1.0))
     find_strongest(arena, restarts=1, steps=100, seed=1)
-    assert arena.seeds == {4_000_001}
+    assert arena.seeds == {derived_seed(Purpose.ATTACK_SELECTION, 1)}
+    assert arena.seeds != {derived_seed(Purpose.ATTACKED_EPISODE, 1)}
 
 
 def test_restarts_begin_without_force_and_then_at_the_strongest_pushes(trainings):
