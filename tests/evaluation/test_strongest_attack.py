@@ -74,7 +74,8 @@ def test_it_is_chosen_in_episodes_that_are_not_those_of_the_report(trainings):
 
 def test_restarts_begin_without_force_and_then_at_the_strongest_pushes(trainings):
     find_strongest(Arena(left(1.0)), restarts=6, steps=100, seed=1)
-    assert [seed for seed, _ in trainings] == [6_000_001 + restart for restart in range(6)]
+    seeds = [derived_seed(Purpose.ATTACK_TRAINING, 1, restart) for restart in range(6)]
+    assert [seed for seed, _ in trainings] == seeds
     assert [start for _, start in trainings] == [None, (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, -1.0), None]
 
 
