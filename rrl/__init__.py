@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rrl.registration import register_environments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 register_environments()
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 # Imported so that configurations can name their classes by short names.
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
-from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint
+from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
@@ -31,20 +31,6 @@ from rrl.tracking.figures import FigureCallback
 from rrl.tracking.naming import flatten_config, new_run_name
 from rrl.tracking.provenance import git_commit, package_versions
 
-LINKED_SIZES = (
-    "obs_dim",
-    "action_dim",
-    "action_low",
-    "action_high",
-    "healthy_low",
-    "healthy_high",
-    "horizon",
-    "model_batch_size",
-    "adversary_dim",
-    "step_seconds",
-    "can_fail",
-)
-"""Properties of the data that the algorithm receives, where its constructor has a parameter of that name."""
 LOGGER = "trainer.logger"
 
 
@@ -92,7 +78,7 @@ class RRLCLI(LightningCLI):
     - The defaults file is read before every ``--config``.
     - ``evaluation``, ``attacks``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the
       record of the configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
-    - The algorithm gets its sizes from the data, and the data its seed from ``seed_everything``.
+    - The algorithm gets its ``spaces`` from the data, and the data its seed from ``seed_everything``.
     - ``--ckpt_path`` continues a run, in MLflow too.
 
     Everything that can be wrong with the input is found before the first file is written.
@@ -132,8 +118,7 @@ class RRLCLI(LightningCLI):
         parser.add_lightning_class_args(AttackEvaluation, "attacks")
         parser.add_lightning_class_args(ImaginationDiagnostics, "diagnostics")
         parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
-        for name in LINKED_SIZES:
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("data.spaces", "model.init_args.spaces", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=whole_number_seed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -182,6 +167,7 @@ class RRLCLI(LightningCLI):
         """Check that the checkpoint to continue from belongs to this configuration."""
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
+            require_buffer(self.checkpoint, self.config.ckpt_path)
             check_same_worlds(self.checkpoint, self.datamodule, self.trainer.num_nodes * self.trainer.num_devices)
         if self._logger_options is not None:
             # The recorded configuration must start a run of its own when it is used again.
@@ -288,9 +274,9 @@ def refuse_linked(given: set[str]) -> None:
     Raises:
         ConfigurationError: If one of them is computed.
     """
-    sources = {f"model.{name}": "the data" for name in LINKED_SIZES} | {"data.seed": "`seed_everything`"}
-    for key in sorted(given & sources.keys()):
-        raise ConfigurationError(f"`{key}` cannot be set: its value comes from {sources[key]}.")
+    for key, source in {"model.spaces": "the data", "data.seed": "`seed_everything`"}.items():
+        if any(name == key or name.startswith(f"{key}.") for name in given):
+            raise ConfigurationError(f"`{key}` cannot be set: its value comes from {source}.")
 
 
 def subclasses(cls: type) -> list[type]:

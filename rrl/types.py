@@ -14,16 +14,21 @@ Every docstring of the package writes shapes with these letters:
 ``S``     simulator state size (generalised positions and velocities)
 ``E``     episodes that ended
 ``U``     policy updates of one iteration
+``M``     updates of the trajectory models of one iteration
 ========  ==================================================================================
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+from rrl.spaces import Spaces
 
 Batch = TypeVar("Batch", bound="TensorBatch")
 
@@ -32,17 +37,28 @@ Batch = TypeVar("Batch", bound="TensorBatch")
 class TensorBatch:
     """A frozen record of tensors that moves between devices as one."""
 
+    def map(self: Batch, function: Callable[[Any], Any]) -> Batch:
+        """Apply a function to every field that is there.
+
+        Args:
+            function: From a tensor, or a record of tensors, to the like.
+
+        Returns:
+            A new record.
+        """
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(value) for name, value in present.items() if value is not None})
+
     def to(self: Batch, device: torch.device | str) -> Batch:
-        """Move every field that is there.
+        """Move every field; those that lie there already are shared, not copied.
 
         Args:
             device: Where the tensors shall lie.
 
         Returns:
-            A new record; fields that lie there already are shared, not copied.
+            A new record.
         """
-        present = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in present.items() if value is not None})
+        return self.map(lambda value: value.to(device))
 
 
 class PolicyStep(NamedTuple):
@@ -103,7 +119,10 @@ class Adversary(Protocol):
 
 
 class HasActor(Protocol):
-    """Anything that can say who shall drive the environments now: what a DataModule knows of an algorithm."""
+    """What the data module and evaluations need from an algorithm."""
+
+    spaces: Spaces
+    """Of the task that it is made for."""
 
     def rollout_actor(self) -> Actor:
         """Return the actor with the parameters of this moment, on the CPU."""
@@ -139,15 +158,6 @@ class RolloutBatch(TensorBatch):
     def ended(self) -> Tensor:
         """True where an episode ended for either reason. Shape ``[T, N]``."""
         return self.terminated | self.truncated
-
-    def flatten(self) -> RolloutBatch:
-        """Merge steps and environments, step-major.
-
-        Returns:
-            A batch whose fields have shape ``[T * N, ...]``; row ``t * N + n`` is step ``t`` of environment ``n``.
-        """
-        merged = {field.name: getattr(self, field.name).flatten(0, 1) for field in fields(self)}
-        return replace(self, **merged)
 
 
 @dataclass(frozen=True)
@@ -226,17 +236,9 @@ class WindowBatch(TensorBatch):
         """True where the observation of the row was really seen. Boolean, shape ``[B, H]``."""
         return torch.cat([torch.ones_like(self.valid[:, :1]), self.valid[:, :-1]], dim=1)
 
-    def split(self, size: int) -> list[WindowBatch]:
-        """Cut into batches of ``size`` windows.
-
-        Args:
-            size: Windows of each batch; the last may be smaller.
-
-        Returns:
-            The batches in order; they share memory with this one.
-        """
-        columns = {field.name: getattr(self, field.name).split(size) for field in fields(self)}
-        return [WindowBatch(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+    def unbind(self) -> list[WindowBatch]:
+        """Take the batches of shape ``[M, B, ...]`` apart along their first dimension, without copies."""
+        return [self.map(operator.itemgetter(index)) for index in range(len(self.rewards))]
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ class DynaBatch(TensorBatch):
     rollout: Rollout
     """The rollout of the current policy that was just added to the buffer."""
     windows: WindowBatch
-    """Windows drawn uniformly from the buffer, enough for all model updates of the iteration."""
+    """Windows drawn uniformly from the buffer, for each update of the models. Shapes ``[M, B, ...]``."""
     fresh_windows: WindowBatch
     """Windows of the fresh rollout alone, on which the models have not been trained yet: their held-out data."""
     start_observations: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer, s
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.algorithms import ADRRL, TRPO
 from rrl.data import RolloutDataModule, TrajectoryDataModule
+from rrl.policies import Learner
+from rrl.trpo import TrustRegion
 
 SMALL = {"hidden_sizes": [8], "value_epochs": 2, "value_batch_size": 16}
 SMALL_MODELS = {
@@ -36,21 +39,23 @@ def trajectories(env_id: str = "toy/PointMass-v0", **settings: Any) -> Trajector
     return TrajectoryDataModule(env_id, **{**sizes, **more, **settings})
 
 
-def sizes_of(data: RolloutDataModule) -> dict[str, Any]:
-    names = ["obs_dim", "action_dim", "action_low", "action_high"]
-    if isinstance(data, TrajectoryDataModule):
-        names += ["healthy_low", "healthy_high", "horizon", "model_batch_size"]
-    return {name: getattr(data, name) for name in names}
+def grouped(settings: dict[str, Any], **groups: type) -> dict[str, Any]:
+    """Sort settings into the groups that declare them, so that tests can name them alone."""
+    rest, made = dict(settings), {}
+    for name, cls in groups.items():
+        mine = {field.name for field in dataclasses.fields(cls)} & rest.keys()
+        made[name] = cls(**{key: rest.pop(key) for key in mine})
+    return rest | made
 
 
 def trpo(data: RolloutDataModule, *, seed: int = 0, **settings: Any) -> TRPO:
     seed_everything(seed, verbose=False)
-    return TRPO(**{**sizes_of(data), **SMALL, **settings})
+    return TRPO(data.spaces, **grouped(SMALL | settings, learner=Learner, policy_update=TrustRegion))
 
 
 def adrrl(data: TrajectoryDataModule, *, seed: int = 0, **settings: Any) -> ADRRL:
     seed_everything(seed, verbose=False)
-    return ADRRL(**{**sizes_of(data), **SMALL_MODELS, **settings})
+    return ADRRL(data.spaces, **grouped(SMALL_MODELS | settings, learner=Learner, policy_update=TrustRegion))
 
 
 def fit(

@@ -11,7 +11,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rrl.algorithms.rarl import Game
 from rrl.data import RolloutDataModule
+from rrl.policies import Learner
+from rrl.trpo import TrustRegion
+from tests.fitting import grouped
 
 PROTAGONIST_SADDLE, ADVERSARY_SADDLE = 0.5, -0.5
 
@@ -50,10 +54,9 @@ class SaddleData(RolloutDataModule):
         return SaddleGame(num_envs)
 
 
-def sizes(data: RolloutDataModule, *, game: bool = True) -> dict[str, Any]:
-    """What the command line would link from the data to the algorithm."""
-    names = ["obs_dim", "action_dim", "action_low", "action_high", *(["adversary_dim"] if game else [])]
-    return {name: getattr(data, name) for name in names}
+def game(algorithm: type, data: RolloutDataModule, **settings: Any) -> lightning.LightningModule:
+    """Make a game on data, with settings named without their groups."""
+    return algorithm(data.spaces, **grouped(settings, learner=Learner, policy_update=TrustRegion, game=Game))
 
 
 def fit(

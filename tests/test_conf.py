@@ -20,13 +20,14 @@ CONTROLS = sorted((PROJECT / "conf" / "controls").glob("*.yaml"))
 # The horizon stays as it is: a configuration's denoiser must fit its own.
 DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "model_updates": 1}
 MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 200}
-GAME = {"min_open_steps": 1, "labels": {"horizon_steps": 4}}
-MODEL = GAME | {
+MODEL = {
+    "min_open_steps": 1,
+    "labels.horizon_steps": 4,
     "diffusion_steps": 4,
     "hidden_dim": 16,
     "imagination_warmup": 0,
     "guidance_warmup": 0,
-    "value_epochs": 1,
+    "learner.value_epochs": 1,
 }
 ELSEWHERE = [
     "--trainer.max_epochs=1",
@@ -42,12 +43,10 @@ def small(config: Path) -> list[str]:
     content = yaml.safe_load(config.read_text())
     arguments = [*ELSEWHERE]
     for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
-        given = content[part].get("init_args", {})
         known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
         for name, value in values.items():
-            if isinstance(value, dict):
-                value = given.get(name, {}) | value
-            arguments += [f"--{part}.init_args.{name}={value}"] if name in known else []
+            if name.partition(".")[0] in known:
+                arguments.append(f"--{part}.init_args.{name}={value}")
     return arguments
 
 

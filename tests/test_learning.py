@@ -17,16 +17,15 @@ from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_atta
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.environments import Wind
-from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories
+from tests.fitting import adrrl, fit, rollouts, trajectories
 
 pytestmark = pytest.mark.slow
 
 
-def learn(env_id: str, *, iterations: int, num_steps: int = 64, **settings: object) -> dict[str, torch.Tensor]:
+def learn(env_id: str, *, iterations: int, num_steps: int = 64) -> dict[str, torch.Tensor]:
     data = rollouts(env_id, num_envs=16, num_steps=num_steps, iterations_per_epoch=iterations)
     seed_everything(0, verbose=False)
-    module = TRPO(**sizes_of(data), **settings)
-    return fit(module, data).callback_metrics
+    return fit(TRPO(data.spaces), data).callback_metrics
 
 
 def run(*configs: str) -> None:

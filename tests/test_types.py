@@ -18,12 +18,6 @@ def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
     )
 
 
-def test_flatten_keeps_the_order_step_then_environment():
-    flat = rollout_batch().flatten()
-    assert flat.rewards.tolist() == [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]
-    assert flat.observations.shape == (6, 1)
-
-
 def rollout(*, attacked: bool) -> Rollout:
     episodes = EpisodeStatistics(torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.bool))
     table = torch.zeros(3, 2)
@@ -78,9 +72,9 @@ def test_the_observation_behind_the_last_valid_transition_counts_as_observed():
     assert windows.observed.tolist() == [[True, True, True, False]]
 
 
-def test_split_keeps_every_window_once_and_in_order():
-    label = torch.arange(5.0)[:, None].expand(5, 2)
-    flag = torch.ones(5, 2, dtype=torch.bool)
-    parts = WindowBatch(label[..., None], label[..., None], label, flag, flag).split(2)
-    assert [len(part.rewards) for part in parts] == [2, 2, 1]
-    assert torch.cat([part.rewards[:, 0] for part in parts]).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+def test_unbind_keeps_every_window_once_and_in_order():
+    label = torch.arange(6.0).view(3, 2, 1).expand(3, 2, 4)
+    flag = torch.ones(3, 2, 4, dtype=torch.bool)
+    parts = WindowBatch(label[..., None], label[..., None], label, flag, flag).unbind()
+    assert [part.rewards.shape for part in parts] == [(2, 4)] * 3
+    assert torch.cat([part.rewards[:, 0] for part in parts]).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

@@ -10,6 +10,8 @@ from lightning import LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from rrl.configuration import to_plain
+from rrl.spaces import Spaces
 from rrl.types import PolicyStep
 
 STEPS = 8
@@ -22,19 +24,17 @@ class ToyAlgorithm(LightningModule):
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: list[float],
-        action_high: list[float],
+        spaces: Spaces,
         alpha: float = 0.1,
         fail_at: int | None = None,
     ) -> None:
         super().__init__()
         if not 0 < alpha <= 1:
             raise ValueError(f"`alpha` must lie in (0, 1], got {alpha}.")
-        self.save_hyperparameters()
+        self.spaces, self.fail_at = spaces, fail_at
+        self.save_hyperparameters(to_plain({"spaces": spaces, "alpha": alpha, "fail_at": fail_at}), logger=False)
         self.automatic_optimization = False
-        self.mean = torch.nn.Linear(obs_dim, action_dim)
+        self.mean = torch.nn.Linear(spaces.obs_dim, spaces.action_dim)
         self.register_buffer("env_steps", torch.tensor(0))
 
     def rollout_actor(self) -> ToyAlgorithm:
@@ -45,7 +45,7 @@ class ToyAlgorithm(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         self.env_steps += len(batch)
-        if self.hparams["fail_at"] is not None and self.env_steps >= self.hparams["fail_at"]:
+        if self.fail_at is not None and self.env_steps >= self.fail_at:
             raise RuntimeError("The toy failed as it was told.")
         loss = (self.mean(batch + 0.01 * torch.randn_like(batch)) - 1).square().mean()
         optimizer = self.optimizers()
@@ -72,16 +72,11 @@ class ToyIterations(IterableDataset[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         for _ in range(len(self)):
-            yield torch.randn(STEPS, self._data.obs_dim, generator=self._data.generator)
+            yield torch.randn(STEPS, self._data.spaces.obs_dim, generator=self._data.generator)
 
 
 class ToyData(LightningDataModule):
     """Random observations of the size of Pendulum's."""
-
-    obs_dim = 3
-    action_dim = 1
-    healthy_low = None
-    healthy_high = None
 
     def __init__(
         self,
@@ -94,7 +89,7 @@ class ToyData(LightningDataModule):
             raise ValueError(f"There is no environment {env_id!r}.")
         self.env_id, self.env_kwargs, self.seed = env_id, None, seed
         self.iterations_per_epoch = iterations_per_epoch
-        self.action_low, self.action_high = [-2.0], [2.0]
+        self.spaces = Spaces(3, 1, [-2.0], [2.0])
         self.generator = torch.Generator().manual_seed(seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:

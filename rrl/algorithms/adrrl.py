@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from rrl.a2c import a2c_step
+from rrl.algorithms.advantage_batch import AdvantageBatch
 from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import mix_real_and_imagined
-from rrl.algorithms.preparation import PreparedBatch
 from rrl.algorithms.world_model import (
     DenoiserName,
     GuidanceRule,
@@ -26,12 +26,14 @@ from rrl.algorithms.world_model import (
 )
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import ImaginedTrajectories
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, Learner
 from rrl.random_streams import Purpose, torch_stream
-from rrl.trpo import TrustRegionStep
+from rrl.spaces import Spaces
+from rrl.trpo import TrustRegion, TrustRegionStep
 from rrl.types import DynaBatch, RolloutBatch
 
-PolicyUpdate = Literal["trpo", "a2c"]
+PolicyRule = Literal["trpo", "a2c"]
+NOT_SETTINGS = {"self", "__class__", "spaces", "learner", "policy_update"}
 
 
 class ADRRL(RLModule):
@@ -55,15 +57,11 @@ class ADRRL(RLModule):
     - ``guidance/strength``: the strength that ``noise_cond`` has adapted.
 
     Args:
-        obs_dim: Observation size, ``O``; from the data.
-        action_dim: Action size, ``A``; from the data.
-        action_low: Lower sides of the action box; from the data.
-        action_high: Upper sides of the action box; from the data.
-        healthy_low: Lower bounds of the observations of a running episode; from the data. None where the task has no
-            such test, and the end of an episode must be learnt.
-        healthy_high: Upper bounds of the observations of a running episode; from the data.
-        horizon: Rows of a trajectory window, ``H``; from the data. ``10`` in the paper.
-        model_batch_size: Windows of a gradient step of the models; from the data. ``256`` in the paper.
+        spaces: Of the task, with the horizon; from the data.
+        learner: Networks, critic and horizon of the player; lambda ``0.9`` in the paper.
+        policy_update: The trust region. Its entropy weight is ``1e-5`` in the paper. A window is so short that it shows
+            what exploration costs and not what it finds, so that a policy can narrow before it has learnt to walk. Too
+            much widens it without end, as on Walker2d with 0.03: what lies beyond the action box costs nothing.
         denoiser: ``unet`` is the temporal U-Net of diffusers, ``residual_mlp`` the paper's network.
         channels: Channels of each level of the U-Net.
         hidden_dim: Width of the residual MLPs, denoiser and return model; ``1024`` in the paper.
@@ -90,30 +88,12 @@ class ADRRL(RLModule):
         guided_fraction: Share of guided trajectories among the imagined; ``1`` in the paper.
         imagination_warmup: Real environment steps before imagined data are used at all.
         guidance_warmup: Real environment steps before trajectories are guided.
-        policy_update: ``trpo``, or ``a2c``, the paper's: one controlled step of AdamW, see :func:`~rrl.a2c.a2c_step`.
+        policy_rule: ``trpo``, or ``a2c``, the paper's: one controlled step of AdamW, see :func:`~rrl.a2c.a2c_step`.
         policy_learning_rate: Largest step size of ``a2c``; ``3e-5`` in the paper.
-        entropy_weight: Weight of the policy's entropy in its update, in standardised advantages per nat; ``1e-5`` in
-            the paper. A window is so short that it shows what exploration costs and not what it finds, so that a policy
-            can narrow before it has learnt to walk. Too much widens it without end, as on Walker2d with 0.03: what
-            lies beyond the action box is clipped and costs nothing.
         log_prob_change: Bound of ``a2c`` on the mean change of the log probabilities of the actions, in nats; ``0.01``
             in the published code.
         model_learning_rate: Adam's step size for denoiser and return model; ``3e-4`` in the paper.
         ema_decay: Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper.
-        gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow.
-        gae_lambda: Weight of longer returns; ``0.9`` in the paper.
-        max_kl: Trust region of ``trpo``, in nats.
-        cg_iterations: Conjugate-gradient steps.
-        cg_damping: Damping of the Fisher matrix.
-        backtrack_ratio: Factor between two tries of the line search.
-        max_backtracks: Tries of the line search.
-        fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
-        value_learning_rate: Adam's step size for the value function.
-        value_epochs: Passes over the batch for the value function.
-        value_batch_size: Samples of one gradient step of the value function.
-        hidden_sizes: Widths of the hidden layers of policy and value function.
-        activation: ``tanh`` or ``silu``.
-        initial_log_std: Logarithm of the policy's initial standard deviation.
 
     Differences from the paper: by default the policy improves by TRPO instead of A2C with a controlled step size; the
     mixture, the warm-up, the bootstrapped return and the solver are ours; see each argument for the paper's value, and
@@ -130,15 +110,10 @@ class ADRRL(RLModule):
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        healthy_low: Sequence[float] | None = None,
-        healthy_high: Sequence[float] | None = None,
-        horizon: int = 8,
-        model_batch_size: int = 256,
+        spaces: Spaces,
         *,
+        learner: Learner = Learner(),
+        policy_update: TrustRegion = TrustRegion(),
         denoiser: DenoiserName = "unet",
         channels: Sequence[int] = (16, 32),
         hidden_dim: int = 256,
@@ -157,48 +132,14 @@ class ADRRL(RLModule):
         guided_fraction: float = 0.5,
         imagination_warmup: int = 5_000,
         guidance_warmup: int = 10_000,
-        policy_update: PolicyUpdate = "trpo",
+        policy_rule: PolicyRule = "trpo",
         policy_learning_rate: float = 3e-5,
-        entropy_weight: float = 0.0,
         log_prob_change: float = 0.01,
         model_learning_rate: float = 1e-3,
         ema_decay: float = 0.995,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        max_kl: float = 0.01,
-        cg_iterations: int = 15,
-        cg_damping: float = 0.1,
-        backtrack_ratio: float = 0.8,
-        max_backtracks: int = 10,
-        fisher_fraction: float = 0.25,
-        value_learning_rate: float = 1e-3,
-        value_epochs: int = 10,
-        value_batch_size: int = 256,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: Literal["tanh", "silu"] = "tanh",
-        initial_log_std: float = 0.0,
     ) -> None:
-        super().__init__(
-            obs_dim,
-            action_dim,
-            action_low,
-            action_high,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            max_kl=max_kl,
-            cg_iterations=cg_iterations,
-            cg_damping=cg_damping,
-            backtrack_ratio=backtrack_ratio,
-            max_backtracks=max_backtracks,
-            fisher_fraction=fisher_fraction,
-            entropy_weight=entropy_weight,
-            value_learning_rate=value_learning_rate,
-            value_epochs=value_epochs,
-            value_batch_size=value_batch_size,
-            hidden_sizes=hidden_sizes,
-            activation=activation,
-            initial_log_std=initial_log_std,
-        )
+        super().__init__(spaces, learner=learner, policy_update=policy_update)
+        self.remember(**{name: value for name, value in locals().items() if name not in NOT_SETTINGS})
         for name, value in {"real_fraction": real_fraction, "guided_fraction": guided_fraction}.items():
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
@@ -206,27 +147,20 @@ class ADRRL(RLModule):
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
         if strength_target == "cvar" and guided_fraction == 1.0:
             raise ValueError("`guided_fraction` must be below 1 where `strength_target` is 'cvar', got 1.0.")
-        require_known("policy_update", policy_update, PolicyUpdate)
+        require_known("policy_rule", policy_rule, PolicyRule)
         for name, value in {"policy_learning_rate": policy_learning_rate, "log_prob_change": log_prob_change}.items():
             if value <= 0.0:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
-        self.save_hyperparameters()
-        self.alpha, self.model_batch_size = alpha, model_batch_size
+        self.alpha = alpha
         self.real_fraction, self.guided_fraction = real_fraction, guided_fraction
         self.value_from_imagination = value_from_imagination
         self.imagination_warmup, self.guidance_warmup = imagination_warmup, guidance_warmup
-        self.policy_update, self.policy_learning_rate = policy_update, policy_learning_rate
-        self.a2c_step = partial(a2c_step, entropy_weight=entropy_weight, log_prob_change=log_prob_change)
+        self.policy_rule, self.policy_learning_rate = policy_rule, policy_learning_rate
+        self.a2c_step = partial(a2c_step, entropy_weight=policy_update.entropy_weight, log_prob_change=log_prob_change)
         self.model_learning_rate = model_learning_rate
         self._starts: Tensor | None = None
         self.world_model = WorldModel(
-            obs_dim,
-            action_dim,
-            action_low,
-            action_high,
-            healthy_low,
-            healthy_high,
-            horizon,
+            spaces,
             denoiser=denoiser,
             channels=channels,
             hidden_dim=hidden_dim,
@@ -241,7 +175,7 @@ class ADRRL(RLModule):
             damping=damping,
             bootstrap=bootstrap,
             ema_decay=ema_decay,
-            gamma=gamma,
+            gamma=learner.gamma,
         )
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
@@ -259,7 +193,7 @@ class ADRRL(RLModule):
     def _fit_models(self, batch: DynaBatch) -> None:
         """Train denoiser and return model on windows of all experience (Algorithm 3)."""
         optimizer = self.bare_optimizer(2)
-        self.log_metrics(self.world_model.fit(batch.windows.split(self.model_batch_size), self.protagonist, optimizer))
+        self.log_metrics(self.world_model.fit(batch.windows.unbind(), self.protagonist, optimizer))
 
     def _improve(self, batch: DynaBatch) -> None:
         """Improve policy and value function on real and imagined data, as often as there are start states for."""
@@ -276,7 +210,7 @@ class ADRRL(RLModule):
     def _update(self, sources: list[RolloutBatch]) -> None:
         """Update the protagonist on transitions of several sources, of which the first are the real ones."""
         with self.timed("update"):
-            prepared = self.prepare(self.protagonist, sources)
+            prepared = self.advantage_batch(self.protagonist, sources)
             real_only = prepared.first(sources[0].weights.numel())
             self.update_player(
                 "protagonist",
@@ -344,25 +278,25 @@ class ADRRL(RLModule):
         return guided, unguided
 
     def improve_policy(
-        self, player: ActorCritic, batch: PreparedBatch, optimizer: LightningOptimizer
+        self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer
     ) -> TrustRegionStep:
         """Take one step of the configured kind, TRPO's or A2C's.
 
         Args:
             player: Its policy changes in place.
-            batch: What ``prepare`` returned for this player.
+            batch: What ``advantage_batch`` returned for this player.
             optimizer: Of the policy.
 
         Returns:
             What the step did.
         """
-        if self.policy_update == "trpo":
+        if self.policy_rule == "trpo":
             return super().improve_policy(player, batch, optimizer)
         return self.a2c_step(player.policy, *batch.policy_samples, optimizer=optimizer)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""
         policy, value = self.player_optimizers(self.protagonist)
-        if self.policy_update == "a2c":
+        if self.policy_rule == "a2c":
             policy = AdamW(self.protagonist.policy.parameters(), lr=self.policy_learning_rate, fused=True)
         return [policy, value, Adam(self.world_model.trained_parameters(), lr=self.model_learning_rate, fused=True)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule
@@ -14,12 +13,13 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from rrl.algorithms.preparation import PreparedBatch, estimate_advantages, explained_variance, prepare
+from rrl.algorithms.advantage_batch import AdvantageBatch, advantage_batch, explained_variance
+from rrl.configuration import to_plain
 from rrl.distributed import gather_objects
-from rrl.policies import ActorCritic, FrozenActor, fit_value_function
-from rrl.policies.networks import Activation
-from rrl.trpo import TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout
+from rrl.policies import ActorCritic, FrozenActor, Learner, fit_value_function
+from rrl.spaces import Spaces
+from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
+from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
 
 
 class RLModule(LightningModule):
@@ -38,88 +38,28 @@ class RLModule(LightningModule):
     - ``time/collect_share``, ``time/update_share``, ...: where the wall clock of the iteration went.
 
     Args:
-        obs_dim: Observation size, ``O``; the command line takes it from the data.
-        action_dim: Action size, ``A``; the command line takes it from the data.
-        action_low: Lower sides of the action box; from the data.
-        action_high: Upper sides of the action box; from the data.
-        gamma: Discount.
-        gae_lambda: Weight of longer returns in the advantages.
-        max_kl: Trust region of the policy step, in nats; ``0.01`` in the TRPO paper.
-        cg_iterations: Conjugate-gradient steps.
-        cg_damping: Damping of the Fisher matrix.
-        backtrack_ratio: Factor between two tries of the line search.
-        max_backtracks: Tries of the line search.
-        fisher_fraction: Share of the samples on which the Fisher matrix is computed; ``0.1`` in the TRPO paper.
-        entropy_weight: Weight of the policy's entropy in its update, in standardised advantages per nat, at least 0;
-            not in the TRPO paper.
-        value_learning_rate: Adam's step size for the value function.
-        value_epochs: Passes over the batch for the value function.
-        value_batch_size: Samples of one gradient step of the value function.
-        hidden_sizes: Widths of the hidden layers of policy and value function.
-        activation: ``tanh`` or ``silu``.
-        initial_log_std: Logarithm of the policy's initial standard deviation.
+        spaces: Of the task; the command line takes them from the data.
+        learner: The players' networks, critics and horizon.
+        policy_update: How a policy steps.
     """
 
     env_steps: Tensor
     """Real environment steps over all ranks so far. A buffer, so that it survives a resume."""
 
-    def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        *,
-        gamma: float,
-        gae_lambda: float,
-        max_kl: float,
-        cg_iterations: int,
-        cg_damping: float,
-        backtrack_ratio: float,
-        max_backtracks: int,
-        fisher_fraction: float,
-        entropy_weight: float = 0.0,
-        value_learning_rate: float,
-        value_epochs: int,
-        value_batch_size: int,
-        hidden_sizes: Sequence[int],
-        activation: Activation,
-        initial_log_std: float,
-    ) -> None:
+    def __init__(self, spaces: Spaces, *, learner: Learner, policy_update: TrustRegion) -> None:
         super().__init__()
-        for name, value in {"gamma": gamma, "gae_lambda": gae_lambda}.items():
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"`{name}` must lie in [0, 1], got {value}.")
-        for name, value in {"max_kl": max_kl, "value_learning_rate": value_learning_rate}.items():
-            if value <= 0.0:
-                raise ValueError(f"`{name}` must be positive, got {value}.")
-        if entropy_weight < 0.0:
-            raise ValueError(f"`entropy_weight` must not be negative, got {entropy_weight}.")
         self.automatic_optimization = False
-        self.value_learning_rate, self.value_epochs, self.value_batch_size = (
-            value_learning_rate,
-            value_epochs,
-            value_batch_size,
-        )
-        self.estimate_advantages = partial(estimate_advantages, gamma=gamma, gae_lambda=gae_lambda)
-        self.prepare = partial(prepare, gamma=gamma, gae_lambda=gae_lambda)
-        self.trpo_step = partial(
-            trpo_step,
-            max_kl=max_kl,
-            cg_iterations=cg_iterations,
-            cg_damping=cg_damping,
-            backtrack_ratio=backtrack_ratio,
-            max_backtracks=max_backtracks,
-            fisher_fraction=fisher_fraction,
-            entropy_weight=entropy_weight,
-        )
+        self.spaces, self.learner, self.policy_update = spaces, learner, policy_update
+        self.remember(spaces=spaces, learner=learner, policy_update=policy_update)
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.long))
-        self.protagonist = ActorCritic(
-            obs_dim, action_dim, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=initial_log_std
-        )
+        self.protagonist = ActorCritic(spaces.obs_dim, spaces.action_dim, learner)
         self._seconds: dict[str, float] = {}
         self._metrics: dict[str, float | Tensor] = {}  # of the iteration that is under way
         self._iteration_end = 0.0
+
+    def remember(self, **settings: Any) -> None:
+        """Let checkpoints hold arguments of the constructor, which they are built from again."""
+        self.save_hyperparameters(to_plain(settings), logger=False)
 
     def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
         """Let the protagonist act; see :class:`rrl.types.Actor`."""
@@ -138,21 +78,25 @@ class RLModule(LightningModule):
         self.env_steps += rollout.transitions.rewards.numel() * self.trainer.world_size
         self._seconds["collect"] = float(rollout.seconds)
 
+    def advantage_batch(self, player: ActorCritic, batches: Sequence[RolloutBatch]) -> AdvantageBatch:
+        """Judge transitions of one or several sources by a player's values; see :func:`advantage_batch`."""
+        return advantage_batch(player, batches, self.learner)
+
     def update_player(
         self,
         name: str,
         player: ActorCritic,
-        batch: PreparedBatch,
+        batch: AdvantageBatch,
         optimizers: tuple[LightningOptimizer, Optimizer],
         *,
-        value_batch: PreparedBatch | None = None,
+        value_batch: AdvantageBatch | None = None,
     ) -> None:
         """Improve a player's policy by one step and fit its value function, and log both.
 
         Args:
             name: Group of the log keys, such as ``protagonist``.
             player: Improved in place.
-            batch: What ``prepare`` returned for this player.
+            batch: What ``advantage_batch`` returned for this player.
             optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
             value_batch: What the value function is fitted on; ``batch`` where None.
 
@@ -177,13 +121,13 @@ class RLModule(LightningModule):
         })
 
     def improve_policy(
-        self, player: ActorCritic, batch: PreparedBatch, optimizer: LightningOptimizer
+        self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer
     ) -> TrustRegionStep:
         """Take one TRPO step.
 
         Args:
             player: Its policy changes in place.
-            batch: What ``prepare`` returned for this player.
+            batch: What ``advantage_batch`` returned for this player.
             optimizer: Of the policy; it must step exactly once.
 
         Returns:
@@ -191,20 +135,20 @@ class RLModule(LightningModule):
         """
 
         def closure() -> TrustRegionStep:
-            return self.trpo_step(player.policy, *batch.policy_samples)
+            return trpo_step(player.policy, *batch.policy_samples, self.policy_update)
 
         step: TrustRegionStep = optimizer.step(closure=closure)
         return step
 
-    def _fit_value(self, player: ActorCritic, batch: PreparedBatch, optimizer: Optimizer) -> float:
+    def _fit_value(self, player: ActorCritic, batch: AdvantageBatch, optimizer: Optimizer) -> float:
         return fit_value_function(
             player.value_function,
             optimizer,
             batch.observations,
             batch.value_targets,
             batch.value_weights,
-            epochs=self.value_epochs,
-            batch_size=self.value_batch_size,
+            epochs=self.learner.value_epochs,
+            batch_size=self.learner.value_batch_size,
         )
 
     def log_rollout(self, episodes: EpisodeStatistics) -> None:
@@ -283,5 +227,5 @@ class RLModule(LightningModule):
         value_parameters = player.value_function.parameters()
         return [
             TrustRegionOptimizer(player.policy.parameters()),
-            Adam(value_parameters, lr=self.value_learning_rate, fused=True),
+            Adam(value_parameters, lr=self.learner.value_learning_rate, fused=True),
         ]

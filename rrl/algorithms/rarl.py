@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -14,12 +13,47 @@ from torch.optim import Optimizer
 from rrl.algorithms.attackers import LearnedAdversary, UniformAdversary
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
+from rrl.checks import require_at_least, require_one_of
 from rrl.distributed import all_reduce_mean, gather_objects
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, Learner
 from rrl.random_streams import Purpose, seeded_globally
+from rrl.spaces import Spaces
+from rrl.trpo import TrustRegion
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
 
 Phase = Literal["protagonist", "adversary"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """Whose turn it is, how the game begins, and who pushes."""
+
+    protagonist_updates: int = 1
+    """Consecutive updates of the protagonist; ``1`` in the published code. With 0 it is frozen: together with
+    ``warm_start`` and ``fresh_adversary`` that is the attack by a new adversary on a finished policy."""
+    adversary_updates: int = 1
+    """Consecutive updates of the adversary; ``1`` in the published code. With 0 it never learns."""
+    warmup_updates: int = 0
+    """Updates of the protagonist, without forces, before the game begins."""
+    warm_start: str | None = None
+    """Checkpoint of this package whose protagonist, and adversary if it has one, the run starts from."""
+    fresh_adversary: bool = False
+    """Take over the protagonist alone."""
+    opponent: Literal["learned", "uniform"] = "learned"
+    """``uniform`` draws forces at random within the limit and never learns."""
+
+    def __post_init__(self) -> None:
+        """Refuse a game in which nobody learns."""
+        require_one_of(("learned", "uniform"), opponent=self.opponent)
+        require_at_least(0, protagonist_updates=self.protagonist_updates, warmup_updates=self.warmup_updates)
+        require_at_least(0, adversary_updates=self.adversary_updates)
+        if self.cycle == 0:
+            raise ValueError("one of `protagonist_updates` and `adversary_updates` must be positive, or nobody learns.")
+
+    @property
+    def cycle(self) -> int:
+        """Updates until the phases repeat."""
+        return self.protagonist_updates + (self.adversary_updates if self.opponent == "learned" else 0)
 
 
 class RARL(RLModule):
@@ -37,33 +71,11 @@ class RARL(RLModule):
     - ``adversary/force_rms``: root mean square of the executed force an axis, as a share of the force limit.
 
     Args:
-        obs_dim: Observation size, ``O``; from the data.
-        action_dim: Action size, ``A``; from the data.
-        action_low: Lower sides of the action box; from the data.
-        action_high: Upper sides of the action box; from the data.
-        adversary_dim: Size of the adversary's action, ``F``; from the data.
-        protagonist_updates: Consecutive updates of the protagonist; ``1`` in the published code. With 0 it is frozen:
-            together with ``warm_start`` and ``fresh_adversary`` that is the attack by a new adversary on a finished
-            policy.
-        adversary_updates: Consecutive updates of the adversary; ``1`` in the published code. With 0 it never learns.
-        warmup_updates: Updates of the protagonist, without forces, before the game begins.
-        warm_start: Checkpoint of this package whose protagonist, and adversary if it has one, this run starts from.
-        fresh_adversary: Take over the protagonist alone.
-        opponent: ``learned``, or ``uniform`` for forces drawn at random within the limit; the latter never learns.
-        gamma: See :class:`~rrl.algorithms.base.RLModule`, as all that follow; ``0.995`` in the published code.
-        gae_lambda: ``0.97`` in the published code.
-        max_kl: ``0.01`` in the published code.
-        cg_iterations: ``10`` in the published code.
-        cg_damping: ``1e-5`` in the published code.
-        backtrack_ratio: ``0.8`` in the published code.
-        max_backtracks: ``15`` in the published code.
-        fisher_fraction: ``1.0`` in the published code.
-        value_learning_rate: The published code fits a linear function in closed form.
-        value_epochs: Passes over the batch.
-        value_batch_size: Samples of a gradient step.
-        hidden_sizes: ``(64, 64)`` in the paper, ``(100, 100, 100)`` in the published script.
-        activation: ``tanh`` or ``silu``.
-        initial_log_std: Logarithm of the initial standard deviation of both players.
+        spaces: Of the task, which must have an adversary; from the data.
+        learner: Networks, critics and horizon of both players. The published code has gamma ``0.995``, lambda ``0.97``,
+            and fits a linear value function in closed form.
+        policy_update: The trust region of both players; ``conf/rarl_hopperheel_paper.yaml`` has the published one.
+        game: The phases, and who pushes.
 
     Differences from the paper: those of :class:`~rrl.algorithms.trpo.TRPO`, and rollouts of fixed length instead of
     whole episodes.
@@ -77,96 +89,38 @@ class RARL(RLModule):
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        adversary_dim: int,
+        spaces: Spaces,
         *,
-        protagonist_updates: int = 1,
-        adversary_updates: int = 1,
-        warmup_updates: int = 0,
-        warm_start: str | None = None,
-        fresh_adversary: bool = False,
-        opponent: Literal["learned", "uniform"] = "learned",
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        max_kl: float = 0.01,
-        cg_iterations: int = 15,
-        cg_damping: float = 0.1,
-        backtrack_ratio: float = 0.8,
-        max_backtracks: int = 10,
-        fisher_fraction: float = 0.25,
-        value_learning_rate: float = 1e-3,
-        value_epochs: int = 10,
-        value_batch_size: int = 256,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: Literal["tanh", "silu"] = "tanh",
-        initial_log_std: float = 0.0,
+        learner: Learner = Learner(),
+        policy_update: TrustRegion = TrustRegion(),
+        game: Game = Game(),
     ) -> None:
-        super().__init__(
-            obs_dim,
-            action_dim,
-            action_low,
-            action_high,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            max_kl=max_kl,
-            cg_iterations=cg_iterations,
-            cg_damping=cg_damping,
-            backtrack_ratio=backtrack_ratio,
-            max_backtracks=max_backtracks,
-            fisher_fraction=fisher_fraction,
-            value_learning_rate=value_learning_rate,
-            value_epochs=value_epochs,
-            value_batch_size=value_batch_size,
-            hidden_sizes=hidden_sizes,
-            activation=activation,
-            initial_log_std=initial_log_std,
-        )
-        if adversary_dim < 1:
+        super().__init__(spaces, learner=learner, policy_update=policy_update)
+        self.remember(game=game)
+        if spaces.adversary_dim < 1:
             raise ValueError("the game needs a task with an adversary, such as `env_id: rrl/HopperAdv-v1`.")
-        counts = {
-            "protagonist_updates": protagonist_updates,
-            "adversary_updates": adversary_updates,
-            "warmup_updates": warmup_updates,
-        }
-        for name, value in counts.items():
-            if value < 0:
-                raise ValueError(f"`{name}` must be at least 0, got {value}.")
-        self.protagonist_updates, self.warmup_updates = protagonist_updates, warmup_updates
-        self.adversary_updates = adversary_updates if opponent == "learned" else 0
-        if self.protagonist_updates + self.adversary_updates == 0:
-            raise ValueError("one of `protagonist_updates` and `adversary_updates` must be positive, or nobody learns.")
-        self.opponent, self.warm_start, self.fresh_adversary = opponent, warm_start, fresh_adversary
+        self.game = game
         # The global stream goes on as if there were no adversary: without force this is TRPO, bit for bit.
         with seeded_globally(Purpose.ADVERSARY_NETWORK, torch.initial_seed()):
-            self.adversary = ActorCritic(
-                obs_dim,
-                adversary_dim,
-                hidden_sizes=hidden_sizes,
-                activation=activation,
-                initial_log_std=initial_log_std,
-            )
+            self.adversary = ActorCritic(spaces.obs_dim, spaces.adversary_dim, learner)
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.long))
-        self.save_hyperparameters()
 
     @property
     def phase(self) -> Phase:
         """The player that the next training step improves."""
-        position = int(self.num_updates) - self.warmup_updates
-        in_game = position % (self.protagonist_updates + self.adversary_updates)
-        return "protagonist" if position < 0 or in_game < self.protagonist_updates else "adversary"
+        position = int(self.num_updates) - self.game.warmup_updates
+        is_protagonist = position < 0 or position % self.game.cycle < self.game.protagonist_updates
+        return "protagonist" if is_protagonist else "adversary"
 
     def rollout_adversary(self) -> Adversary | None:
         """Return who pushes in the worlds, on the CPU; None while the protagonist warms up."""
-        if int(self.num_updates) < self.warmup_updates:
+        if int(self.num_updates) < self.game.warmup_updates:
             return None
         return self.make_adversary()
 
     def make_adversary(self) -> Adversary:
         """Return who pushes once the game has begun."""
-        return LearnedAdversary(self.adversary) if self.opponent == "learned" else UniformAdversary()
+        return LearnedAdversary(self.adversary) if self.game.opponent == "learned" else UniformAdversary()
 
     def ungated_adversary(self) -> Adversary:
         """Return the learned adversary as it pushes when nothing holds it back."""
@@ -178,8 +132,8 @@ class RARL(RLModule):
         Args:
             stage: Lightning's stage.
         """
-        if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
-            self._load_players(self.warm_start)
+        if stage == "fit" and self.game.warm_start is not None and self.trainer.ckpt_path is None:
+            self._load_players(self.game.warm_start)
 
     def training_step(self, batch: Rollout, batch_idx: int) -> None:
         """Improve the player whose phase it is on one fresh rollout."""
@@ -190,7 +144,7 @@ class RARL(RLModule):
                 self.improve("protagonist", self.protagonist, batch.transitions)
             else:
                 self.improve("adversary", self.adversary, adversary_batch(batch))
-        if phase == "protagonist" or self.protagonist_updates == 0:
+        if phase == "protagonist" or self.game.protagonist_updates == 0:
             self.log_rollout(batch.episodes)
             self._log_extremes(batch)
         if batch.attack is not None:
@@ -206,7 +160,7 @@ class RARL(RLModule):
             player: Improved in place.
             batch: Its actions and rewards.
         """
-        self.update_player(name, player, self.prepare(player, [batch]), self.optimizers_of(name))
+        self.update_player(name, player, self.advantage_batch(player, [batch]), self.optimizers_of(name))
         # After the update: the policy that sampled the actions used the statistics of before.
         player.normalizer.update(batch.observations)
 
@@ -225,7 +179,7 @@ class RARL(RLModule):
 
     def _load_players(self, path: str) -> None:
         saved = read_checkpoint(path)["state_dict"]
-        for name in ("protagonist",) if self.fresh_adversary else ("protagonist", "adversary"):
+        for name in ("protagonist",) if self.game.fresh_adversary else ("protagonist", "adversary"):
             state = {key.removeprefix(f"{name}."): value for key, value in saved.items() if key.startswith(f"{name}.")}
             if not state and name == "adversary":
                 return

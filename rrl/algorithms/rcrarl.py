@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rrl.algorithms.advantage_batch import estimate_advantages
 from rrl.algorithms.attackers import GatedAdversary, gate_risk
-from rrl.algorithms.rarl import RARL, Phase, force_rms
+from rrl.algorithms.rarl import RARL, Game, Phase, force_rms
 from rrl.distributed import all_reduce_sum, gather_objects
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, Learner
 from rrl.risk import GateEvidence, brier_skill_score, risk_metrics, stack_history
 from rrl.risk.diagram import ScoredStates
 from rrl.risk.options import GateOptions, LabelOptions, RiskModelOptions, read_options
+from rrl.spaces import Spaces
+from rrl.trpo import TrustRegion
 from rrl.types import Adversary, AttackRecord, Rollout, RolloutBatch
 
 RAW_METRICS = ("brier", "nll", "ece", "ece_equal_mass")
@@ -45,38 +47,16 @@ class RCRARL(RARL):
     - ``adversary/skipped``: 1 where too few steps were open for a step of the adversary's policy.
 
     Args:
-        obs_dim: Observation size, ``O``; from the data.
-        action_dim: Action size, ``A``; from the data.
-        action_low: Lower sides of the action box; from the data.
-        action_high: Upper sides of the action box; from the data.
-        adversary_dim: Size of the adversary's action, ``F``; from the data.
-        step_seconds: Simulated time of an environment step; from the data. None where it is not known.
-        can_fail: Whether episodes can terminate; from the data.
+        spaces: Of the task, which must have an adversary; from the data.
+        learner: Networks, critics and horizon of both players.
+        policy_update: The trust region of both players.
+        game: The phases.
         labels: What counts as a failure.
         risk_model: How the risk is predicted and calibrated.
         gate: Where the adversary may push.
         min_open_steps: The adversary's policy is left alone on a rollout with fewer open steps.
         reliability_updates: Updates of the protagonist after which a reliability diagram is drawn.
         risk_seed: Seed of the splits and of the risk model's random choices.
-        protagonist_updates: See :class:`~rrl.algorithms.rarl.RARL`, as all that follow.
-        adversary_updates: Consecutive updates of the adversary.
-        warmup_updates: Updates of the protagonist, without forces, before the game begins.
-        warm_start: Checkpoint whose players this run starts from.
-        fresh_adversary: Take over the protagonist alone.
-        gamma: Discount.
-        gae_lambda: Weight of longer returns in the advantages.
-        max_kl: Trust region of the policy steps, in nats.
-        cg_iterations: Conjugate-gradient steps.
-        cg_damping: Damping of the Fisher matrix.
-        backtrack_ratio: Factor between two tries of the line search.
-        max_backtracks: Tries of the line search.
-        fisher_fraction: Share of the samples on which the Fisher matrix is computed.
-        value_learning_rate: Adam's step size for the value functions.
-        value_epochs: Passes over the batch for the value function.
-        value_batch_size: Samples of one gradient step of the value function.
-        hidden_sizes: Widths of the hidden layers.
-        activation: ``tanh`` or ``silu``.
-        initial_log_std: Logarithm of the initial standard deviation of both players.
 
     Differences from the paper: labels by a short horizon, squared features, held-out calibration and a gate that holds
     a budget, by default; the options have the paper's own choices, see ``conf/rcrarl_*_paper.yaml``. With the paper's
@@ -91,100 +71,51 @@ class RCRARL(RARL):
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        adversary_dim: int,
-        step_seconds: float | None = None,
-        can_fail: bool = True,
+        spaces: Spaces,
         *,
+        learner: Learner = Learner(),
+        policy_update: TrustRegion = TrustRegion(),
+        game: Game = Game(),
         labels: LabelOptions | None = None,
         risk_model: RiskModelOptions | None = None,
         gate: GateOptions | None = None,
         min_open_steps: int = 500,
         reliability_updates: Sequence[int] = (6, 10, 30, 60, 100),
         risk_seed: int = 0,
-        protagonist_updates: int = 1,
-        adversary_updates: int = 1,
-        warmup_updates: int = 0,
-        warm_start: str | None = None,
-        fresh_adversary: bool = False,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        max_kl: float = 0.01,
-        cg_iterations: int = 15,
-        cg_damping: float = 0.1,
-        backtrack_ratio: float = 0.8,
-        max_backtracks: int = 10,
-        fisher_fraction: float = 0.25,
-        value_learning_rate: float = 1e-3,
-        value_epochs: int = 10,
-        value_batch_size: int = 256,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: Literal["tanh", "silu"] = "tanh",
-        initial_log_std: float = 0.0,
     ) -> None:
-        super().__init__(
-            obs_dim,
-            action_dim,
-            action_low,
-            action_high,
-            adversary_dim,
-            protagonist_updates=protagonist_updates,
-            adversary_updates=adversary_updates,
-            warmup_updates=warmup_updates,
-            warm_start=warm_start,
-            fresh_adversary=fresh_adversary,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            max_kl=max_kl,
-            cg_iterations=cg_iterations,
-            cg_damping=cg_damping,
-            backtrack_ratio=backtrack_ratio,
-            max_backtracks=max_backtracks,
-            fisher_fraction=fisher_fraction,
-            value_learning_rate=value_learning_rate,
-            value_epochs=value_epochs,
-            value_batch_size=value_batch_size,
-            hidden_sizes=hidden_sizes,
-            activation=activation,
-            initial_log_std=initial_log_std,
-        )
+        super().__init__(spaces, learner=learner, policy_update=policy_update, game=game)
         if min_open_steps < 1:
             raise ValueError(f"`min_open_steps` must be at least 1, got {min_open_steps}.")
         self.label_options = read_options(LabelOptions, labels)
         self.risk_options = read_options(RiskModelOptions, risk_model)
         self.gate_options = read_options(GateOptions, gate)
-        if self.label_options.source == "horizon" and not can_fail:
+        if self.label_options.source == "horizon" and not spaces.can_fail:
             raise ValueError(
                 "`labels.source: horizon` needs a task whose episodes can fail, and those of this one never do; "
                 "use `batch_quantile`."
             )
-        self.horizon_steps = self.label_options.steps(step_seconds)
+        self.horizon_steps = self.label_options.steps(spaces.step_seconds)
         self.min_open_steps, self.risk_seed = min_open_steps, risk_seed
         self.reliability_updates = tuple(reliability_updates)
         self.threshold = self.label_options.make_threshold()
-        self.calibrator = self.risk_options.make_calibrator(obs_dim)
+        self.calibrator = self.risk_options.make_calibrator(spaces.obs_dim)
         self.gate = self.gate_options.make_gate()
-        self.states = self.risk_options.make_buffer(obs_dim, self.calibrator.predictor.history)
+        self.states = self.risk_options.make_buffer(spaces.obs_dim, self.calibrator.predictor.history)
         self.calibrated_metrics = risk_metrics(self.risk_options.num_bins)
         self.raw_metrics = risk_metrics(self.risk_options.num_bins)
         self.register_buffer("num_fits", torch.zeros((), dtype=torch.long))
         self._scored: dict[str, ScoredStates] = {}
-        # Records as plain types, which a checkpoint may hold.
-        self.save_hyperparameters({
-            "labels": asdict(self.label_options),
-            "risk_model": asdict(self.risk_options),
-            "gate": asdict(self.gate_options),
-        })
+        self.remember(labels=self.label_options, risk_model=self.risk_options, gate=self.gate_options)
+        self.remember(min_open_steps=min_open_steps, reliability_updates=reliability_updates, risk_seed=risk_seed)
 
     @property
     def num_protagonist_updates(self) -> int:
         """Updates of the protagonist so far."""
-        updates, warmup = int(self.num_updates), self.warmup_updates
-        cycles, rest = divmod(max(updates - warmup, 0), self.protagonist_updates + self.adversary_updates)
-        return min(updates, warmup) + cycles * self.protagonist_updates + min(rest, self.protagonist_updates)
+        updates, game = int(self.num_updates), self.game
+        cycles, rest = divmod(max(updates - game.warmup_updates, 0), game.cycle)
+        return (
+            min(updates, game.warmup_updates) + cycles * game.protagonist_updates + min(rest, game.protagonist_updates)
+        )
 
     def make_adversary(self) -> Adversary:
         """Return the gated adversary for one rollout."""
@@ -230,7 +161,7 @@ class RCRARL(RARL):
             super().improve(name, player, batch)
             return
         # Value targets alone: no advantage counts, so there is nothing to standardise advantages by.
-        self._fit_value(player, self.estimate_advantages(player, batch), self.optimizers_of(name)[1])
+        self._fit_value(player, estimate_advantages(player, batch, self.learner), self.optimizers_of(name)[1])
         player.normalizer.update(batch.observations)
 
     def _enough_open(self, weights: Tensor) -> bool:

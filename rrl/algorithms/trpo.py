@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 from torch.optim import Optimizer
 
 from rrl.algorithms.base import RLModule
+from rrl.policies import Learner
+from rrl.spaces import Spaces
+from rrl.trpo import TrustRegion
 from rrl.types import Rollout
 
 
@@ -16,7 +16,12 @@ class TRPO(RLModule):
 
     Domain randomisation is a matter of the data: give the DataModule ``physics`` or ``pushes``.
 
-    See :class:`~rrl.algorithms.base.RLModule` for the arguments and the logged quantities.
+    See :class:`~rrl.algorithms.base.RLModule` for the logged quantities.
+
+    Args:
+        spaces: Of the task; from the data.
+        learner: Networks, critic and horizon of the player.
+        policy_update: The trust region.
 
     Differences from the paper: advantages by GAE; the value function is a network fitted by Adam; observations and
     value targets are normalised by running statistics; the line search needs a rise of the surrogate, not a share of
@@ -27,57 +32,16 @@ class TRPO(RLModule):
     """
 
     def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        *,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        max_kl: float = 0.01,
-        cg_iterations: int = 15,
-        cg_damping: float = 0.1,
-        backtrack_ratio: float = 0.8,
-        max_backtracks: int = 10,
-        fisher_fraction: float = 0.25,
-        entropy_weight: float = 0.0,
-        value_learning_rate: float = 1e-3,
-        value_epochs: int = 10,
-        value_batch_size: int = 256,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: Literal["tanh", "silu"] = "tanh",
-        initial_log_std: float = 0.0,
+        self, spaces: Spaces, *, learner: Learner = Learner(), policy_update: TrustRegion = TrustRegion()
     ) -> None:
-        super().__init__(
-            obs_dim,
-            action_dim,
-            action_low,
-            action_high,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            max_kl=max_kl,
-            cg_iterations=cg_iterations,
-            cg_damping=cg_damping,
-            backtrack_ratio=backtrack_ratio,
-            max_backtracks=max_backtracks,
-            fisher_fraction=fisher_fraction,
-            entropy_weight=entropy_weight,
-            value_learning_rate=value_learning_rate,
-            value_epochs=value_epochs,
-            value_batch_size=value_batch_size,
-            hidden_sizes=hidden_sizes,
-            activation=activation,
-            initial_log_std=initial_log_std,
-        )
-        self.save_hyperparameters()
+        super().__init__(spaces, learner=learner, policy_update=policy_update)
 
     def training_step(self, batch: Rollout, batch_idx: int) -> None:
         """Improve the policy on one fresh rollout."""
         self.count_steps(batch)
         with self.timed("update"):
-            prepared = self.prepare(self.protagonist, [batch.transitions])
-            self.update_player("protagonist", self.protagonist, prepared, self.player_step_optimizers())
+            judged = self.advantage_batch(self.protagonist, [batch.transitions])
+            self.update_player("protagonist", self.protagonist, judged, self.player_step_optimizers())
             # After the update: the policy that sampled the actions used the statistics of before.
             self.protagonist.normalizer.update(batch.transitions.observations)
         self.log_rollout(batch.episodes)

@@ -39,6 +39,7 @@ from rrl.diffusion.guidance import Guidance
 from rrl.diffusion.path_divergence import worst_of_m_divergence
 from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients
 from rrl.policies import ActorCritic
+from rrl.spaces import Spaces
 from rrl.types import RolloutBatch, WindowBatch
 
 DenoiserName = Literal["unet", "residual_mlp", "causal_gru"]
@@ -64,13 +65,7 @@ class WorldModel(nn.Module):
 
     def __init__(
         self,
-        obs_dim: int,
-        action_dim: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
-        healthy_low: Sequence[float] | None,
-        healthy_high: Sequence[float] | None,
-        horizon: int,
+        spaces: Spaces,
         *,
         denoiser: DenoiserName,
         channels: Sequence[int],
@@ -101,9 +96,12 @@ class WorldModel(nn.Module):
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {ema_decay}.")
         self.guidance, self.alpha, self.strength_target = guidance, alpha, strength_target
         self.bootstrap, self.ema_decay, self.gamma = bootstrap, ema_decay, gamma
-        self.register_buffer("healthy_low", torch.tensor([] if healthy_low is None else healthy_low))
-        self.register_buffer("healthy_high", torch.tensor([] if healthy_high is None else healthy_high))
-        self.normalizer = TrajectoryNormalizer(horizon, obs_dim, action_low, action_high)
+        if spaces.horizon is None:
+            raise ValueError("AD-RRL needs trajectory windows: use `data: TrajectoryDataModule`.")
+        obs_dim, action_dim, horizon = spaces.obs_dim, spaces.action_dim, spaces.horizon
+        self.register_buffer("healthy_low", torch.tensor(spaces.healthy_low or []))
+        self.register_buffer("healthy_high", torch.tensor(spaces.healthy_high or []))
+        self.normalizer = TrajectoryNormalizer(horizon, obs_dim, spaces.action_low, spaces.action_high)
         self.denoiser: TrainableDenoiser
         if denoiser == "unet":
             network = TemporalUNet(obs_dim, action_dim + 1, horizon, channels)

@@ -5,8 +5,17 @@
 - ``loading``: reading a checkpoint back as an algorithm or a policy
 """
 
-from rrl.checkpoints.io import AtomicCheckpointIO
-from rrl.checkpoints.loading import CheckpointError, Policy, actor_of, load_algorithm, load_policy, read_checkpoint
+from rrl.checkpoints.io import AtomicCheckpointIO, require_buffer
+from rrl.checkpoints.loading import (
+    CheckpointError,
+    Policy,
+    actor_of,
+    build_algorithm,
+    build_policy,
+    load_algorithm,
+    load_policy,
+    read_checkpoint,
+)
 from rrl.checkpoints.state import BestAndLastCheckpoint, RunState, world_recipe
 
 __all__ = [
@@ -16,8 +25,11 @@ __all__ = [
     "Policy",
     "RunState",
     "actor_of",
+    "build_algorithm",
+    "build_policy",
     "load_algorithm",
     "load_policy",
     "read_checkpoint",
+    "require_buffer",
     "world_recipe",
 ]

@@ -1,13 +1,23 @@
-"""Writing a checkpoint file so that it is whole or absent."""
+"""Writing a checkpoint so that it is whole or absent, with its replay buffer in a file of its own."""
 
 from __future__ import annotations
 
+import glob
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+
+from rrl.checkpoints.loading import CheckpointError
+
+BUFFER_FILE = "buffer_file"
+"""Key of a checkpoint under which the file beside it is named that holds its replay buffers."""
+BUFFER = "buffer"
+"""Key of a process's part of a DataModule's state under which its replay buffer lies."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -16,6 +26,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     The file is written under another name *in the target's folder*, forced to the disk and then renamed. Lightning's
     own writer goes through the temporary folder: where that is another file system its last step is a copy, and a kill
     at the wrong moment leaves half a checkpoint in place of a good one.
+
+    Replay buffers, the bulk of a checkpoint that only a continued run needs, go to a file beside it. Each has a name of
+    its own and is written before the checkpoint that names it; that of the checkpoint before is removed after.
     """
 
     def save_checkpoint(
@@ -35,14 +48,75 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise TypeError(f"`storage_options` must be None, got {storage_options!r}.")
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Not `mkstemp`, whose files nobody else may read.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        buffers = [state.pop(BUFFER, None) for state in _process_states(checkpoint)]
+        if any(buffer is not None for buffer in buffers):
+            checkpoint[BUFFER_FILE] = f"{target.stem}.{uuid.uuid4().hex[:8]}.buffer"
+            _write(buffers, target.with_name(checkpoint[BUFFER_FILE]))
         try:
-            with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
+            _write(checkpoint, target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            if BUFFER_FILE in checkpoint:
+                target.with_name(checkpoint[BUFFER_FILE]).unlink(missing_ok=True)
             raise
+        for file in target.parent.glob(f"{glob.escape(target.stem)}.*.buffer"):
+            if file.name != checkpoint.get(BUFFER_FILE):
+                file.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint with its replay buffers.
+
+        Args:
+            path: The file.
+            map_location: Where tensors go, see ``torch.load``.
+            weights_only: Whether to refuse all but plain types, see ``torch.load``.
+
+        Returns:
+            What was saved.
+        """
+        checkpoint: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
+        require_buffer(checkpoint, path)
+        if name := checkpoint.pop(BUFFER_FILE, None):
+            buffers = torch.load(Path(path).with_name(name), map_location="cpu", weights_only=True)
+            for state, buffer in zip(_process_states(checkpoint), buffers, strict=True):
+                state |= {} if buffer is None else {BUFFER: buffer}
+        return checkpoint
+
+
+def require_buffer(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Make sure that a checkpoint's replay buffer lies beside it, where it has one.
+
+    Args:
+        checkpoint: What lies in the file itself.
+        path: The file.
+
+    Raises:
+        CheckpointError: If the buffer is not there.
+    """
+    name = checkpoint.get(BUFFER_FILE)
+    if name is not None and not (Path(str(name)).name == name and Path(path).with_name(name).is_file()):
+        raise CheckpointError(
+            f"The replay buffer {name} that belongs to {path} is not beside it; a run needs it to go on."
+        )
+
+
+def _process_states(checkpoint: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Find each process's part of the state of the DataModule."""
+    for value in checkpoint.values():
+        if isinstance(value, dict):
+            yield from (state for state in value.get("ranks", []) if isinstance(state, dict))
+
+
+def _write(content: Any, target: Path) -> None:
+    # Not `mkstemp`, whose files nobody else may read.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

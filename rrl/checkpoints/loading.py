@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
 from rrl.types import Actor, HasActor
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MARKER = "rrl"
 """Key under which a checkpoint of this package says so."""
-FORMAT = 1
-"""Raised when older versions of the package could not read the content any more."""
+FORMAT = 2
+"""Format version; bump on incompatible changes."""
 MARK_KEYS = {"format", "version", "algorithm", "worlds", "run_id", "run_name"}
 """What every mark holds."""
 SIZES_OF_WORK = {
@@ -81,9 +81,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Returns:
         The policy, on the CPU.
     """
-    checkpoint = read_checkpoint(path)
-    hyperparameters = checkpoint["hyper_parameters"]
-    return Policy(actor_of(_build(checkpoint, path)), hyperparameters["action_low"], hyperparameters["action_high"])
+    return build_policy(read_checkpoint(path), path)
 
 
 def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
@@ -97,7 +95,7 @@ def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
     Returns:
         The LightningModule, on the CPU, in evaluation mode and without gradients.
     """
-    return _build(read_checkpoint(path), path)
+    return build_algorithm(read_checkpoint(path), path)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -121,8 +119,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     mark = checkpoint.get(MARKER) if isinstance(checkpoint, dict) else None
     if not (isinstance(mark, dict) and mark.keys() >= MARK_KEYS and "state_dict" in checkpoint):
         raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
-    if mark["format"] > FORMAT:
-        raise CheckpointError(f"{path} was written by the newer rrl {mark['version']}.")
+    if mark["format"] != FORMAT:
+        age = "newer" if mark["format"] > FORMAT else "older"
+        raise CheckpointError(
+            f"{path} was written by the {age} rrl {mark['version']} (format {mark['format']}, here {FORMAT}): "
+            "use it with that version, or train it anew."
+        )
     return checkpoint
 
 
@@ -183,36 +185,51 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
         raise CheckpointError(f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}.")
 
 
-def class_path(cls: type) -> str:
-    """Name a class so that it can be imported again.
+def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:
+    """Build the algorithm of a checkpoint that has been read already.
 
     Args:
-        cls: The class.
+        checkpoint: What ``read_checkpoint`` returned.
+        path: Where it was read, for messages.
 
     Returns:
-        Module and qualified name.
+        The LightningModule, on the CPU, in evaluation mode and without gradients.
 
-    Example:
-        >>> class_path(Policy)
-        'rrl.checkpoints.loading.Policy'
+    Raises:
+        CheckpointError: If its class is not known here, or its settings or parameters are not those of today.
     """
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _build(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:
     from lightning import LightningModule
 
-    module_name, _, class_name = checkpoint[MARKER]["algorithm"].rpartition(".")
+    name = checkpoint[MARKER]["algorithm"]
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which cannot be imported here.") from error
-    if not (isinstance(cls, type) and issubclass(cls, LightningModule)):
-        raise CheckpointError(f"{path} holds a {module_name}.{class_name}, which is not a LightningModule.")
+        cls = find_class(name)
+        if not issubclass(cls, LightningModule):
+            raise UnknownClassError(f"a {name}, which is not a LightningModule")
+        settings = from_plain(checkpoint.get("hyper_parameters", {}))
+    except UnknownClassError as error:
+        raise CheckpointError(f"{path} holds {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} holds settings that are not those of today: {error}") from error
     try:
-        module = cls.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
+        module = cls(**settings)
+        module.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, TypeError, ValueError) as error:  # of parameters, of arguments, of their values
         raise CheckpointError(
-            f"{path} holds a {class_name} whose parameters or settings are not those of today."
+            f"{path} holds a {cls.__name__} whose parameters or settings are not those of today."
         ) from error
     return module.eval().requires_grad_(False)
+
+
+def build_policy(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> Policy:
+    """Build the policy of a checkpoint that has been read already, see :func:`build_algorithm`.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` returned.
+        path: Where it was read, for messages.
+
+    Returns:
+        The policy, on the CPU.
+    """
+    algorithm = build_algorithm(checkpoint, path)
+    spaces = cast(HasActor, algorithm).spaces
+    return Policy(actor_of(algorithm), spaces.action_low, spaces.action_high)

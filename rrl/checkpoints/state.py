@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rrl
-from rrl.checkpoints.loading import FORMAT, MARKER, class_path
+from rrl.checkpoints.loading import FORMAT, MARKER
+from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
 
 

@@ -9,14 +9,17 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
+from rrl.checks import require_at_least, require_within
 from rrl.distributed import gather_objects
 from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
 from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import RolloutCollector
+from rrl.spaces import Spaces
 from rrl.types import Adversary, HasActor, Rollout, TensorBatch
 
 
@@ -82,33 +85,19 @@ class RolloutDataModule(LightningDataModule):
         random_actions: float = 0.0,
     ) -> None:
         super().__init__()
-        sizes = {"num_envs": num_envs, "num_steps": num_steps, "iterations_per_epoch": iterations_per_epoch}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, num_envs=num_envs, num_steps=num_steps, iterations_per_epoch=iterations_per_epoch)
+        require_within("[0, 1)", random_actions=random_actions)
         self.env_id, self.num_envs, self.num_steps = env_id, num_envs, num_steps
         self.iterations_per_epoch, self.seed = iterations_per_epoch, seed
         self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
         self.pushes, self.physics = pushes, physics
         self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
-        if not 0.0 <= random_actions < 1.0:
-            raise ValueError(f"`random_actions` must lie in [0, 1), got {random_actions}.")
         self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
         self.save_settings()
-        # One world is built at once, so that a bad setting fails here and the sizes below are known.
+        # One world is built at once, so that a bad setting fails here.
         probe = self.make_envs(1)
-        task = getattr(probe, "task", None)
-        actions = flat_box(probe.single_action_space)
-        self.obs_dim, self.action_dim = flat_box(probe.single_observation_space).shape[0], actions.shape[0]
-        self.action_low = [float(bound) for bound in actions.low]
-        self.action_high = [float(bound) for bound in actions.high]
-        self.adversary_dim = int(getattr(probe, "adversary_dim", 0))
-        self.step_seconds = _step_seconds(probe)
-        # Of an environment that is not one of our own it is not known, so it is given the benefit of the doubt.
-        self.can_fail = task is None or bool(task.terminates)
-        self.healthy_low = None if task is None else _floats(task.healthy_low)
-        self.healthy_high = None if task is None else _floats(task.healthy_high)
+        self.spaces = spaces_of(probe)
         probe.close()
 
     def save_settings(self) -> None:
@@ -236,16 +225,41 @@ class RolloutDataModule(LightningDataModule):
             self.collector.load_state_dict(state["collector"])
 
 
+def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
+    """Read what an algorithm must know of worlds.
+
+    Args:
+        envs: What :func:`~rrl.envs.make_vec_env` made.
+
+    Returns:
+        Their sizes and bounds, without a horizon.
+    """
+    observations, actions = flat_box(envs.single_observation_space), flat_box(envs.single_action_space)
+    task = envs.task if isinstance(envs, MuJoCoVectorEnv) else None
+    return Spaces(
+        observations.shape[0],
+        actions.shape[0],
+        _floats(actions.low),
+        _floats(actions.high),
+        adversary_dim=int(getattr(envs, "adversary_dim", 0)),
+        step_seconds=_step_seconds(envs),
+        # Unknown; assume episodes can fail.
+        can_fail=task is None or bool(task.terminates),
+        healthy_low=None if task is None or task.healthy_low is None else _floats(task.healthy_low),
+        healthy_high=None if task is None or task.healthy_high is None else _floats(task.healthy_high),
+    )
+
+
 def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:
     """Read the simulated time of one step; None where the environments do not tell it."""
     seconds = getattr(envs, "dt", None)
-    if seconds is None and hasattr(envs, "envs"):
-        seconds = getattr(envs.envs[0].unwrapped, "dt", None)
+    if seconds is None and isinstance(envs.unwrapped, SyncVectorEnv):
+        seconds = getattr(envs.unwrapped.envs[0].unwrapped, "dt", None)
     return None if seconds is None else float(seconds)
 
 
-def _floats(bounds: Any) -> list[float] | None:
-    return None if bounds is None else [float(bound) for bound in bounds]
+def _floats(bounds: NDArray[Any]) -> list[float]:
+    return [float(bound) for bound in bounds]
 
 
 def _arrays_to_tensors(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rrl.checks import require_at_least
 from rrl.data.rollouts import RolloutDataModule
 from rrl.envs import Pushes
 from rrl.random_streams import Purpose, torch_stream
@@ -61,16 +62,9 @@ class TrajectoryDataModule(RolloutDataModule):
         pushes: Pushes | None = None,
         physics: dict[str, tuple[float, float]] | None = None,
     ) -> None:
-        sizes = {
-            "model_updates": model_updates,
-            "model_batch_size": model_batch_size,
-            "imagined_trajectories": imagined_trajectories,
-            "policy_updates": policy_updates,
-            "recent_starts": recent_starts,
-        }
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, model_updates=model_updates, model_batch_size=model_batch_size)
+        require_at_least(1, imagined_trajectories=imagined_trajectories, policy_updates=policy_updates)
+        require_at_least(1, recent_starts=recent_starts)
         if num_steps < horizon:
             raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
         self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
@@ -89,6 +83,7 @@ class TrajectoryDataModule(RolloutDataModule):
             pushes=pushes,
             physics=physics,
         )
+        self.spaces.horizon = horizon
         # Built once already, so that a bad size fails before anything runs.
         self._make_buffer(num_envs, rank=0)
 
@@ -110,7 +105,8 @@ class TrajectoryDataModule(RolloutDataModule):
             raise RuntimeError("the buffer is built by `setup('fit')`.")
         self.buffer.add(rollout)
         fresh_windows = self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps)
-        windows = self.buffer.sample_windows(self.model_updates * self.model_batch_size)
+        sizes = (self.model_updates, self.model_batch_size)
+        windows = self.buffer.sample_windows(math.prod(sizes)).map(lambda column: column.unflatten(0, sizes))
         shape = (self.policy_updates, self.imagined_trajectories)
         starts = self.buffer.sample_starts(math.prod(shape), recent=self.recent_starts).observations
         return DynaBatch(rollout, windows, fresh_windows, starts.unflatten(0, shape))
@@ -144,7 +140,7 @@ class TrajectoryDataModule(RolloutDataModule):
             self.buffer_size,
             num_envs,
             self.horizon,
-            action_low=torch.tensor(self.action_low),
-            action_high=torch.tensor(self.action_high),
+            action_low=torch.tensor(self.spaces.action_low),
+            action_high=torch.tensor(self.spaces.action_high),
             generator=torch_stream(Purpose.BUFFER, self.seed, rank),
         )

@@ -210,7 +210,7 @@ def attackers_of(algorithm: Any) -> dict[AttackerName, MakeAttacker]:
         By name, how each is made.
     """
     own: dict[AttackerName, MakeAttacker] = {}
-    if algorithm.opponent == "learned":
+    if algorithm.game.opponent == "learned":
         own["learned"] = lambda shape, seed: LearnedAttack(algorithm.ungated_adversary(), shape, seed)
     if hasattr(algorithm, "gate"):
         own["gated"] = lambda shape, seed: LearnedAttack(algorithm.make_adversary(), shape, seed)

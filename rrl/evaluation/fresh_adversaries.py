@@ -16,12 +16,14 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 
 from rrl.algorithms import RARL
+from rrl.algorithms.rarl import Game
 from rrl.data import RolloutDataModule
 from rrl.envs import ADVERSARIAL_TASKS
 from rrl.evaluation.attacks import Attacker, LearnedAttack
 from rrl.evaluation.episode_queue import Policy
 from rrl.policies import GaussianPolicy
 from rrl.random_streams import Purpose, seeded_globally
+from rrl.trpo import TrustRegion
 from rrl.types import Actor, Adversary, PolicyStep
 
 NUM_ENVS = 32
@@ -153,13 +155,9 @@ def train_adversary(
     )
     with seeded_globally(Purpose.ADVERSARY_NETWORK, seed):
         game = FrozenProtagonistGame(
-            data.obs_dim,
-            data.action_dim,
-            data.action_low,
-            data.action_high,
-            data.adversary_dim,
-            protagonist_updates=0,
-            max_kl=MAX_KL,
+            data.spaces,
+            policy_update=TrustRegion(max_kl=MAX_KL / data.spaces.adversary_dim, cg_damping=0.1),
+            game=Game(protagonist_updates=0),
         )
         game.actor = PolicyActor(policy)
         if start is not None:

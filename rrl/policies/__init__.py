@@ -4,6 +4,7 @@
 - ``gaussian``: the Gaussian policy.
 - ``normalization``: running observation statistics.
 - ``actor_critic``: policy, value function and normaliser as one player.
+- ``learner``: its settings.
 - ``frozen``: a player as it acts at every environment step.
 - ``value_fit``: the fit of a value function to its targets.
 - ``backpropagation``: the derivatives of perceptrons, written out.
@@ -12,6 +13,7 @@
 from rrl.policies.actor_critic import ActorCritic, ValueFunction
 from rrl.policies.frozen import FrozenActor
 from rrl.policies.gaussian import GaussianPolicy
+from rrl.policies.learner import Learner
 from rrl.policies.networks import mlp
 from rrl.policies.normalization import RunningNormalizer
 from rrl.policies.value_fit import fit_value_function
@@ -20,6 +22,7 @@ __all__ = [
     "ActorCritic",
     "FrozenActor",
     "GaussianPolicy",
+    "Learner",
     "RunningNormalizer",
     "ValueFunction",
     "fit_value_function",

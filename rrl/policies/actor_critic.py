@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from rrl.distributed import all_reduce_sum
 from rrl.policies.gaussian import GaussianPolicy
+from rrl.policies.learner import Learner
 from rrl.policies.networks import Activation, mlp
 from rrl.policies.normalization import RunningNormalizer
 from rrl.types import PolicyStep
@@ -94,26 +95,16 @@ class ActorCritic(nn.Module):
     Args:
         obs_dim: Observation size, ``O``.
         action_dim: Action size, ``A``.
-        hidden_sizes: Widths of the hidden layers of policy and value function.
-        activation: ``"tanh"`` or ``"silu"``.
-        initial_log_std: Logarithm of the policy's initial standard deviation.
+        learner: Its networks; the defaults where None.
     """
 
-    def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: Activation = "tanh",
-        initial_log_std: float = 0.0,
-    ) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, learner: Learner | None = None) -> None:
         super().__init__()
+        settings = learner or Learner()
+        layers: dict[str, Any] = {"hidden_sizes": settings.hidden_sizes, "activation": settings.activation}
         self.normalizer = RunningNormalizer(obs_dim)
-        self.policy = GaussianPolicy(
-            obs_dim, action_dim, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=initial_log_std
-        )
-        self.value_function = ValueFunction(obs_dim, hidden_sizes=hidden_sizes, activation=activation)
+        self.policy = GaussianPolicy(obs_dim, action_dim, **layers, initial_log_std=settings.initial_log_std)
+        self.value_function = ValueFunction(obs_dim, **layers)
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:

@@ -1,6 +1,7 @@
 """Trust region policy optimisation.
 
 - ``step``: the TRPO step: surrogate, Fisher-vector product, natural step.
+- ``trust_region``: its settings.
 - ``conjugate_gradient``: the linear solver.
 - ``line_search``: the backtracking line search.
 - ``optimizer``: the step as Lightning sees it.
@@ -17,8 +18,10 @@ from rrl.trpo.step import (
     surrogate_objective,
     trpo_step,
 )
+from rrl.trpo.trust_region import TrustRegion
 
 __all__ = [
+    "TrustRegion",
     "TrustRegionOptimizer",
     "TrustRegionPolicy",
     "TrustRegionStep",

@@ -16,14 +16,11 @@ def conjugate_gradient(
     Args:
         matvec: ``v -> A v``, shape ``[P] -> [P]``.
         b: Right-hand side. Shape ``[P]``.
-        iterations: Steps to take; ``P`` steps are exact in exact arithmetic.
+        iterations: Steps to take, at least 1; ``P`` steps are exact in exact arithmetic.
         tolerance: Progress stops where the squared residual, relative to that of ``b``, is below this.
 
     Returns:
         The approximate solution, started from 0. Shape ``[P]``.
-
-    Raises:
-        ValueError: If ``iterations`` is not positive.
 
     Example:
         >>> matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])
@@ -33,8 +30,6 @@ def conjugate_gradient(
     References:
         Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", 1952.
     """
-    if iterations < 1:
-        raise ValueError(f"`iterations` must be at least 1, got {iterations}.")
     x = torch.zeros_like(b)
     residual, direction = b.clone(), b.clone()
     squared = start = residual @ residual

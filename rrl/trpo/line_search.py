@@ -13,13 +13,10 @@ def backtracking_line_search(
     Args:
         is_acceptable: Whether this fraction of the full step may be taken.
         backtrack_ratio: Factor between two tries, in ``(0, 1)``.
-        max_backtracks: Tries after which the search gives up.
+        max_backtracks: Tries after which the search gives up, at least 1.
 
     Returns:
         ``backtrack_ratio**k`` for the smallest acceptable ``k``, or 0 where none is.
-
-    Raises:
-        ValueError: If the ratio is outside ``(0, 1)`` or there is no try.
 
     Example:
         >>> backtracking_line_search(lambda fraction: fraction < 0.3, backtrack_ratio=0.5, max_backtracks=10)
@@ -27,10 +24,6 @@ def backtracking_line_search(
         >>> backtracking_line_search(lambda fraction: False, backtrack_ratio=0.5, max_backtracks=10)
         0.0
     """
-    if not 0.0 < backtrack_ratio < 1.0:
-        raise ValueError(f"`backtrack_ratio` must lie in (0, 1), got {backtrack_ratio}.")
-    if max_backtracks < 1:
-        raise ValueError(f"`max_backtracks` must be at least 1, got {max_backtracks}.")
     for attempt in range(max_backtracks):
         fraction = backtrack_ratio**attempt
         if is_acceptable(fraction):

@@ -8,8 +8,6 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from rrl.trpo.step import TrustRegionStep
-
 
 class TrustRegionOptimizer(Optimizer):
     """An optimiser without arithmetic of its own: ``step(closure)`` runs the closure, which calls ``trpo_step``.
@@ -23,7 +21,6 @@ class TrustRegionOptimizer(Optimizer):
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         super().__init__(parameters, defaults={})
-        self.last_step = TrustRegionStep(0.0, 0.0, 0.0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Run one policy update.
@@ -39,5 +36,4 @@ class TrustRegionOptimizer(Optimizer):
         """
         if closure is None:
             raise ValueError("`closure` must be given: it performs the TRPO step.")
-        self.last_step = closure()
-        return self.last_step
+        return closure()

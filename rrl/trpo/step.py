@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rrl.distributed import all_reduce_sum
 from rrl.trpo.conjugate_gradient import conjugate_gradient
 from rrl.trpo.line_search import backtracking_line_search
+from rrl.trpo.trust_region import TrustRegion
 
 
 class TrustRegionStep(NamedTuple):
@@ -116,22 +117,15 @@ def trpo_step(
     actions: Tensor,
     advantages: Tensor,
     weights: Tensor,
-    *,
-    max_kl: float,
-    cg_iterations: int = 15,
-    cg_damping: float = 0.1,
-    backtrack_ratio: float = 0.8,
-    max_backtracks: int = 10,
-    fisher_fraction: float = 1.0,
-    entropy_weight: float = 0.0,
+    region: TrustRegion,
 ) -> TrustRegionStep:
     r"""Improve a policy by one constrained step, in place.
 
     Solves :math:`\max_\theta \sum_n w_n (\frac{\pi_\theta}{\pi_{old}} A_n + c H(\pi_\theta))` subject to a mean KL
-    divergence of at most ``max_kl``: the step :math:`\sqrt{2 \delta / x^T F x}\, x` with :math:`F x = g` by conjugate
-    gradients, shortened until the objective rises and the divergence respects its bound. Where no fraction does, every
-    parameter is restored bit for bit. Ranks share one step: gradient, Fisher products, objective and divergence are
-    summed over them.
+    divergence of at most :math:`\delta`: the step :math:`\sqrt{2 \delta / x^T F x}\, x` with :math:`F x = g` by
+    conjugate gradients, shortened until the objective rises and the divergence respects its bound. Where none does,
+    every parameter is restored bit for bit. Ranks share one step: gradient, Fisher products, objective and divergence
+    are summed over them.
 
     Args:
         policy: Its parameters change in place.
@@ -139,30 +133,20 @@ def trpo_step(
         actions: Actions taken in them. Shape ``[N, A]``.
         advantages: Their advantages, usually standardised. Shape ``[N]``.
         weights: Non-negative weight of each sample, any scale; zeros exclude samples. Shape ``[N]``.
-        max_kl: Bound on the mean KL divergence, in nats. ``0.01`` in the paper.
-        cg_iterations: Conjugate-gradient steps.
-        cg_damping: Multiple of the identity added to the Fisher matrix.
-        backtrack_ratio: Factor between two tries of the line search.
-        max_backtracks: Tries of the line search.
-        fisher_fraction: Share of the samples, drawn at random, on which the Fisher matrix is computed, in ``(0, 1]``.
-            It only shapes the direction; the line search holds the bound on all samples. ``0.1`` in the paper.
-        entropy_weight: Weight :math:`c` of the policy's entropy, in advantages per nat; not in the paper.
+        region: How far and how; :math:`\delta` is its bound times the number of action dimensions.
 
     Returns:
         What the step did.
 
     Raises:
-        ValueError: If ``max_kl`` is not positive, ``fisher_fraction`` is outside ``(0, 1]``, or no sample has a
-            positive weight.
+        ValueError: If no sample has a positive weight.
         FloatingPointError: If objective or gradient are not finite.
 
     References:
         Schulman et al., "Trust region policy optimization", ICML 2015, section 6 and appendix C.
     """
-    if max_kl <= 0.0:
-        raise ValueError(f"`max_kl` must be positive, got {max_kl}.")
-    if not 0.0 < fisher_fraction <= 1.0:
-        raise ValueError(f"`fisher_fraction` must lie in (0, 1], got {fisher_fraction}.")
+    num_dimensions, entropy_weight = actions.shape[-1], region.entropy_weight
+    max_kl = region.max_kl * num_dimensions
     shares = sample_shares(weights)
     parameters = list(policy.parameters())
     old_distribution = _frozen(policy(observations))
@@ -177,8 +161,8 @@ def trpo_step(
     gradient = all_reduce_sum(gradient)
     if not torch.isfinite(gradient).all():
         raise FloatingPointError("the policy gradient is not finite.")
-    fisher = policy.fisher_product(*_subsample(observations, weights, fisher_fraction))
-    full_step = _natural_step(fisher, gradient, max_kl, cg_iterations, cg_damping)
+    fisher = policy.fisher_product(*_subsample(observations, weights, region.fisher_fraction))
+    full_step = _natural_step(fisher, gradient, max_kl, region.cg_iterations, region.cg_damping * num_dimensions)
 
     old_parameters = parameters_to_vector(parameters).clone()
     old_bonus = entropy_bonus(old_distribution, shares, entropy_weight)
@@ -194,7 +178,9 @@ def trpo_step(
         outcome = all_reduce_sum(torch.stack([objective(distribution), divergence])).double().cpu()
         return bool(outcome[0] > old_objective) and bool(outcome[1] <= max_kl)
 
-    fraction = backtracking_line_search(is_acceptable, backtrack_ratio=backtrack_ratio, max_backtracks=max_backtracks)
+    fraction = backtracking_line_search(
+        is_acceptable, backtrack_ratio=region.backtrack_ratio, max_backtracks=region.max_backtracks
+    )
     if fraction == 0.0:
         vector_to_parameters(old_parameters, parameters)
         return TrustRegionStep(0.0, 0.0, 0.0)

@@ -120,9 +120,9 @@ def test_without_real_data_the_policy_stays_as_it_is_before_the_warm_up():
     assert "world_model.denoiser.network.output.weight" in changed(module, before)
 
 
-@pytest.mark.parametrize("policy_update", ["trpo", "a2c"])
-def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_update):
-    updates = updates_of(monkeypatch, policy_updates=3, policy_update=policy_update, **IMAGINED_ONLY)
+@pytest.mark.parametrize("policy_rule", ["trpo", "a2c"])
+def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_rule):
+    updates = updates_of(monkeypatch, policy_updates=3, policy_rule=policy_rule, **IMAGINED_ONLY)
     first, second, third = (batch.observations for batch, _ in updates)
     assert len(first) == len(second) == len(third) == 16 * 3
     assert not torch.equal(first, second)
@@ -130,9 +130,9 @@ def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its
 
 
 def test_each_policy_update_counts_as_a_step_of_the_run():
-    for policy_update in ("trpo", "a2c"):
+    for policy_rule in ("trpo", "a2c"):
         data = trajectories(policy_updates=3)
-        assert fit(adrrl(data, policy_update=policy_update), data).global_step == 2 * 3
+        assert fit(adrrl(data, policy_rule=policy_rule), data).global_step == 2 * 3
 
 
 def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
@@ -148,9 +148,7 @@ def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
 
     monkeypatch.setattr(RLModule, "update_player", recording)
     data = trajectories()
-    logged = fit(
-        adrrl(data, policy_update="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data
-    ).callback_metrics
+    logged = fit(adrrl(data, policy_rule="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).callback_metrics
     assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
     assert len(changes) == 2
     assert 0.0 < logged["protagonist/step_fraction"] < 1.0
@@ -216,10 +214,10 @@ BAD_SETTINGS = [
     ({"solver": "euler"}, "`solver` must be one of .*, got 'euler'"),
     ({"strength_target": "var"}, "`strength_target` must be one of .*, got 'var'"),
     ({"policy_guidance": "none"}, "`policy_guidance` must be one of .*, got 'none'"),
-    ({"policy_update": "ppo"}, r"`policy_update` must be one of \['trpo', 'a2c'\], got 'ppo'"),
+    ({"policy_rule": "ppo"}, r"`policy_rule` must be one of \['trpo', 'a2c'\], got 'ppo'"),
     ({"policy_learning_rate": 0.0}, "`policy_learning_rate` must be positive, got 0.0"),
     ({"log_prob_change": -0.1}, "`log_prob_change` must be positive, got -0.1"),
-    ({"entropy_weight": -1.0}, "`entropy_weight` must not be negative, got -1.0"),
+    ({"entropy_weight": -1.0}, "`entropy_weight` must be at least 0, got -1.0"),
     ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\), got 1.0"),
     ({"damping": 0.0}, r"`damping` must lie in \(0, 1\], got 0.0"),
     ({"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),

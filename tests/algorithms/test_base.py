@@ -6,10 +6,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from rrl.algorithms import TRPO
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
+from rrl.configuration import from_plain
 from rrl.data import RolloutDataModule
 from rrl.envs import Pushes
-from tests.fitting import adrrl, fit, rollouts, sizes_of, trajectories, trpo
+from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
 
 DISTURBED = {"pushes": Pushes(force_std=2.0, redraw_probability=0.5), "physics": {"mass": (0.5, 1.5)}}
 
@@ -116,7 +118,7 @@ def assert_same(first, second, where="checkpoint"):
     [
         (rollouts, trpo),
         (trajectories, adrrl),
-        (trajectories, lambda data: adrrl(data, policy_guidance="score", policy_update="a2c")),
+        (trajectories, lambda data: adrrl(data, policy_guidance="score", policy_rule="a2c")),
     ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):
@@ -138,5 +140,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_
 def test_settings_are_kept_in_the_checkpoint():
     data = rollouts()
     module = trpo(data, gamma=0.9)
-    assert module.hparams["gamma"] == 0.9
-    assert module.hparams["action_low"] == sizes_of(data)["action_low"]
+    again = TRPO(**from_plain(dict(module.hparams)))
+    assert again.learner.gamma == 0.9
+    assert again.policy_update == module.policy_update
+    assert vars(again.spaces) == vars(data.spaces)

@@ -10,8 +10,9 @@ from rrl.algorithms import RARL, TRPO
 from rrl.checkpoints import CheckpointError
 from rrl.checkpoints.loading import load_algorithm
 from rrl.data import RolloutDataModule
+from rrl.spaces import Spaces
 from tests.conftest import PROJECT
-from tests.games import ADVERSARY_SADDLE, PROTAGONIST_SADDLE, SaddleData, fit, sizes
+from tests.games import ADVERSARY_SADDLE, PROTAGONIST_SADDLE, SaddleData, fit, game
 
 HOPPER = {"num_envs": 4, "num_steps": 64, "iterations_per_epoch": 3}
 
@@ -28,9 +29,9 @@ class Metrics(Callback):
         })
 
 
-def train(algorithm, data, *, game: bool = True, epochs: int = 1, **options: object):
+def train(algorithm, data, *, epochs: int = 1, **options: object):
     lightning.seed_everything(7, verbose=False)
-    module = algorithm(**sizes(data, game=game), **options)
+    module = game(algorithm, data, **options) if options or algorithm is not TRPO else TRPO(data.spaces)
     metrics = Metrics()
     fit(module, data, epochs=epochs, callbacks=[metrics])
     return module, metrics.steps
@@ -43,18 +44,20 @@ def players_equal(first, second) -> bool:
 
 @pytest.mark.mujoco
 def test_without_force_the_protagonists_phases_are_trpo_bit_for_bit():
-    game, logged = train(RARL, RolloutDataModule("rrl/HopperAdv-v1", force_limit=0.0, **HOPPER), adversary_updates=0)
-    alone, expected = train(TRPO, RolloutDataModule("Hopper-v5", **HOPPER), game=False)
-    assert players_equal(game.protagonist, alone.protagonist)
+    forceless, logged = train(
+        RARL, RolloutDataModule("rrl/HopperAdv-v1", force_limit=0.0, **HOPPER), adversary_updates=0
+    )
+    alone, expected = train(TRPO, RolloutDataModule("Hopper-v5", **HOPPER))
+    assert players_equal(forceless.protagonist, alone.protagonist)
     assert expected == [{key: step[key] for key in expected[0]} for step in logged]
 
 
 @pytest.mark.mujoco
 def test_with_force_it_is_not_trpo():
     data = RolloutDataModule("rrl/HopperAdv-v1", force_limit=50.0, **HOPPER)
-    game, _ = train(RARL, data, adversary_updates=0)
-    alone, _ = train(TRPO, RolloutDataModule("Hopper-v5", **HOPPER), game=False)
-    assert not players_equal(game.protagonist, alone.protagonist)
+    forced, _ = train(RARL, data, adversary_updates=0)
+    alone, _ = train(TRPO, RolloutDataModule("Hopper-v5", **HOPPER))
+    assert not players_equal(forced.protagonist, alone.protagonist)
 
 
 def saddle(iterations: int, num_steps: int = 32) -> SaddleData:
@@ -62,7 +65,7 @@ def saddle(iterations: int, num_steps: int = 32) -> SaddleData:
 
 
 def test_phases_alternate_as_configured():
-    module = RARL(**sizes(saddle(1)), protagonist_updates=2, adversary_updates=1, warmup_updates=1)
+    module = game(RARL, saddle(1), protagonist_updates=2, adversary_updates=1, warmup_updates=1)
     phases = []
     for update in range(7):
         module.num_updates.fill_(update)
@@ -111,15 +114,15 @@ def test_a_uniform_opponent_pushes_within_the_limit_and_never_learns():
 def test_a_warm_start_takes_over_both_players(workdir):
     assert train_main(["--trainer.logger.init_args.run_name=first"]) == 0
     path = "runs/first/checkpoints/last.ckpt"
-    module = RARL(**sizes(pendulum()), warm_start=path)
+    module = game(RARL, pendulum(), warm_start=path)
     fit(module, pendulum(), max_steps=0)
     assert players_equal(module.adversary, load_algorithm(path).adversary)
     assert players_equal(module.protagonist, load_algorithm(path).protagonist)
-    attack = RARL(**sizes(pendulum()), warm_start=path, fresh_adversary=True, protagonist_updates=0)
+    attack = game(RARL, pendulum(), warm_start=path, fresh_adversary=True, protagonist_updates=0)
     fit(attack, pendulum())
     assert players_equal(attack.protagonist, load_algorithm(path).protagonist)
     assert attack.num_updates == 2
-    other = RARL(**sizes(pendulum()), warm_start=path, hidden_sizes=(8,))
+    other = game(RARL, pendulum(), warm_start=path, hidden_sizes=(8,))
     with pytest.raises(CheckpointError, match="The protagonist of `warm_start`"):
         fit(other, pendulum())
 
@@ -130,7 +133,7 @@ def pendulum() -> RolloutDataModule:
 
 def train_main(arguments: list[str]) -> int:
     sizes_of_run = ["--data.init_args.num_envs=2", "--data.init_args.num_steps=8", "--trainer.max_epochs=1"]
-    network = "--model.init_args.hidden_sizes=[64, 64]"
+    network = "--model.init_args.learner.hidden_sizes=[64, 64]"
     config = str(PROJECT / "conf" / "rarl_invertedpendulum_rllab.yaml")
     return train_script.main(["--config", config, *sizes_of_run, network, "--attacks.every_n_epochs=0", *arguments])
 
@@ -138,7 +141,6 @@ def train_main(arguments: list[str]) -> int:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"adversary_dim": 0}, "needs a task with an adversary"),
         ({"protagonist_updates": -1}, "`protagonist_updates` must be at least 0"),
         ({"protagonist_updates": 0, "opponent": "uniform"}, "or nobody learns"),
         ({"adversary_updates": -1}, "`adversary_updates` must be at least 0"),
@@ -146,4 +148,9 @@ def train_main(arguments: list[str]) -> int:
 )
 def test_bad_input_is_named(options, message: str):
     with pytest.raises(ValueError, match=message):
-        RARL(**{**sizes(saddle(1)), **options})
+        game(RARL, saddle(1), **options)
+
+
+def test_a_task_without_an_adversary_is_refused():
+    with pytest.raises(ValueError, match="needs a task with an adversary"):
+        RARL(Spaces(1, 1, [-1.0], [1.0]))

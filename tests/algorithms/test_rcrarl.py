@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from rrl.algorithms import RARL, RCRARL
+from rrl.algorithms.advantage_batch import estimate_advantages
 from rrl.algorithms.attackers import GatedAdversary
 from rrl.algorithms.rarl import adversary_batch
 from rrl.data import RolloutDataModule
 from rrl.risk import GateOptions, LabelOptions, RiskModelOptions
 from tests.algorithms.test_rarl import Metrics, players_equal, saddle
-from tests.games import fit, sizes
+from tests.games import fit, game
 
 HOPPER = {"num_envs": 8, "num_steps": 64, "iterations_per_epoch": 4, "force_limit": 20.0}
 SHORT = LabelOptions(horizon_steps=10)
@@ -23,13 +24,9 @@ def hopper() -> RolloutDataModule:
     return RolloutDataModule("rrl/Hopper6Adv-v1", **HOPPER)
 
 
-def links(data: RolloutDataModule) -> dict:
-    return sizes(data) | {"step_seconds": data.step_seconds, "can_fail": data.can_fail}
-
-
 def train(data: RolloutDataModule, *, epochs: int = 1, **options: object):
     lightning.seed_everything(7, verbose=False)
-    module = RCRARL(**links(data), **{"min_open_steps": 1, "labels": SHORT, **options})
+    module = game(RCRARL, data, **{"min_open_steps": 1, "labels": SHORT, **options})
     metrics = Metrics()
     fit(module, data, epochs=epochs, callbacks=[metrics])
     return module, metrics.steps
@@ -42,7 +39,7 @@ def test_an_open_gate_is_rarl_bit_for_bit(predictor: str):
     gated, steps = train(hopper(), gate=GateOptions(exploration=1.0), risk_model=options)
     data = hopper()
     lightning.seed_everything(7, verbose=False)
-    free, metrics = RARL(**sizes(data)), Metrics()
+    free, metrics = RARL(data.spaces), Metrics()
     fit(free, data, callbacks=[metrics])
     assert gated.calibrator.fitted
     assert all(players_equal(getattr(gated, name), getattr(free, name)) for name in BOTH)
@@ -79,7 +76,7 @@ def test_a_constant_signal_is_a_random_gate_of_the_same_budget():
 def test_shut_steps_leave_the_policy_update_and_stay_in_the_values():
     data = hopper()
     lightning.seed_everything(0, verbose=False)
-    module = RCRARL(**links(data))
+    module = RCRARL(data.spaces)
     rollout = one_rollout(data, module)
     half = torch.arange(64).unsqueeze(1).expand(64, 8) % 2 == 0
     gated = replace(rollout, attack=replace(rollout.attack, is_open=half))
@@ -88,7 +85,7 @@ def test_shut_steps_leave_the_policy_update_and_stay_in_the_values():
     assert torch.equal(batch.value_weights, expected.value_weights)
     assert torch.equal(batch.rewards, -rollout.transitions.rewards)
     with torch.no_grad():
-        ours, theirs = (module.estimate_advantages(module.adversary, part) for part in (batch, expected))
+        ours, theirs = (estimate_advantages(module.adversary, part, module.learner) for part in (batch, expected))
     assert torch.equal(ours.value_targets, theirs.value_targets)
     assert not gated.attack.executed[~half].any()
 
@@ -103,9 +100,9 @@ def one_rollout(data: RolloutDataModule, module: RCRARL):
 def test_a_gate_that_is_shut_for_good_leaves_the_adversarys_policy_alone():
     shut = GateOptions(mode="fixed", threshold=1.0, exploration=0.0)
     module, steps = train(hopper(), gate=shut)
-    untouched = RCRARL(**links(hopper()))
+    untouched = RCRARL(hopper().spaces)
     lightning.seed_everything(7, verbose=False)
-    untouched = RCRARL(**links(hopper()))
+    untouched = RCRARL(hopper().spaces)
     assert steps[-1]["gate/open_fraction"] == 0.0
     assert steps[-1]["adversary/skipped"] == 1.0
     assert players_equal(module.adversary.policy, untouched.adversary.policy)
@@ -139,7 +136,7 @@ def test_a_horizon_as_long_as_the_rollout_is_refused():
 
 def test_test_returns_set_the_papers_threshold():
     labels = LabelOptions(source="return_threshold", threshold_mode="once", window=2, percentile=50.0)
-    module = RCRARL(**links(hopper()), labels=labels)
+    module = game(RCRARL, hopper(), labels=labels)
     for value in (10.0, 20.0, 90.0):
         module.on_attack_tested(value)
     assert module.threshold.threshold == 15.0
@@ -148,7 +145,7 @@ def test_test_returns_set_the_papers_threshold():
 
 
 def test_updates_of_the_protagonist_are_counted():
-    module = RCRARL(**links(saddle(1)), protagonist_updates=2, adversary_updates=1, warmup_updates=1)
+    module = game(RCRARL, saddle(1), protagonist_updates=2, adversary_updates=1, warmup_updates=1)
     counts = []
     for update in range(8):
         module.num_updates.fill_(update)
@@ -160,8 +157,8 @@ def test_updates_of_the_protagonist_are_counted():
 def test_a_task_without_failures_needs_other_labels():
     cheetah = RolloutDataModule("rrl/SwimmerAdv-v1")
     with pytest.raises(ValueError, match=r"`labels\.source: horizon` needs a task whose episodes can fail"):
-        RCRARL(**links(cheetah))
-    RCRARL(**links(cheetah), labels=LabelOptions(source="batch_quantile"))
+        RCRARL(cheetah.spaces)
+    game(RCRARL, cheetah, labels=LabelOptions(source="batch_quantile"))
 
 
 @pytest.mark.parametrize(
@@ -176,4 +173,4 @@ def test_a_task_without_failures_needs_other_labels():
 )
 def test_bad_input_is_named(options, message: str):
     with pytest.raises(ValueError, match=message):
-        RCRARL(**{**links(saddle(1)), **options})
+        RCRARL(saddle(1).spaces, **options)

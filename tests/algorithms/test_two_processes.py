@@ -17,7 +17,7 @@ from rrl.data import RolloutDataModule
 from rrl.risk import LabelOptions
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
-from tests.games import sizes as game_sizes
+from tests.games import game
 
 pytestmark = pytest.mark.slow
 
@@ -48,10 +48,10 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
         torch.testing.assert_close(first[name], alone[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("policy_update", ["trpo", "a2c"])
-def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
+@pytest.mark.parametrize("policy_rule", ["trpo", "a2c"])
+def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_rule):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
-    module = adrrl(data, guidance="noise_cond", strength_target="cvar", policy_update=policy_update)
+    module = adrrl(data, guidance="noise_cond", strength_target="cvar", policy_rule=policy_rule)
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     for name in first:
@@ -62,13 +62,7 @@ def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
 @pytest.mark.mujoco
 def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
     data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
-    module = RCRARL(
-        **game_sizes(data),
-        step_seconds=data.step_seconds,
-        labels=LabelOptions(horizon_steps=10),
-        min_open_steps=1,
-        hidden_sizes=[8],
-    )
+    module = game(RCRARL, data, labels=LabelOptions(horizon_steps=10), min_open_steps=1, hidden_sizes=[8])
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     assert first["calibrator.fitted"]

@@ -119,15 +119,21 @@ def by_hand(observations, *, actions=None, ended=None) -> ImaginedTrajectories:
     )
 
 
-def fresh(**settings):
+def small_data():
+    return trajectories()
+
+
+def fresh(data=None, **settings):
     """A module whose policy has a mean action of about 0 and a standard deviation of 1, and whose values are 0."""
-    module = adrrl(trajectories(), **settings)
+    module = adrrl(data or trajectories(), **settings)
     torch.nn.init.zeros_(module.protagonist.value_function.network[-1].weight)
     return module
 
 
 def test_the_tasks_own_test_cuts_what_is_imagined():
-    module = fresh(healthy_low=[-1.0, -1.0], healthy_high=[1.0, 1.0])
+    data = small_data()
+    data.spaces.healthy_low, data.spaces.healthy_high = [-1.0, -1.0], [1.0, 1.0]
+    module = fresh(data)
     trajectories = by_hand([0.0, 0.5, 2.0, 0.0], ended=[1.0, 1.0, 1.0, 1.0])
     rollout = module.world_model.as_rollout(trajectories, module.protagonist)
     assert rollout.terminated[:, 0].tolist() == [False, True, False]

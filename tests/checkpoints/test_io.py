@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from rrl.checkpoints import AtomicCheckpointIO
+from rrl.checkpoints import AtomicCheckpointIO, CheckpointError
 
 
 def test_checkpoint_is_read_back_and_its_folder_is_made(tmp_path):
@@ -34,3 +34,54 @@ def test_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monke
 def test_storage_options_are_refused(tmp_path):
     with pytest.raises(TypeError, match="`storage_options` must be None"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "x", storage_options={"a": 1})
+
+
+def trained(buffer: int) -> dict:
+    ranks = [
+        {"envs": 1, "buffer": {"columns": torch.full((3,), buffer)}},
+        {"envs": 2, "buffer": {"columns": torch.ones(2)}},
+    ]
+    return {"state_dict": {}, "TrajectoryDataModule": {"ranks": ranks}}
+
+
+def test_the_replay_buffer_lies_beside_the_checkpoint_and_comes_back(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(trained(7), path)
+    assert all("buffer" not in rank for rank in torch.load(path, weights_only=True)["TrajectoryDataModule"]["ranks"])
+    ranks = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)["TrajectoryDataModule"]["ranks"]
+    assert ranks[0]["buffer"]["columns"].tolist() == [7, 7, 7]
+    assert (ranks[1]["envs"], ranks[1]["buffer"]["columns"].tolist()) == (2, [1, 1])
+
+
+def test_only_the_buffer_of_the_present_checkpoint_is_kept(tmp_path):
+    for name in ("last.ckpt", "best.ckpt", "last.ckpt"):
+        AtomicCheckpointIO().save_checkpoint(trained(7), tmp_path / name)
+    names = [torch.load(tmp_path / name, weights_only=True)["buffer_file"] for name in ("last.ckpt", "best.ckpt")]
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", "best.ckpt", *names}
+
+
+def test_a_failed_write_keeps_the_old_checkpoint_and_its_buffer(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(trained(7), path)
+    before, replace = set(tmp_path.iterdir()), os.replace
+
+    def fail(source: object, target: object) -> None:
+        if str(target).endswith(".ckpt"):
+            raise OSError("disk full")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        AtomicCheckpointIO().save_checkpoint(trained(8), path)
+    assert set(tmp_path.iterdir()) == before
+    ranks = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)["TrajectoryDataModule"]["ranks"]
+    assert ranks[0]["buffer"]["columns"][0] == 7
+
+
+def test_a_checkpoint_without_its_buffer_is_read_but_not_continued(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(trained(7), path)
+    for file in tmp_path.glob("*.buffer"):
+        file.unlink()
+    with pytest.raises(CheckpointError, match=r"replay buffer last.* that belongs to .* is not beside it"):
+        AtomicCheckpointIO().load_checkpoint(path, weights_only=True)

@@ -42,10 +42,17 @@ def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"algorithm": "nowhere.Nothing"}, "cannot be imported"),
+        (
+            {"algorithm": "nowhere.Nothing"},
+            "cannot be found; only classes of rrl and of modules that are already imported",
+        ),
         ({"algorithm": "pathlib.Path"}, "not a LightningModule"),
         ({"algorithm": "rrl.algorithms.trpo.TRPO"}, "holds a TRPO whose parameters or settings are not those of today"),
         ({"format": 99, "version": "9.0"}, "newer rrl 9.0"),
+        (
+            {"format": 1, "version": "0.0"},
+            r"older rrl 0.0 \(format 1, here 2\): use it with that version, or train it anew",
+        ),
     ],
 )
 def test_mark_that_cannot_be_followed_is_refused(checkpoint, change, message):
@@ -76,3 +83,17 @@ def test_code_hidden_in_a_checkpoint_is_not_run(tmp_path):
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / "evil")
     assert not (tmp_path / "executed").exists()
+
+
+def test_no_module_is_imported_that_the_user_has_not_named(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nclass TRPO: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = torch.load(checkpoint, weights_only=True)
+    for change in ({"rrl": content["rrl"] | {"algorithm": "evil_module.TRPO"}}, {"hyper_parameters": {"spaces": EVIL}}):
+        torch.save(content | change, checkpoint)
+        with pytest.raises(CheckpointError, match=r"holds a evil_module\.TRPO, which cannot be found"):
+            load_algorithm(checkpoint)
+    assert not (tmp_path / "executed").exists()
+
+
+EVIL = {"class_path": "evil_module.TRPO", "init_args": {}}

@@ -55,16 +55,23 @@ def test_worlds_are_closed_at_the_end():
 
 
 def test_sizes_come_from_the_environment():
-    data = rollouts("toy/PointMass-v0")
-    assert (data.obs_dim, data.action_dim, data.action_low, data.action_high) == (2, 1, [-1.0], [1.0])
-    assert (data.healthy_low, data.healthy_high) == (None, None)
+    spaces = rollouts("toy/PointMass-v0").spaces
+    assert (spaces.obs_dim, spaces.action_dim, spaces.action_low, spaces.action_high) == (2, 1, [-1.0], [1.0])
+    assert (spaces.healthy_low, spaces.healthy_high, spaces.adversary_dim, spaces.can_fail) == (None, None, 0, True)
 
 
 @pytest.mark.mujoco
 def test_bounds_of_a_running_episode_come_from_the_task():
-    data = rollouts("InvertedPendulum-v5")
-    assert data.healthy_high[1] == pytest.approx(0.2)
-    assert data.healthy_low[1] == pytest.approx(-0.2)
+    spaces = rollouts("InvertedPendulum-v5").spaces
+    assert spaces.healthy_high[1] == pytest.approx(0.2)
+    assert spaces.healthy_low[1] == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize("env_id", ["rrl/HopperAdv-v1", "rrl/AntAdv-v1"])
+def test_the_length_of_a_step_is_found_through_wrappers(env_id):
+    assert rollouts(env_id).spaces.step_seconds == pytest.approx(
+        {"rrl/HopperAdv-v1": 0.008, "rrl/AntAdv-v1": 0.05}[env_id]
+    )
 
 
 @pytest.mark.parametrize("name", ["num_envs", "num_steps", "iterations_per_epoch"])

@@ -35,7 +35,7 @@ def given():
 def test_every_part_has_its_size(given):
     batch = given.seen[0]
     assert batch.rollout.transitions.rewards.shape == (16, 2)
-    assert batch.windows.observations.shape == (16, 4, 1)
+    assert batch.windows.observations.shape == (2, 8, 4, 1)
     assert batch.fresh_windows.observations.shape == (8, 4, 1)
     assert batch.start_observations.shape == (2, 16, 1)
 

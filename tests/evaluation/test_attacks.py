@@ -10,7 +10,7 @@ from rrl.evaluation import AttackEvaluation, run_episodes
 from rrl.evaluation.attacks import FIXED_ATTACKERS, PUSH_STEPS, AttackedWorlds, StepAttack, attackers_of
 from rrl.risk import LabelOptions
 from tests.algorithms.test_rarl import Metrics
-from tests.games import SaddleGame, fit, sizes
+from tests.games import SaddleGame, fit, game
 
 NOWHERE = np.zeros((400, 1))
 NO_START = np.zeros(400, dtype=bool)
@@ -60,7 +60,7 @@ def test_the_attack_reaches_the_worlds():
 def test_own_and_fixed_attackers_are_run_and_logged():
     data = RolloutDataModule("rrl/InvertedPendulumAdv-v1", num_envs=4, num_steps=64, iterations_per_epoch=2)
     lightning.seed_everything(0, verbose=False)
-    module = RCRARL(**sizes(data), step_seconds=0.04, labels=LabelOptions("return_threshold", threshold_mode="once"))
+    module = RCRARL(data.spaces, labels=LabelOptions("return_threshold", threshold_mode="once"))
     metrics = Metrics()
     trainer = fit(module, data, callbacks=[AttackEvaluation(every_n_epochs=1, num_episodes=2), metrics])
     logged = {key for key in trainer.callback_metrics if key.startswith("attack/")}
@@ -70,7 +70,7 @@ def test_own_and_fixed_attackers_are_run_and_logged():
 
 @pytest.mark.mujoco
 def test_a_random_opponent_has_no_learned_attacker():
-    module = RARL(**sizes(RolloutDataModule("rrl/HopperAdv-v1")), opponent="uniform")
+    module = game(RARL, RolloutDataModule("rrl/HopperAdv-v1"), opponent="uniform")
     assert set(attackers_of(module)) == set(FIXED_ATTACKERS)
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from rrl.policies import ActorCritic, ValueFunction
+from rrl.policies import ActorCritic, Learner, ValueFunction
 
 
 def test_zero_noise_gives_the_mean_and_unit_noise_one_deviation():
-    player = ActorCritic(3, 2, initial_log_std=-1.0)
+    player = ActorCritic(3, 2, Learner(initial_log_std=-1.0))
     observations = torch.randn(4, 3)
     mean, std = player.mean_and_std(observations)
     torch.testing.assert_close(player.act(observations, torch.zeros(4, 2)).actions, mean)

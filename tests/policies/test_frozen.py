@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rrl.policies import ActorCritic, FrozenActor
+from rrl.policies import ActorCritic, FrozenActor, Learner
 
 
 @pytest.mark.parametrize("activation", ["tanh", "silu"])
@@ -11,7 +11,7 @@ from rrl.policies import ActorCritic, FrozenActor
 @pytest.mark.parametrize("shape", [(16,), ()])
 def test_actions_are_those_of_the_player_to_the_bit(activation, hidden_sizes, shape):
     torch.manual_seed(0)
-    player = ActorCritic(3, 2, hidden_sizes=hidden_sizes, activation=activation, initial_log_std=-0.7)
+    player = ActorCritic(3, 2, Learner(hidden_sizes=hidden_sizes, activation=activation, initial_log_std=-0.7))
     player.normalizer.update(5.0 + 2.0 * torch.randn(100, 3))
     observations, noise = 5.0 + 50.0 * torch.randn(*shape, 3), torch.randn(*shape, 2)
     actions = FrozenActor(player).act(observations, noise).actions

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from rrl.distributed import all_reduce_mean, all_reduce_sum
 from rrl.gae import generalized_advantage_estimation
-from rrl.policies import ActorCritic
+from rrl.policies import ActorCritic, Learner
 from rrl.types import RolloutBatch
 
 
-class PreparedBatch(NamedTuple):
+class AdvantageBatch(NamedTuple):
     """Transitions of one or several sources, flattened and ready for the update of a player."""
 
     observations: Tensor
@@ -37,37 +37,35 @@ class PreparedBatch(NamedTuple):
         """What a step of the policy needs: observations, actions, advantages and weights."""
         return self.observations, self.actions, self.advantages, self.weights
 
-    def first(self, count: int) -> PreparedBatch:
+    def first(self, count: int) -> AdvantageBatch:
         """Keep the first samples, which are those of the first source."""
-        return PreparedBatch(*(column[:count] for column in self))
+        return AdvantageBatch(*(column[:count] for column in self))
 
 
-def prepare(player: ActorCritic, batches: Sequence[RolloutBatch], *, gamma: float, gae_lambda: float) -> PreparedBatch:
+def advantage_batch(player: ActorCritic, batches: Sequence[RolloutBatch], learner: Learner) -> AdvantageBatch:
     """Estimate advantages of transitions from one or several sources, all under the player's current values.
 
     Args:
         player: Whose values judge.
         batches: Each of shape ``[T, N, ...]``, with ``T`` and ``N`` of its own.
-        gamma: Discount.
-        gae_lambda: Weight of longer returns in the advantages.
+        learner: How far it looks ahead.
 
     Returns:
         All transitions in one flat batch, their advantages standardised.
     """
-    parts = [estimate_advantages(player, batch, gamma=gamma, gae_lambda=gae_lambda) for batch in batches]
-    prepared = PreparedBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-    return prepared._replace(advantages=_standardize(prepared.advantages, prepared.weights))
+    parts = [estimate_advantages(player, batch, learner) for batch in batches]
+    merged = AdvantageBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return merged._replace(advantages=_standardize(merged.advantages, merged.weights))
 
 
 @torch.no_grad()
-def estimate_advantages(player: ActorCritic, batch: RolloutBatch, *, gamma: float, gae_lambda: float) -> PreparedBatch:
+def estimate_advantages(player: ActorCritic, batch: RolloutBatch, learner: Learner) -> AdvantageBatch:
     """Judge transitions by a player's values.
 
     Args:
         player: Whose values judge.
         batch: Shape ``[T, N, ...]``.
-        gamma: Discount.
-        gae_lambda: Weight of longer returns in the advantages.
+        learner: How far it looks ahead.
 
     Returns:
         The transitions in one flat batch, their advantages in units of reward.
@@ -85,14 +83,14 @@ def estimate_advantages(player: ActorCritic, batch: RolloutBatch, *, gamma: floa
         next_values,
         batch.terminated,
         batch.truncated,
-        gamma=gamma,
-        gae_lambda=gae_lambda,
+        gamma=learner.gamma,
+        gae_lambda=learner.gae_lambda,
     )
     columns = (observations, batch.actions, *estimate, values, batch.weights, batch.value_weights)
-    return PreparedBatch(*(column.flatten(0, 1) for column in columns))
+    return AdvantageBatch(*(column.flatten(0, 1) for column in columns))
 
 
-def explained_variance(batch: PreparedBatch) -> Tensor:
+def explained_variance(batch: AdvantageBatch) -> Tensor:
     """Tell how good the values of before the update were.
 
     Args:

@@ -7,16 +7,16 @@ import math
 import pytest
 import torch
 
-from rrl.algorithms.preparation import prepare
-from rrl.policies import ActorCritic
+from rrl.algorithms.advantage_batch import advantage_batch
+from rrl.policies import ActorCritic, Learner
 from rrl.types import RolloutBatch
 
-ONE_STEP = {"gamma": 0.5, "gae_lambda": 0.0}
+ONE_STEP = Learner(gamma=0.5, gae_lambda=0.0)
 
 
 def identity_values() -> ActorCritic:
     """A player whose value of an observation is the observation itself."""
-    player = ActorCritic(1, 1, hidden_sizes=[])
+    player = ActorCritic(1, 1, Learner(hidden_sizes=[]))
     torch.nn.init.ones_(player.value_function.network[0].weight)
     return player
 
@@ -52,20 +52,20 @@ def chain(**ends: int) -> RolloutBatch:
     ],
 )
 def test_values_continue_time_limits_and_the_end_of_a_rollout_but_no_termination(ends, targets):
-    prepared = prepare(identity_values(), [chain(**ends)], **ONE_STEP)
-    torch.testing.assert_close(prepared.value_targets, torch.tensor(targets))
-    torch.testing.assert_close(prepared.values, torch.tensor([1.0, 2.0, 3.0]))
+    batch = advantage_batch(identity_values(), [chain(**ends)], ONE_STEP)
+    torch.testing.assert_close(batch.value_targets, torch.tensor(targets))
+    torch.testing.assert_close(batch.values, torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_advantages_are_standardised_over_the_weighted_samples_of_all_sources():
     outlier = chain(terminated=2)
     ignored = RolloutBatch(**{**vars(outlier), "rewards": 1e3 * outlier.rewards, "weights": 0.0 * outlier.weights})
-    prepared = prepare(identity_values(), [chain(), ignored], **ONE_STEP)
+    batch = advantage_batch(identity_values(), [chain(), ignored], ONE_STEP)
     # Temporal differences 1, 0.5 and 0.
     expected = torch.tensor([1.0, 0.0, -1.0]) * math.sqrt(1.5)
-    torch.testing.assert_close(prepared.advantages[:3], expected)
+    torch.testing.assert_close(batch.advantages[:3], expected)
 
 
 def test_sources_may_differ_in_shape():
     short = RolloutBatch(**{name: column[:2].repeat_interleave(4, 1) for name, column in vars(chain()).items()})
-    assert len(prepare(identity_values(), [chain(), short], **ONE_STEP).advantages) == 3 + 8
+    assert len(advantage_batch(identity_values(), [chain(), short], ONE_STEP).advantages) == 3 + 8

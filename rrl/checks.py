@@ -1,0 +1,100 @@
+"""What settings must satisfy, each check in one sentence that names the setting, what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+
+def require_at_least(minimum: int, **values: int | None) -> None:
+    """Refuse counts that are too small; None, where a setting may be absent, passes.
+
+    Args:
+        minimum: The smallest count.
+        values: Counts by name.
+
+    Raises:
+        ValueError: If one of them is smaller.
+
+    Example:
+        >>> require_at_least(1, epochs=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: `epochs` must be at least 1, got 0.
+    """
+    for name, value in values.items():
+        if value is not None and not value >= minimum:
+            raise ValueError(f"`{name}` must be at least {minimum}, got {value}.")
+
+
+def require_positive(**values: float) -> None:
+    """Refuse numbers that are not positive and finite.
+
+    Args:
+        values: Numbers by name.
+
+    Raises:
+        ValueError: If one of them is not.
+
+    Example:
+        >>> require_positive(max_kl=float("nan"))
+        Traceback (most recent call last):
+        ...
+        ValueError: `max_kl` must be positive, got nan.
+    """
+    for name, value in values.items():
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"`{name}` must be positive{' and finite' if value == math.inf else ''}, got {value}.")
+
+
+def require_not_negative(**values: float) -> None:
+    """Refuse numbers that are negative or not finite.
+
+    Args:
+        values: Numbers by name.
+
+    Raises:
+        ValueError: If one of them is.
+    """
+    for name, value in values.items():
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"`{name}` must be at least 0{' and finite' if value == math.inf else ''}, got {value}.")
+
+
+def require_within(interval: str, **values: float) -> None:
+    """Refuse numbers outside of an interval.
+
+    Args:
+        interval: Its two ends, ``"(0, 1]"``: a round bracket leaves the end out.
+        values: Numbers by name.
+
+    Raises:
+        ValueError: If one of them lies outside.
+
+    Example:
+        >>> require_within("(0, 1]", alpha=0.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: `alpha` must lie in (0, 1], got 0.0.
+    """
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    for name, value in values.items():
+        above = low < value or (interval[0] == "[" and value == low)
+        below = value < high or (interval[-1] == "]" and value == high)
+        if not (above and below):
+            raise ValueError(f"`{name}` must lie in {interval}, got {value}.")
+
+
+def require_one_of(choices: Collection[str], **values: str) -> None:
+    """Refuse words that mean nothing here.
+
+    Args:
+        choices: The words that do.
+        values: Words by name.
+
+    Raises:
+        ValueError: If one of them is not a choice.
+    """
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")

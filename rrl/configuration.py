@@ -1,0 +1,113 @@
+"""Settings as plain types and back, so that a checkpoint can hold them and load without running a stranger's code."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from rrl.spaces import Spaces
+
+
+class UnknownClassError(ValueError):
+    """A stored class that is not one of this package, nor of a module that the user has imported."""
+
+
+def class_path(cls: type) -> str:
+    """Name a class so that it can be found again.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        Module and qualified name.
+
+    Example:
+        >>> class_path(Spaces)
+        'rrl.spaces.Spaces'
+    """
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def find_class(path: str) -> type:
+    """Find a class by its name; no module is imported that the user has not named.
+
+    Args:
+        path: What :func:`class_path` returned.
+
+    Returns:
+        The class.
+
+    Raises:
+        UnknownClassError: If it is not there, or in a module that is neither of this package nor imported already.
+    """
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = import_module(module_name) if module_name.startswith("rrl.") else sys.modules[module_name]
+        found = getattr(module, name)
+    except (ImportError, KeyError, AttributeError) as error:
+        raise UnknownClassError(
+            f"a {path}, which cannot be found; only classes of rrl and of modules that are already imported are loaded"
+        ) from error
+    if not isinstance(found, type):
+        raise UnknownClassError(f"a {path}, which is no class")
+    return found
+
+
+def to_plain(value: Any) -> Any:
+    """Turn settings into plain types.
+
+    Args:
+        value: Dataclasses, :class:`~rrl.spaces.Spaces`, sequences, mappings, and plain types, nested in any way.
+
+    Returns:
+        The same with each object as ``{"class_path": ..., "init_args": ...}`` and each sequence as a list.
+
+    Raises:
+        TypeError: If something is none of these.
+
+    Example:
+        >>> to_plain(Spaces(2, 1, [-1.0], [1.0]))["init_args"]["obs_dim"]
+        2
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Spaces):
+        settings = vars(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        settings = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    else:
+        raise TypeError(f"settings must consist of plain types and dataclasses, got {value!r}.")
+    return {"class_path": class_path(type(value)), "init_args": to_plain(settings)}
+
+
+def from_plain(plain: Any) -> Any:
+    """Rebuild settings.
+
+    Args:
+        plain: What :func:`to_plain` returned.
+
+    Returns:
+        Equal settings, with lists in place of other sequences.
+
+    Raises:
+        UnknownClassError: If a class is not known here.
+        TypeError: If a class is none for settings, or takes other arguments today.
+        ValueError: If a value is not admissible today.
+    """
+    if isinstance(plain, list):
+        return [from_plain(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if plain.keys() != {"class_path", "init_args"}:
+        return {key: from_plain(item) for key, item in plain.items()}
+    cls = find_class(plain["class_path"])
+    if not (cls is Spaces or dataclasses.is_dataclass(cls)):
+        raise TypeError(f"{plain['class_path']} is no class for settings.")
+    return cls(**from_plain(plain["init_args"]))
