@@ -8,11 +8,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
-from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
 from rrl.distributed import all_reduce_sum
 from rrl.policies import GaussianPolicy
-from rrl.trpo import TrustRegionStep, backtracking_line_search, entropy_bonus, sample_shares, surrogate_objective
+from rrl.trpo import (
+    TrustRegionStep,
+    assign,
+    backtracking_line_search,
+    entropy_bonus,
+    sample_shares,
+    surrogate_objective,
+)
 
 BACKTRACK_RATIO = 0.8
 """Factor between two lengths that are tried; that of the published code."""
@@ -126,7 +133,7 @@ def a2c_step(
 
     def is_acceptable(fraction: float) -> bool:
         nonlocal outcome
-        vector_to_parameters(old_parameters + fraction * full_step, parameters)
+        assign(old_parameters + fraction * full_step, parameters)
         distribution = policy(observations)
         log_ratio = distribution.log_prob(actions) - old_log_probs
         rise = surrogate_objective(log_ratio, advantages, shares) - (shares * advantages).sum()
@@ -136,7 +143,7 @@ def a2c_step(
 
     fraction = backtracking_line_search(is_acceptable, backtrack_ratio=BACKTRACK_RATIO, max_backtracks=MAX_BACKTRACKS)
     if fraction == 0.0:
-        vector_to_parameters(old_parameters, parameters)
+        assign(old_parameters, parameters)
         return TrustRegionStep(0.0, 0.0, 0.0)
     return TrustRegionStep(float(outcome[0]), float(outcome[1]), fraction)
 

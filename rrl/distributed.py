@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 from torch.nn import Parameter
-from torch.nn.utils import parameters_to_vector
 
 
 def world_size() -> int:
@@ -87,17 +86,3 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * world_size()
     distributed.all_gather_object(items, item)
     return items
-
-
-def broadcast_parameters(parameters: Iterable[Parameter]) -> None:
-    """Give every rank rank 0's parameters, so that all start from one point.
-
-    Args:
-        parameters: Parameters in the same order on every rank.
-    """
-    if world_size() == 1:
-        return
-    parameters = list(parameters)
-    flat = parameters_to_vector(parameters).detach()
-    distributed.broadcast(flat, src=0)
-    torch.nn.utils.vector_to_parameters(flat, parameters)

@@ -13,6 +13,7 @@ from rrl.trpo.optimizer import TrustRegionOptimizer
 from rrl.trpo.step import (
     TrustRegionPolicy,
     TrustRegionStep,
+    assign,
     entropy_bonus,
     sample_shares,
     surrogate_objective,
@@ -25,6 +26,7 @@ __all__ = [
     "TrustRegionOptimizer",
     "TrustRegionPolicy",
     "TrustRegionStep",
+    "assign",
     "backtracking_line_search",
     "conjugate_gradient",
     "entropy_bonus",

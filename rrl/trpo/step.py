@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector
 
 from rrl.distributed import all_reduce_sum
 from rrl.trpo.conjugate_gradient import conjugate_gradient
@@ -111,6 +111,23 @@ class TrustRegionPolicy(Protocol):
 
 
 @torch.no_grad()
+def assign(vector: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    """Copy a vector into parameters, which stay where they are.
+
+    PyTorch's own function makes them views of the vector, aligned by chance: after a checkpoint has been loaded the
+    last bit of a product may then differ.
+
+    Args:
+        vector: All values, in the order of the parameters. Shape ``[P]``.
+        parameters: Changed in place.
+    """
+    offset = 0
+    for parameter in parameters:
+        parameter.copy_(vector[offset : offset + parameter.numel()].view_as(parameter))
+        offset += parameter.numel()
+
+
+@torch.no_grad()
 def trpo_step(
     policy: TrustRegionPolicy,
     observations: Tensor,
@@ -171,7 +188,7 @@ def trpo_step(
 
     def is_acceptable(fraction: float) -> bool:
         nonlocal outcome
-        vector_to_parameters(old_parameters + fraction * full_step, parameters)
+        assign(old_parameters + fraction * full_step, parameters)
         distribution = policy(observations)
         divergence = (shares * kl_divergence(old_distribution, distribution)).sum()
         # One transfer to the host a try; all ranks see the same sums, so all decide alike.
@@ -182,7 +199,7 @@ def trpo_step(
         is_acceptable, backtrack_ratio=region.backtrack_ratio, max_backtracks=region.max_backtracks
     )
     if fraction == 0.0:
-        vector_to_parameters(old_parameters, parameters)
+        assign(old_parameters, parameters)
         return TrustRegionStep(0.0, 0.0, 0.0)
     return TrustRegionStep(float(outcome[0] - old_objective), float(outcome[1]), fraction)
 

@@ -162,3 +162,9 @@ def test_bound_and_damping_are_per_action_dimension(size: int):
 def test_settings_that_are_no_step_are_refused(setting: str, value: float, message: str):
     with pytest.raises(ValueError, match=message):
         TrustRegion(**{setting: value})
+
+
+def test_a_step_leaves_every_parameter_where_it_is(policy: GaussianPolicy):
+    before = [parameter.data_ptr() for parameter in policy.parameters()]
+    take_step(policy, *samples(policy), torch.ones(200).double(), max_kl=0.01)
+    assert [parameter.data_ptr() for parameter in policy.parameters()] == before
