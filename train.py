@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from rrl.cli import run_training
+from rrl.train_command import run_training
 
 
 def main(args: list[str] | None = None) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,11 @@ from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported so that configurations can name their classes by short names.
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
-from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState, read_checkpoint, require_buffer
+from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
@@ -32,7 +29,6 @@ from rrl.tracking.naming import flatten_config, new_run_name
 from rrl.tracking.provenance import git_commit, package_versions
 
 LOGGER = "trainer.logger"
-
 
 INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
 """What constructors raise for arguments that they cannot take."""
@@ -50,13 +46,7 @@ class RecordConfig(SaveConfigCallback):
     """Writes the resolved configuration to the folder of the run and, with its origins, to MLflow."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Record what runs here.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            stage: Lightning's stage.
-        """
+        """Record what runs here."""
         logger = trainer.logger
         if not isinstance(logger, MLflowRunLogger):
             return
@@ -189,63 +179,6 @@ class RRLCLI(LightningCLI):
         if not options.run_name:
             env_id = self.config.get("data.init_args.env_id", "")
             options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
-
-
-def run_training(args: list[str] | None, defaults: Path) -> int:
-    """Run one training and turn its end into an exit code.
-
-    Args:
-        args: Command line arguments; those of the process by default.
-        defaults: The YAML file with the defaults.
-
-    Returns:
-        0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    quieten_lightning()
-    try:
-        cli = RRLCLI(args, defaults)
-    except (ConfigurationError, CheckpointError) as error:
-        sys.stderr.write(f"train.py: error: {error}\n")
-        return 2
-    try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    except SIGTERMException:
-        code = 143
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        code = 130
-    else:
-        code = 0
-    report_end(cli.trainer)
-    return code
-
-
-def quieten_lightning() -> None:
-    """Silence advertisements, hardware lists and warnings about what this package does on purpose."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
-    for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
-        warnings.filterwarnings("ignore", message=message)
-    # Nothing to compare before the first evaluation; a resumed run writes where it wrote before; what a loader would
-    # have to remember in the middle of an epoch is in our data module.
-    for message in (".*find the monitored key", "Checkpoint directory .* exists", "You're resuming from a checkpoint"):
-        warnings.filterwarnings("ignore", message=message)
-
-
-def report_end(trainer: Trainer) -> None:
-    """Say where the results are.
-
-    Args:
-        trainer: The trainer after fitting.
-    """
-    checkpoint = trainer.checkpoint_callback
-    if not (trainer.is_global_zero and isinstance(checkpoint, BestAndLastCheckpoint)):
-        return
-    lines = {"best checkpoint": checkpoint.best_model_path, "last checkpoint": checkpoint.last_model_path}
-    for logger in trainer.loggers:
-        if isinstance(logger, MLflowRunLogger):
-            lines["all runs"] = logger.page
-    sys.stdout.writelines(f"{name}: {path}\n" for name, path in lines.items() if path)
 
 
 def whole_number_seed(seed: bool | int) -> int:

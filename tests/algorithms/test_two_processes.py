@@ -19,8 +19,6 @@ from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
 from tests.games import game
 
-pytestmark = pytest.mark.slow
-
 
 class Keep(Callback):
     """Writes what every process holds at the end."""
@@ -48,6 +46,7 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
         torch.testing.assert_close(first[name], alone[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy_rule", ["trpo", "a2c"])
 def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_rule):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
@@ -59,6 +58,7 @@ def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_rule):
     assert first["env_steps"] == 3 * 16 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.mujoco
 def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
     data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
@@ -72,6 +72,7 @@ def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
         torch.testing.assert_close(first[name], second[name], rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.mujoco
 def test_train_runs_on_two_processes_and_leaves_one_run_that_resumes(workdir):
     small = ["--data.init_args.num_envs=4", "--data.init_args.num_steps=16", "--data.init_args.iterations_per_epoch=2"]
