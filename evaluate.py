@@ -18,7 +18,7 @@ import torch
 
 from rrl.checkpoints import CheckpointError
 from rrl.evaluation.command import run_command
-from rrl.evaluation.report import evaluate_checkpoint, format_table, log_to_run
+from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
 
 
 def main(args: list[str] | None = None) -> int:

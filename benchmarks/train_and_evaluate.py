@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl.evaluation.report import evaluate_checkpoint
+from rrl.evaluation.training.checkpoint import evaluate_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,7 +1,7 @@
 """How good a policy is.
 
 - ``episodes``: whole episodes of a policy, without bias towards short ones
-- ``statistics``: mean, tail and worst case with bootstrap intervals
+- ``intervals``: mean, tail and worst case with bootstrap intervals
 - ``callback``: evaluation during training
 - ``conditions``: how one world differs from the nominal one
 - ``suites``, ``suite_files``, ``sweep_axes``: named lists of sweeps over conditions, and the files that hold them
@@ -19,12 +19,8 @@
 - ``replay``: given actions in the simulator, under many draws of its randomness
 - ``imagination``: imagined trajectories against their replays
 - ``results``, ``result_files``, ``result_store``: the row of a policy and cell; its files; a folder that is resumed
-- ``measures``, ``robustness``, ``cell_tables``: a few numbers a policy and a method, from many cells
-- ``seeds``: intervals over training seeds, comparisons of methods
-- ``verdict``, ``tables``: who is best and how sure that is; the same for the terminal
-- ``figure_style``, ``sweep_figures``, ``summary_figures``, ``report_figures``: the figures of a report
-- ``robustness_report``, ``html_report``, ``report_sources``: a report's files, its page, where its numbers come from
-- ``mlflow_report``: reports in MLflow
+- ``training.checkpoint``: the nominal evaluation of a checkpoint
+- ``report``: what the rows say, as a page, figures, tables and MLflow runs
 """
 
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
@@ -35,9 +31,9 @@ from rrl.evaluation.episodes import EpisodeReturns, run_episodes
 from rrl.evaluation.fresh_adversaries import FreshAdversary, train_adversary
 from rrl.evaluation.grids import PolicyLabel, evaluate_cells
 from rrl.evaluation.imagination import ImaginationDiagnostics
+from rrl.evaluation.intervals import Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.replay import Replays, replay
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.statistics import Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.suite_files import suite_names
 from rrl.evaluation.suites import Cell, Suite, load_suite
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rrl.checkpoints import actor_of, world_recipe
 from rrl.envs import make_vec_env
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
-from rrl.evaluation.statistics import tail_mean
+from rrl.evaluation.intervals import tail_mean
 from rrl.random_streams import Purpose, derived_seed
 
 MOST_WORLDS = 32

@@ -11,10 +11,10 @@ import gymnasium
 from jsonargparse import ArgumentError, ArgumentParser
 
 from rrl.cli_errors import one_sentence
-from rrl.evaluation.mlflow_report import log_report
+from rrl.evaluation.report.verdict import format_summary
+from rrl.evaluation.report.write import log_report
 from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
-from rrl.evaluation.tables import format_summary
 from rrl.evaluation.video import VideoError
 from rrl.evaluation.workers import WorkerError
 
@@ -50,7 +50,7 @@ def run_command(args: Sequence[str]) -> int:
         return _fail(f"stopped; {_resume(evaluation)}", 130)
     except (WorkerError, ValueError, FloatingPointError) as error:
         return _fail(f"{error} {_resume(evaluation)}", 1)
-    sys.stdout.write(f"{format_summary(files.summaries)}\n\nreport: {files.html}\n")
+    sys.stdout.write(f"{format_summary(files.summary)}\n\nreport: {files.html}\n")
     sys.stdout.writelines(f"{sentence}\n" for sentence in log_report(files, provenance))
     if evaluation.settings.video:
         try:

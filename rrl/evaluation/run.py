@@ -16,10 +16,10 @@ from rrl.envs.make import is_native
 from rrl.evaluation.attack_cells import AttackResult
 from rrl.evaluation.fresh_adversaries import adversarial_task
 from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source
-from rrl.evaluation.report_sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.write import ReportFiles, write_report
 from rrl.evaluation.result_store import CellKey, ResultStore
 from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness_report import ReportFiles, write_report
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.suites import Suite, load_suite
 from rrl.evaluation.tasks import EvaluationTask, Finding, plan

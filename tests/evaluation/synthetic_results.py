@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from rrl.evaluation.result_files import to_frame
 from rrl.evaluation.results import CellResult
 
 METHODS = {  # nominal return, width in log factors within which it is kept, height when lost, harm of an attack
@@ -52,6 +53,11 @@ def cell_result(**changes) -> CellResult:
         "seconds": 0.25,
     }
     return CellResult(**(row | changes))
+
+
+def table(rows):
+    """The rows as the report sees them."""
+    return to_frame(rows)
 
 
 def synthetic_results(num_seeds: int = 3, methods=METHODS) -> list[CellResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
-from rrl.evaluation.statistics import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
+from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.random_streams import Purpose
 from rrl.tracking.mlflow_client import connect, first_line, lacks_database
 
@@ -87,7 +88,7 @@ def format_table(result: CheckpointEvaluation) -> str:
     for name, (label, unit) in ROWS.items():
         estimate: Estimate | None = getattr(result.summary, name)
         if estimate is not None:
-            interval = f"[{estimate.low:.1f}, {estimate.high:.1f}]"
+            interval = f"[{estimate.low:.1f}, {estimate.high:.1f}]" if estimate.has_interval else "none"
             cells.append((label, unit, f"{estimate.value:.1f}", interval))
     cells.append(("failed episodes", "%", f"{100 * result.failure_rate:.1f}", ""))
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
@@ -98,7 +99,8 @@ def format_table(result: CheckpointEvaluation) -> str:
     heading = (
         f"{result.env_id}, nominal, {result.num_episodes} episodes, {result.env_steps:,} training steps: {result.path}"
     )
-    return "\n".join([heading, "", lines[0], "-" * len(lines[0]), *lines[1:]])
+    note = [] if result.summary.return_mean.has_interval else ["", "A single episode leaves no interval."]
+    return "\n".join([heading, "", lines[0], "-" * len(lines[0]), *lines[1:], *note])
 
 
 def log_to_run(result: CheckpointEvaluation) -> str:
@@ -130,15 +132,14 @@ def metrics_of(result: CheckpointEvaluation) -> dict[str, float]:
         result: The evaluation.
 
     Returns:
-        Values by key; the ends of the intervals end in ``_low`` and ``_high``.
+        Known values by key; the ends of the intervals, if there are any, end in ``_low`` and ``_high``.
     """
     metrics = {"evaluation/failure_rate": result.failure_rate, "evaluation/episodes": float(result.num_episodes)}
     for name in ROWS:
         estimate: Estimate | None = getattr(result.summary, name)
         if estimate is not None:
-            key = f"evaluation/{name}"
-            metrics |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-    return metrics
+            metrics |= estimate.named(f"evaluation/{name}")
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
 
 def _send(uri: str, run_id: str, metrics: dict[str, float], step: int) -> None:

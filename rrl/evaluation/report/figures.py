@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.figure import Figure
 
-from rrl.evaluation.cell_tables import sweeps_by_axes, tabulate
-from rrl.evaluation.figure_style import method_styles, to_svg
-from rrl.evaluation.results import CellResult
-from rrl.evaluation.robustness import MethodSummary, perturbed
-from rrl.evaluation.summary_figures import plot_attacks, plot_forest, plot_profile
-from rrl.evaluation.sweep_figures import plot_curves, plot_differences, plot_heat_maps
+from rrl.evaluation.report.figures_panels import (
+    plot_attacks,
+    plot_curves,
+    plot_differences,
+    plot_forest,
+    plot_heat_maps,
+    plot_profile,
+)
+from rrl.evaluation.report.figures_style import method_styles, to_svg
+from rrl.evaluation.report.summary import Summary, perturbed, tabulate
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class ReportFigure(NamedTuple):
@@ -32,48 +39,41 @@ class ReportFigure(NamedTuple):
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
-def draw_report_figures(
-    rows: Sequence[CellResult], methods: Sequence[MethodSummary], baseline: str
-) -> list[ReportFigure]:
-    """Draw whatever the rows have data for.
-
-    Args:
-        rows: All rows.
-        methods: Their summaries.
-        baseline: The method that others are compared with.
-
-    Returns:
-        The figures, in the order of the report.
-    """
+def draw_report_figures(cells: DataFrame, summary: Summary, baseline: str) -> list[ReportFigure]:
+    """Draw whatever the rows have data for, in the order of the report; others are compared with ``baseline``."""
     return [
         ReportFigure(name, title, caption, to_svg(figure))
-        for name, title, caption, figure in _figures(rows, methods, baseline)
+        for name, title, caption, figure in _figures(cells, summary, baseline)
     ]
 
 
-def _figures(
-    rows: Sequence[CellResult], methods: Sequence[MethodSummary], baseline: str
-) -> Iterator[tuple[str, str, str, Figure]]:
-    styles = method_styles([method.method for method in methods])
-    if sum(method.num_seeds for method in methods) > 1:
+def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
+    """Return the names of the sweeps of perturbed cells along one axis, and of those along two."""
+    first, second = cells.axis_1 != "", cells.axis_2 != ""
+    return list(cells.sweep[first & ~second].unique()), list(cells.sweep[first & second].unique())
+
+
+def _figures(cells: DataFrame, summary: Summary, baseline: str) -> Iterator[tuple[str, str, str, Figure]]:
+    styles = method_styles(summary.names)
+    if len(summary.policies) > 1:
         yield (
             "summary",
             "The numbers at a glance",
             "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods"
             " whose bars are well apart differ.",
-            plot_forest(methods, styles),
+            plot_forest(summary, styles),
         )
-    cells = perturbed(rows)
-    if cells:
+    changed = perturbed(cells)
+    if len(changed):
         yield (
             "profile",
             "Performance profile",
             "For each return, the share of the perturbed cells in which a method gets more: the higher a curve, the"
             " better, and its left end shows the bad cells. Bands are 95 % intervals over the seeds.",
-            plot_profile(tabulate(cells), styles),
+            plot_profile(tabulate(changed), styles),
         )
-    attacks = [row for row in rows if row.kind == "attack"]
-    if attacks:
+    attacks = cells[cells.kind == "attack"]
+    if len(attacks):
         yield (
             "attacks",
             "Returns under attack",
@@ -81,23 +81,21 @@ def _figures(
             " for each finished policy anew; its own adversary is that of its training.",
             plot_attacks(attacks, styles),
         )
-    one_axis, two_axes = sweeps_by_axes(cells)
+    one_axis, two_axes = sweeps_by_axes(changed)
     if one_axis:
         yield (
             "curves",
             "One thing changes at a time",
             "The dotted line is the unchanged world: the flatter a curve is around it, the more robust the method."
             " Bands are 95 % intervals over the seeds.",
-            plot_curves(cells, one_axis, styles),
+            plot_curves(changed, one_axis, styles),
         )
     for place, sweep in enumerate(two_axes):
-        yield from _sweep_figures([row for row in cells if row.sweep == sweep], sweep, place, baseline)
+        yield from _sweep_figures(changed[changed.sweep == sweep], sweep, place, baseline)
 
 
-def _sweep_figures(
-    rows: Sequence[CellResult], sweep: str, place: int, baseline: str
-) -> Iterator[tuple[str, str, str, Figure]]:
-    table = tabulate(rows)
+def _sweep_figures(cells: DataFrame, sweep: str, place: int, baseline: str) -> Iterator[tuple[str, str, str, Figure]]:
+    table = tabulate(cells)
     yield (
         f"heat_map_{place}",
         f"{sweep}: returns",

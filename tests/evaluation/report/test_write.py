@@ -1,16 +1,18 @@
-"""Reports reach MLflow beneath the training runs, and nothing there can stop an evaluation."""
+"""Reports are written whole, and reach MLflow beneath the training runs, where nothing can stop an evaluation."""
 
 from __future__ import annotations
 
+import csv
 import math
+import re
 
 import pytest
 
-from rrl.evaluation.mlflow_report import log_report, method_metrics
-from rrl.evaluation.report_sources import PolicyOrigin, Provenance
-from rrl.evaluation.robustness import summarize_methods, summarize_policies
-from rrl.evaluation.robustness_report import write_report
-from tests.evaluation.synthetic_results import cell_result
+from rrl.evaluation.report.sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.summary import summarize
+from rrl.evaluation.report.write import log_report, method_metrics, write_report
+from rrl.evaluation.result_files import ResultStoreError, read_rows
+from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results, table
 
 
 @pytest.fixture
@@ -38,6 +40,46 @@ def uri_of(folder) -> str:
 
 def origin(seed, run_id, uri) -> PolicyOrigin:
     return PolicyOrigin("A <x>", f"p{seed}", seed, env_steps=5000, run_id=run_id, tracking_uri=uri)
+
+
+def test_files_hold_all_rows_policies_and_methods(tmp_path):
+    rows = synthetic_results()
+    origin = PolicyOrigin("TRPO", "runs/trpo-hopper-s0/checkpoints/last.ckpt", 0, 1_234_567)
+    files = write_report(rows, tmp_path / "new", provenance=Provenance("x", 0, (origin,)))
+    assert list(map(repr, read_rows(files.csv))) == list(map(repr, rows))
+    assert list(map(repr, read_rows(files.parquet))) == list(map(repr, rows))
+    policies = list(csv.DictReader(files.policies.read_text(encoding="utf-8").splitlines()))
+    assert len(policies) == 15
+    assert float(policies[0]["worst"]) == files.summary.policies.worst.iloc[0]
+    assert float(policies[0]["training_steps"]) == 1_234_567
+    assert policies[1]["training_steps"] == ""
+    methods = list(csv.DictReader(files.methods.read_text(encoding="utf-8").splitlines()))
+    assert [row["method"] for row in methods] == list(METHODS)
+    assert float(methods[2]["iqm_low"]) == files.summary.methods.iqm_low.iloc[2]
+    assert all(path.read_bytes().startswith(b"<?xml") for path in files.figures)
+
+
+@pytest.mark.parametrize(
+    ("rows", "baseline", "message"),
+    [
+        ([], None, "`rows` must hold at least one result, got none."),
+        (
+            [cell_result(), cell_result(env_id="Walker2d-v5")],
+            None,
+            "`rows` must be of one environment, since rewards differ in scale; got Hopper-v5, Walker2d-v5.",
+        ),
+        ([cell_result()], "PPO", "`baseline` must be one of the methods TRPO, got 'PPO'."),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, rows, baseline, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        write_report(rows, tmp_path, provenance=Provenance("x", 0), baseline=baseline)
+
+
+def test_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultStoreError, match=r"^The report in .*file cannot be written: Not a directory\.$"):
+        write_report([cell_result()], tmp_path / "file", provenance=Provenance("x", 0))
 
 
 def test_each_policy_gets_a_child_of_its_training_run_with_its_numbers_and_all_files(files, client, workdir):
@@ -92,7 +134,5 @@ def test_unreachable_server_is_asked_once_and_is_one_sentence(files, workdir, mo
 
 
 def test_metrics_are_finite_and_have_admissible_names():
-    (method,) = summarize_methods(
-        summarize_policies([cell_result(method="", kind="nominal", forward_distance=math.nan)])
-    )
-    assert method_metrics(method) == {"robustness/_/nominal": 1000.0}
+    summary = summarize(table([cell_result(method="", kind="nominal", forward_distance=math.nan)]))
+    assert method_metrics(summary.methods.loc[""]) == {"robustness/_/nominal": 1000.0}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from rrl.evaluation.measures import MEASURES
-from rrl.evaluation.report_sources import PolicyOrigin, Provenance
-from rrl.evaluation.result_files import ResultStoreError, read_rows
-from rrl.evaluation.robustness_report import write_report
-from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results
+from rrl.evaluation.report.sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.summary import MEASURES
+from rrl.evaluation.report.write import write_report
+from tests.evaluation.synthetic_results import METHODS, synthetic_results
 
 PROVENANCE = Provenance(
     command="python evaluate.py --config <config> & more",
@@ -75,7 +73,7 @@ def test_page_is_well_formed_and_holds_every_method_number_and_source(report):
         "run<0>",
     ):
         assert text in page.text
-    assert f"{files.summaries[0].estimates['worst'].value:,.0f}" in page.text
+    assert f"{files.summary.methods.worst.iloc[0]:,.0f}" in page.text
 
 
 def test_page_needs_nothing_but_itself(report):
@@ -107,21 +105,6 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
     assert evil in page.text
 
 
-def test_files_hold_all_rows_policies_and_methods(report):
-    rows, files = report
-    assert list(map(repr, read_rows(files.csv))) == list(map(repr, rows))
-    assert list(map(repr, read_rows(files.parquet))) == list(map(repr, rows))
-    policies = list(csv.DictReader(files.policies.read_text(encoding="utf-8").splitlines()))
-    assert len(policies) == 15
-    assert float(policies[0]["worst"]) == files.summaries[0].policies[0].values["worst"]
-    assert float(policies[0]["training_steps"]) == 1_234_567
-    assert policies[1]["training_steps"] == ""
-    methods = list(csv.DictReader(files.methods.read_text(encoding="utf-8").splitlines()))
-    assert [row["method"] for row in methods] == list(METHODS)
-    assert float(methods[2]["iqm_low"]) == files.summaries[2].iqm.low
-    assert all(path.read_bytes().startswith(b"<?xml") for path in files.figures)
-
-
 def test_single_seed_shows_no_interval_and_no_winner(tmp_path):
     rows = [row for row in synthetic_results(num_seeds=1) if row.sweep in {"nominal", "mass"}]
     files = write_report(rows, tmp_path, provenance=PROVENANCE)
@@ -135,26 +118,3 @@ def test_method_is_compared_with_the_baseline_that_is_asked_for(tmp_path):
     rows = [row for row in synthetic_results() if row.sweep == "nominal"]
     files = write_report(rows, tmp_path, provenance=PROVENANCE, baseline="RARL")
     assert "Compared with RARL" in files.html.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("rows", "baseline", "message"),
-    [
-        ([], None, "`rows` must hold at least one result, got none."),
-        (
-            [cell_result(), cell_result(env_id="Walker2d-v5")],
-            None,
-            "`rows` must be of one environment, since rewards differ in scale; got Hopper-v5, Walker2d-v5.",
-        ),
-        ([cell_result()], "PPO", "`baseline` must be one of the methods TRPO, got 'PPO'."),
-    ],
-)
-def test_bad_input_is_one_sentence(tmp_path, rows, baseline, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        write_report(rows, tmp_path, provenance=PROVENANCE, baseline=baseline)
-
-
-def test_folder_that_cannot_be_written_is_one_sentence(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ResultStoreError, match=r"^The report in .*file cannot be written: Not a directory\.$"):
-        write_report([cell_result()], tmp_path / "file", provenance=PROVENANCE)

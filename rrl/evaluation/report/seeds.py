@@ -10,14 +10,14 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.evaluation.statistics import CONFIDENCE, RESAMPLES, Estimate
-from rrl.random_streams import Purpose, numpy_stream
+from rrl.evaluation.intervals import Estimate, percentile_interval
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,7 @@ ENOUGH_SEEDS = 5
 """With fewer an interval is much narrower than it should be; the report says so."""
 TRIMMED = 0.25
 """Share of the scores that the interquartile mean leaves out at each end."""
+NOTHING = Estimate(math.nan)
 
 
 class Band(NamedTuple):
@@ -65,57 +66,36 @@ def mean_over_seeds(scores: Array) -> Band:
     known = ~np.isnan(scores).any(axis=0)
     low, high = np.full((2, scores.shape[1]), np.nan)
     if known.any():
-        low[known], high[known] = resampled_interval((scores[:, known],), lambda drawn: drawn.mean(axis=-2).T)
+        low[known], high[known] = _interval((scores[:, known],), lambda drawn: drawn.mean(axis=-2).T)
     return Band(scores.mean(axis=0), low, high)
 
 
-def estimate_over_seeds(scores: Array, statistic: Callable[[Array], Array]) -> Estimate:
-    """Estimate a number that pools several scores of each seed.
+def interquartile_mean(scores: Array) -> Estimate:
+    """Average the middle half of the scores of all seeds together.
 
     Args:
-        scores: Scores of each policy. Shape ``[S, C]``.
-        statistic: From the pooled scores ``[..., S * C]`` to the number ``[...]``.
+        scores: Scores of each policy. Shape ``[S, C]``. A quarter, rounded down, is left out at each end.
 
     Returns:
         The estimate; its interval resamples policies, with all their scores. All NaN if a score is.
-    """
-    if np.isnan(scores).any():
-        return Estimate(*[float("nan")] * 3)
-
-    def pooled(drawn: Array) -> Array:
-        return statistic(drawn.reshape(*drawn.shape[:-2], -1))
-
-    low, high = resampled_interval((scores,), pooled)
-    return Estimate(float(pooled(scores)), float(low), float(high))
-
-
-def interquartile_mean(scores: Array) -> Array:
-    """Average the middle half of the scores.
-
-    Args:
-        scores: Shape ``[..., K]``. A quarter of ``K``, rounded down, is left out at each end.
-
-    Returns:
-        The means. Shape ``[...]``.
 
     Example:
-        >>> float(interquartile_mean(np.array([-100.0, 1.0, 3.0, 50.0])))
+        >>> interquartile_mean(np.array([[-100.0, 1.0, 3.0, 50.0]])).value
         2.0
     """
     from scipy.stats import trim_mean
 
-    return np.asarray(trim_mean(scores, TRIMMED, axis=-1))
+    def pooled(drawn: Array) -> Array:
+        return np.asarray(trim_mean(drawn.reshape(*drawn.shape[:-2], -1), TRIMMED, axis=-1))
+
+    if np.isnan(scores).any():
+        return NOTHING
+    low, high = _interval((scores,), pooled)
+    return Estimate(float(pooled(scores)), float(low), float(high))
 
 
 def compare(first: Array, second: Array) -> Comparison:
-    """Compare two methods.
-
-    Args:
-        first: One score a policy. Shape ``[S]``.
-        second: Scores of the other method's policies. Shape ``[S']``.
-
-    Returns:
-        Difference, probability of improvement and test; all NaN if a score is.
+    """Compare two methods by one score a policy. Shapes ``[S]`` and ``[S']``; all NaN if a score is.
 
     Example:
         >>> compare(np.array([2.0, 3.0]), np.array([1.0, 2.0])).probability.value
@@ -123,11 +103,10 @@ def compare(first: Array, second: Array) -> Comparison:
     """
     from scipy.stats import mannwhitneyu
 
-    groups = (first[:, None], second[:, None])
     if np.isnan(first).any() or np.isnan(second).any():
-        nothing = Estimate(*[float("nan")] * 3)
-        return Comparison(nothing, nothing, float("nan"))
-    low, high = resampled_interval(groups, lambda one, two: one.mean(axis=(-1, -2)) - two.mean(axis=(-1, -2)))
+        return Comparison(NOTHING, NOTHING, math.nan)
+    groups = (first[:, None], second[:, None])
+    low, high = _interval(groups, lambda one, two: one.mean(axis=(-1, -2)) - two.mean(axis=(-1, -2)))
     difference = Estimate(float(first.mean() - second.mean()), float(low), float(high))
     return Comparison(difference, probability_of_improvement(first, second), float(mannwhitneyu(first, second).pvalue))
 
@@ -140,26 +119,24 @@ def probability_of_improvement(first: Array, second: Array) -> Estimate:
         second: Scores of the other method's policies. Shape ``[S']``.
 
     Returns:
-        A probability. Its interval is NaN where all pairs agree: the bootstrap then cannot see what it is missing.
+        A probability. It has no interval where all pairs agree: the bootstrap then cannot see what it is missing.
     """
     value = float(_win_rate(first, second))
     if value in {0.0, 1.0}:
-        return Estimate(value, float("nan"), float("nan"))
-    low, high = resampled_interval(
-        (first[:, None], second[:, None]), lambda one, two: _win_rate(one[..., 0], two[..., 0])
-    )
+        return Estimate(value)
+    low, high = _interval((first[:, None], second[:, None]), lambda one, two: _win_rate(one[..., 0], two[..., 0]))
     return Estimate(value, float(low), float(high))
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Band:
-    """Tell which share of the cells is above each threshold.
+    """Tell which share of the cells is above each threshold, on average over the seeds.
 
     Args:
         scores: Returns of each policy in each cell. Shape ``[S, C]``.
         thresholds: Returns. Shape ``[K]``.
 
     Returns:
-        Shares of cells whose return exceeds the threshold, on average over the seeds. Shapes ``[K]``.
+        Shares of the cells. Shapes ``[K]``.
 
     Example:
         >>> performance_profile(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.0, 2.5])).values
@@ -168,35 +145,12 @@ def performance_profile(scores: Array, thresholds: Array) -> Band:
     return mean_over_seeds((scores[:, :, None] > thresholds).mean(axis=1))
 
 
-def resampled_interval(groups: tuple[Array, ...], statistic: Callable[..., Array]) -> tuple[Array, Array]:
-    """Resample the policies of each group by themselves and take percentiles.
-
-    Args:
-        groups: Scores of each policy. Shapes ``[S_k, C]``.
-        statistic: From resampled groups ``[R, S_k, C]`` to numbers ``[..., R]``; also takes them without ``R``.
-
-    Returns:
-        The ends of the interval, of the shape of the statistic; NaN with fewer than three policies in a group.
-    """
+def _interval(groups: tuple[Array, ...], statistic: Callable[..., Array]) -> tuple[Array, Array]:
+    """Resample policies, or return NaN where a group has too few; ``statistic`` also takes groups without ``R``."""
     if min(len(group) for group in groups) < FEWEST_SEEDS:
         nothing = np.full_like(np.asarray(statistic(*groups), dtype=np.float64), np.nan)
         return nothing, nothing
-    from scipy.stats import bootstrap
-
-    def of_indices(*indices: NDArray[np.int64], axis: int) -> Array:
-        return statistic(*(group[drawn] for group, drawn in zip(groups, indices, strict=True)))
-
-    interval = bootstrap(
-        tuple(np.arange(len(group)) for group in groups),
-        of_indices,
-        vectorized=True,
-        axis=-1,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=numpy_stream(Purpose.BOOTSTRAP, 0),
-    ).confidence_interval
-    return np.asarray(interval.low), np.asarray(interval.high)
+    return percentile_interval(groups, statistic)
 
 
 def _win_rate(first: Array, second: Array) -> Array:

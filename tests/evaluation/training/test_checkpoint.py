@@ -43,6 +43,20 @@ def test_same_checkpoint_gives_the_same_table(checkpoint, capsys):
     assert outputs[0] == outputs[1]
 
 
+def test_single_episode_has_no_interval_and_says_so(checkpoint, workdir, capsys):
+    from mlflow import MlflowClient
+
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "nan" not in printed
+    assert re.search(r"return, mean +reward +-?[\d.]+ +none\n", printed)
+    assert "A single episode leaves no interval." in printed
+    (run,) = MlflowClient(tracking_uri=f"sqlite:///{workdir / 'mlflow.db'}").search_runs(["1"])
+    logged = {name for name in run.data.metrics if name.startswith("evaluation/")}
+    assert "evaluation/return_mean" in logged
+    assert not any(name.endswith(("_low", "_high")) for name in logged)
+
+
 def test_missing_database_is_not_created(checkpoint, workdir, capsys):
     (workdir / "mlflow.db").unlink()
     assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "2"]) == 0

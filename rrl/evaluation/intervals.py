@@ -1,9 +1,10 @@
-"""Mean, tail and worst case of episode returns, with bootstrap intervals."""
+"""Mean, tail and worst case of episode returns, and the bootstrap intervals of any statistic."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +23,22 @@ RESAMPLES = 2000
 
 
 class Estimate(NamedTuple):
-    """A statistic of episodes with the interval that they leave open."""
+    """A statistic with the interval that its samples leave open."""
 
     value: float
-    low: float
-    """Lower end of the 95 % percentile bootstrap interval over episodes; NaN for a single episode."""
-    high: float
+    low: float = math.nan
+    """Lower end of the 95 % percentile bootstrap interval; NaN where there are too few samples for one."""
+    high: float = math.nan
     """Upper end."""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were enough samples for an interval."""
+        return not math.isnan(self.low)
+
+    def named(self, name: str) -> dict[str, float]:
+        """Return the value under ``name`` and the ends, NaN or not, under ``name_low`` and ``name_high``."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 class ReturnSummary(NamedTuple):
@@ -46,15 +56,7 @@ class ReturnSummary(NamedTuple):
 
 
 def summarize_returns(episodes: EpisodeReturns, seed: int = 0) -> ReturnSummary:
-    """Summarise episodes.
-
-    Args:
-        episodes: At least one episode.
-        seed: Seed of the resampling.
-
-    Returns:
-        The statistics with their intervals.
-    """
+    """Summarise at least one episode; ``seed`` is that of the resampling."""
     distances = episodes.forward_distances
     return ReturnSummary(
         return_mean=bootstrap(episodes.returns, np.mean, seed),
@@ -65,7 +67,7 @@ def summarize_returns(episodes: EpisodeReturns, seed: int = 0) -> ReturnSummary:
     )
 
 
-def bootstrap(samples: Array, statistic: Callable[[Array], float], seed: int = 0) -> Estimate:
+def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) -> Estimate:
     """Estimate a statistic with its percentile bootstrap interval.
 
     Args:
@@ -74,7 +76,7 @@ def bootstrap(samples: Array, statistic: Callable[[Array], float], seed: int = 0
         seed: Seed of the resampling.
 
     Returns:
-        The estimate; its interval is a single point if all samples are equal, and NaN for one sample.
+        The estimate; its interval is a single point if all samples are equal, and there is none for one sample.
 
     Example:
         >>> bootstrap(np.full(5, 3.0), np.mean)
@@ -82,29 +84,44 @@ def bootstrap(samples: Array, statistic: Callable[[Array], float], seed: int = 0
     """
     value = float(statistic(samples))
     if len(samples) < 2:
-        return Estimate(value, float("nan"), float("nan"))
+        return Estimate(value)
+    low, high = percentile_interval((samples,), lambda drawn: np.apply_along_axis(statistic, -1, drawn), seed)
+    return Estimate(value, float(low), float(high))
+
+
+def percentile_interval(
+    groups: tuple[Array, ...], statistic: Callable[..., Array], seed: int = 0
+) -> tuple[Array, Array]:
+    """Resample the samples of each group by themselves and take percentiles.
+
+    Args:
+        groups: Samples along the first axis, at least two in each group. Shapes ``[S_k, ...]``.
+        statistic: From resampled groups ``[R, S_k, ...]`` to numbers ``[..., R]``.
+        seed: Seed of the resampling.
+
+    Returns:
+        The ends of the 95 % intervals. Shapes ``[...]``.
+    """
     from scipy.stats import bootstrap as scipy_bootstrap
 
+    def of_indices(*indices: NDArray[np.int64], axis: int) -> Array:
+        return statistic(*(group[drawn] for group, drawn in zip(groups, indices, strict=True)))
+
     interval = scipy_bootstrap(
-        (samples,),
-        statistic,
-        vectorized=False,
+        tuple(np.arange(len(group)) for group in groups),
+        of_indices,
+        vectorized=True,
+        axis=-1,
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=numpy_stream(Purpose.BOOTSTRAP, seed),
     ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high))
+    return np.asarray(interval.low), np.asarray(interval.high)
 
 
 def tail_mean(returns: Array) -> float:
-    """Average the worst tenth of returns.
-
-    Args:
-        returns: Episode returns. Shape ``[E]``.
-
-    Returns:
-        Their CVaR10, in units of reward.
+    """Average the worst tenth of returns (CVaR10). Shape ``[E]``.
 
     Example:
         >>> tail_mean(np.arange(20.0))

@@ -7,10 +7,18 @@ import math
 import numpy as np
 import pytest
 
-from rrl.evaluation.robustness import summarize_methods, summarize_policies
-from rrl.evaluation.seeds import compare
-from rrl.evaluation.verdict import certainty_of, findings, warnings
-from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results
+from rrl.evaluation.report.seeds import compare
+from rrl.evaluation.report.summary import summarize
+from rrl.evaluation.report.verdict import (
+    SHOWN,
+    WIDTH,
+    certainty_of,
+    format_numbers,
+    format_summary,
+    judge,
+    warnings,
+)
+from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results, table
 
 
 def nominal_rows(scores, **columns):
@@ -25,41 +33,41 @@ def nominal_rows(scores, **columns):
 
 
 def verdict_on(scores):
-    (finding,) = findings(summarize_methods(summarize_policies(nominal_rows(scores))))
-    return finding
+    (judgement,) = judge(summarize(table(nominal_rows(scores))))
+    return judgement
 
 
 def test_well_separated_methods_with_enough_seeds_have_a_clear_winner():
-    finding = verdict_on({"A": [100, 101, 102, 103, 104], "B": [200, 201, 202, 203, 204], "C": [50, 51, 52, 53, 54]})
-    assert finding.topic == "In the unchanged world"
-    assert finding.certainty == "clear"
-    assert finding.sentence == "B (202) is best, by 100 (98 %) ahead of A (102), the next."
-    assert "p = 0.0079, 5 and 5 seeds" in finding.evidence
+    judgement = verdict_on({"A": [100, 101, 102, 103, 104], "B": [200, 201, 202, 203, 204], "C": [50, 51, 52, 53, 54]})
+    assert judgement.topic == "In the unchanged world"
+    assert judgement.certainty == "clear"
+    assert judgement.sentence == "B (202) is best, by 100 (98 %) ahead of A (102), the next."
+    assert "p = 0.0079, 5 and 5 seeds" in judgement.evidence
 
 
 def test_three_seeds_are_never_clear_even_if_they_never_overlap():
-    finding = verdict_on({"A": [100, 101, 102], "B": [200, 201, 202]})
-    assert finding.certainty == "tentative"
-    assert finding.sentence.startswith("B (201) leads")
+    judgement = verdict_on({"A": [100, 101, 102], "B": [200, 201, 202]})
+    assert judgement.certainty == "tentative"
+    assert judgement.sentence.startswith("B (201) leads")
 
 
 def test_overlapping_methods_have_no_clear_difference_and_the_rest_is_named():
-    finding = verdict_on({"A": [90, 100, 110, 120], "B": [91, 101, 111, 121], "C": [1, 2, 3, 4]})
-    assert finding.certainty == "open"
-    assert finding.sentence == "there is no clear difference between B (106) and A (105); C (2) is behind."
+    judgement = verdict_on({"A": [90, 100, 110, 120], "B": [91, 101, 111, 121], "C": [1, 2, 3, 4]})
+    assert judgement.certainty == "open"
+    assert judgement.sentence == "there is no clear difference between B (106) and A (105); C (2) is behind."
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_one_or_two_seeds_are_said_to_prove_nothing(num_seeds):
-    finding = verdict_on({"A": [1.0] * num_seeds, "B": [2.0, 2.1, 2.2]})
-    assert finding.certainty == "unknown"
-    assert "may be chance" in finding.sentence
-    assert "an interval needs at least 3 each" in finding.evidence
+    judgement = verdict_on({"A": [1.0] * num_seeds, "B": [2.0, 2.1, 2.2]})
+    assert judgement.certainty == "unknown"
+    assert "may be chance" in judgement.sentence
+    assert "an interval needs at least 3 each" in judgement.evidence
 
 
 def test_single_method_is_described_without_a_contest():
-    finding = verdict_on({"A": [100.0, 102.0, 104.0]})
-    assert (finding.sentence, finding.evidence) == ("A returns 102.", "")
+    judgement = verdict_on({"A": [100.0, 102.0, 104.0]})
+    assert (judgement.sentence, judgement.evidence) == ("A returns 102.", "")
 
 
 def test_negative_returns_have_no_percentage():
@@ -67,7 +75,7 @@ def test_negative_returns_have_no_percentage():
 
 
 def test_topics_without_cells_are_left_out():
-    topics = [finding.topic for finding in findings(summarize_methods(summarize_policies(synthetic_results())))]
+    topics = [judgement.topic for judgement in judge(summarize(table(synthetic_results())))]
     assert topics == [
         "In the unchanged world",
         "On average over the perturbed cells",
@@ -84,7 +92,7 @@ def test_equal_methods_are_rarely_called_different_and_never_clear_by_the_interv
 
 
 def warnings_of(rows):
-    return warnings(rows, summarize_methods(summarize_policies(rows)))
+    return warnings(table(rows), summarize(table(rows)))
 
 
 def test_standing_still_is_called_out():
@@ -123,3 +131,43 @@ def test_few_seeds_and_missing_cells_are_called_out():
     assert "fewest seeds of a method are 3:" in warnings_of(synthetic_results(num_seeds=3))[0]
     assert "any difference may be chance" in warnings_of(synthetic_results(num_seeds=1))[0]
     assert any("2 cells of single policies are missing" in text for text in warnings_of(synthetic_results()[:-2]))
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([99999.0], ["99,999"]),
+        ([-1234567.0, 1.0, math.nan], ["-1,235k", "0k", "-"]),
+        ([99.0, 3.14159], ["99.0", "3.1"]),
+        ([0.0], ["0.00"]),
+        ([-0.001, 5.0], ["0.00", "5.00"]),
+        ([math.nan], ["-"]),
+        ([math.inf, 1.0], ["inf", "1.00"]),
+    ],
+)
+def test_numbers_keep_about_three_digits(values, texts):
+    assert format_numbers(values) == texts
+
+
+def test_table_has_every_method_with_values_above_intervals():
+    summary = summarize(table(synthetic_results()))
+    lines = format_summary(summary).splitlines()
+    assert len(lines) == 3 + 2 * len(METHODS)
+    for (method, worst), values, intervals in zip(summary.methods.worst.items(), lines[3::2], lines[4::2], strict=True):
+        assert values.startswith(f"{method} (3)")
+        assert f"{worst:,.0f}" in values
+        assert intervals.count("..") == len(SHOWN)
+
+
+def test_single_seeds_show_a_dash_for_each_interval_and_say_why():
+    lines = format_summary(summarize(table(synthetic_results(num_seeds=1)))).splitlines()
+    assert lines[4].split() == ["-"] * len(SHOWN)
+    assert lines[-1] == "No interval (-) with fewer than 3 seeds."
+
+
+def test_table_fits_the_terminal_with_long_names_and_large_numbers():
+    shape = (-123456.0, *METHODS["TRPO"][1:])
+    rows = synthetic_results(methods={"a long name " * 20: shape})
+    lines = format_summary(summarize(table(rows))).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert "…" in lines[3]

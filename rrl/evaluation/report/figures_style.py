@@ -35,6 +35,7 @@ REPORT_STYLE: dict[Any, Any] = STYLE | {
 }
 LEGEND_HANDLE, LEGEND_LETTER, LEGEND_LINE = 0.65, 0.085, 0.24
 """About what an entry of a legend takes, inches."""
+RETURN = "mean return (reward)"
 UNITS = {
     "observation_noise": "standard deviation (observation units)",
     "action_noise": "standard deviation (half action ranges)",
@@ -56,13 +57,9 @@ class MethodStyle(NamedTuple):
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
-    """Give each method a look that it keeps in all figures.
+    """Give each method, in the order of the report, a look that it keeps in all figures.
 
-    Args:
-        methods: Names, in the order of the report.
-
-    Returns:
-        Styles by name. After seven methods colours come back with other dashes.
+    After seven methods colours come back with other dashes.
     """
     styles = [
         MethodStyle(color, marker, dashes) for dashes in DASHES for color, marker in zip(COLORS, MARKERS, strict=True)
@@ -71,13 +68,7 @@ def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
 
 
 def axis_label(parameter: str) -> str:
-    """Name an axis with its unit.
-
-    Args:
-        parameter: Parameter of a sweep, as it stands in the rows.
-
-    Returns:
-        The label.
+    """Name an axis with its unit, by the parameter of a sweep as it stands in the rows.
 
     Example:
         >>> axis_label("mass"), axis_label("absolute mass of torso"), axis_label("action_delay")
@@ -91,13 +82,7 @@ def axis_label(parameter: str) -> str:
 
 
 def nominal_value(parameter: str) -> float:
-    """Tell at which value of a parameter the world is unchanged.
-
-    Args:
-        parameter: Parameter of a sweep, as it stands in the rows.
-
-    Returns:
-        The value; NaN for absolute values, whose nominal one depends on the task.
+    """Tell at which value of a parameter the world is unchanged; NaN where that depends on the task.
 
     Example:
         >>> nominal_value("mass"), nominal_value("push_step"), nominal_value("absolute mass")
@@ -109,25 +94,9 @@ def nominal_value(parameter: str) -> float:
 
 
 def new_panels(
-    count: int,
-    *,
-    columns: int,
-    size: tuple[float, float],
-    sharex: bool = False,
-    sharey: bool = False,
+    count: int, *, columns: int, size: tuple[float, float], sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of several panels.
-
-    Args:
-        count: Number of panels, at least 1.
-        columns: Most panels side by side.
-        size: Width and height of a panel, inches.
-        sharex: Give all panels the same horizontal axis.
-        sharey: Give all panels the same vertical axis.
-
-    Returns:
-        The figure and exactly ``count`` axes.
-    """
+    """Make a figure of ``count`` panels of the given size (inches), at most ``columns`` of them side by side."""
     columns = min(columns, count)
     lines = -(-count // columns)
     figure = Figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")
@@ -141,12 +110,7 @@ def new_panels(
 
 
 def add_legend(figure: Figure, styles: Mapping[str, MethodStyle]) -> None:
-    """Put one legend of all methods above the panels, and make room for it.
-
-    Args:
-        figure: The figure.
-        styles: Looks by method.
-    """
+    """Put one legend of all methods above the panels, and make room for it."""
     width, height = figure.get_size_inches()
     lines = math.ceil(sum(LEGEND_HANDLE + LEGEND_LETTER * len(method) for method in styles) / width)
     figure.set_size_inches(width, height + LEGEND_LINE * lines)
@@ -158,14 +122,7 @@ def add_legend(figure: Figure, styles: Mapping[str, MethodStyle]) -> None:
 
 
 def to_svg(figure: Figure) -> bytes:
-    """Draw a figure as SVG.
-
-    Args:
-        figure: The figure.
-
-    Returns:
-        The content of the file. Letters are outlines, so it looks the same everywhere.
-    """
+    """Return the content of a figure's SVG file. Letters are outlines, so it looks the same everywhere."""
     buffer = io.BytesIO()
     with mpl.rc_context(REPORT_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

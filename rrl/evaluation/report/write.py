@@ -1,0 +1,218 @@
+"""The report of a robustness evaluation: a folder of tables, figures and one page, and the same in MLflow."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rrl.evaluation.report.sources import Provenance
+from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
+from rrl.evaluation.result_files import ResultStoreError, to_frame, write_rows
+from rrl.evaluation.results import CellResult
+from rrl.tracking.mlflow_client import connect, first_line, lacks_database
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+NAME = "robustness"
+"""Of the MLflow run of a report, of its metrics, and of the experiment of policies that no MLflow run has trained."""
+
+
+class ReportFiles(NamedTuple):
+    """What was written."""
+
+    html: Path
+    """The page, which needs none of the other files."""
+    csv: Path
+    """All rows."""
+    parquet: Path
+    """All rows."""
+    policies: Path
+    """The numbers of each policy, CSV."""
+    methods: Path
+    """The numbers of each method with their intervals, CSV."""
+    figures: tuple[Path, ...]
+    """SVG."""
+    summary: Summary
+    """What the tables of policies and methods say."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files but the figures, which have a folder of their own."""
+        return self.html, self.csv, self.parquet, self.policies, self.methods
+
+
+def write_report(
+    rows: Sequence[CellResult],
+    folder: str | os.PathLike[str],
+    *,
+    provenance: Provenance,
+    baseline: str | None = None,
+) -> ReportFiles:
+    """Write everything that an evaluation has to say.
+
+    Args:
+        rows: One row for each policy and cell, of one environment. Attacks and unfinished evaluations are welcome.
+        folder: Where it goes; made if it is not there. Files of an earlier report are replaced.
+        provenance: Where the numbers come from.
+        baseline: The method that others are compared with; the first one by default.
+
+    Returns:
+        The files and what they say.
+
+    Raises:
+        ValueError: If there are no rows, they are of several environments, or no method is called ``baseline``.
+        ResultStoreError: If a file cannot be written.
+    """
+    if not rows:
+        raise ValueError("`rows` must hold at least one result, got none.")
+    cells = to_frame(rows)
+    if len(tasks := sorted(cells.env_id.unique())) > 1:
+        raise ValueError(f"`rows` must be of one environment, since rewards differ in scale; got {', '.join(tasks)}.")
+    names = list(cells.method.unique())
+    if baseline is not None and baseline not in names:
+        raise ValueError(f"`baseline` must be one of the methods {', '.join(names)}, got {baseline!r}.")
+    try:
+        return _write(rows, cells, Path(folder), provenance, baseline=baseline or names[0])
+    except OSError as error:
+        raise ResultStoreError(f"The report in {folder} cannot be written: {error.strerror or error}.") from error
+
+
+def log_report(files: ReportFiles, provenance: Provenance) -> list[str]:
+    """Log a report, with all its files, to MLflow.
+
+    Each policy whose training run is known gets a child run beneath that, with its own numbers as ``robustness/*``. All
+    others share one run, with the numbers of their methods as ``robustness/<method>/*``. ``MLFLOW_TRACKING_URI`` says
+    where; without it a child goes to where its parent is, and the shared run to ``mlflow.db`` in the working folder.
+
+    Args:
+        files: What :func:`write_report` has written.
+        provenance: Where the policies came from.
+
+    Returns:
+        Sentences that say where it went, or why not: neither an unreachable server nor a run that is gone is an error.
+    """
+    sentences: dict[str, None] = {}
+    failed: set[str] = set()
+    for target in _targets(files.summary, provenance):
+        if target.uri not in failed:
+            sentence, reachable = _log(target, files)
+            sentences[sentence] = None
+            if not reachable:
+                failed.add(target.uri)
+    return list(sentences)
+
+
+def policy_metrics(numbers: Series) -> dict[str, float]:
+    """Name the known numbers of a policy, a line of ``Summary.policies``, as they are logged."""
+    return _known(NAME, numbers[list(MEASURES)])
+
+
+def method_metrics(numbers: Series) -> dict[str, float]:
+    """Name the known numbers of a method, a line of ``Summary.methods``, as they are logged.
+
+    Characters that MLflow does not accept are replaced in the name of the method.
+    """
+    name = re.sub(r"[^A-Za-z0-9_ -]", "_", str(numbers.name)) or "_"
+    return _known(f"{NAME}/{name}", numbers.drop("seeds"))
+
+
+def _write(
+    rows: Sequence[CellResult], cells: DataFrame, folder: Path, provenance: Provenance, *, baseline: str
+) -> ReportFiles:
+    # Imported here, since Matplotlib and Jinja take a second that a misspelt option should not wait for.
+    from rrl.evaluation.report.figures import draw_report_figures
+    from rrl.evaluation.report.page import render_html
+
+    summary = summarize(cells)
+    figures = draw_report_figures(cells, summary, baseline)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        (folder / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
+    html, policies, methods = (folder / name for name in ("report.html", "policies.csv", "methods.csv"))
+    html.write_text(render_html(cells, summary, figures, provenance, baseline), encoding="utf-8")
+    steps = [provenance.origin_of(*key).env_steps for key in summary.policies.index]
+    table = summary.policies.reset_index()
+    table.insert(len(POLICY), "training_steps", steps)
+    table.to_csv(policies, index=False)
+    summary.methods.to_csv(methods)
+    return ReportFiles(
+        html=html,
+        csv=write_rows(rows, folder / "results.csv"),
+        parquet=write_rows(rows, folder / "results.parquet"),
+        policies=policies,
+        methods=methods,
+        figures=tuple(folder / "figures" / f"{figure.name}.svg" for figure in figures),
+        summary=summary,
+    )
+
+
+def _known(prefix: str, numbers: Series) -> dict[str, float]:
+    return {f"{prefix}/{name}": float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+class _Target(NamedTuple):
+    """An MLflow run that is to be made."""
+
+    uri: str
+    parent: str
+    """Run beneath which it stands; empty for a run of its own."""
+    metrics: Mapping[str, float]
+    step: int
+
+
+def _targets(summary: Summary, provenance: Provenance) -> list[_Target]:
+    asked = os.environ.get("MLFLOW_TRACKING_URI")
+    children: list[_Target] = []
+    shared: dict[str, float] = {}
+    for key, numbers in summary.policies.iterrows():
+        origin = provenance.origin_of(*key)
+        uri = asked or origin.tracking_uri
+        if origin.run_id and uri:
+            children.append(_Target(uri, origin.run_id, policy_metrics(numbers), origin.env_steps or 0))
+        else:
+            shared |= method_metrics(summary.methods.loc[origin.method])
+    here = f"sqlite:///{Path('mlflow.db').resolve()}"
+    return [*children, *([_Target(asked or here, "", shared, 0)] if shared else [])]
+
+
+def _log(target: _Target, files: ReportFiles) -> tuple[str, bool]:
+    """Make one run; return what to say, and whether its MLflow answered."""
+    if lacks_database(target.uri):
+        return f"Not logged: there is no database at {target.uri}.", False
+    try:
+        run_id = _make_run(target, files)
+    except Exception as error:  # the files are there already
+        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+            return f"Not logged: {target.uri} does not know the run {target.parent}.", True
+        return f"Not logged: {target.uri} cannot be reached ({first_line(error)}).", False
+    place = f", beneath {target.parent}" if target.parent else ""
+    return f"Logged to MLflow run {run_id} at {target.uri}{place}.", True
+
+
+def _make_run(target: _Target, files: ReportFiles) -> str:
+    from mlflow.entities import Metric
+
+    client = connect(target.uri)
+    tags = {"mlflow.parentRunId": target.parent} if target.parent else {}
+    if target.parent:
+        experiment = client.get_run(target.parent).info.experiment_id
+    else:
+        known = client.get_experiment_by_name(NAME)
+        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
+        location = Path("mlruns").resolve().as_uri() if target.uri.startswith("sqlite:") else None
+        experiment = known.experiment_id if known else client.create_experiment(NAME, artifact_location=location)
+    run_id = str(client.create_run(experiment, run_name=NAME, tags=tags).info.run_id)
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(key, value, now, target.step) for key, value in target.metrics.items()])
+    for path in files.paths:
+        client.log_artifact(run_id, str(path))
+    for path in files.figures:
+        client.log_artifact(run_id, str(path), "figures")
+    client.set_terminated(run_id)
+    return run_id

@@ -1,0 +1,1 @@
+"""Evaluations that belong to a training run."""
