@@ -39,12 +39,48 @@ class ReportFigure(NamedTuple):
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
+TEXTS = {
+    "summary": (
+        "The numbers at a glance",
+        "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods whose"
+        " bars are well apart differ.",
+    ),
+    "profile": (
+        "Performance profile",
+        "For each return, the share of the perturbed cells in which a method gets more: the higher a curve, the better,"
+        " and its left end shows the bad cells. Bands are 95 % intervals over the seeds.",
+    ),
+    "attacks": (
+        "Returns under attack",
+        "Higher bars withstand the attacker better; black lines are 95 % intervals. The strongest found is searched for"
+        " each finished policy anew; its own adversary is that of its training.",
+    ),
+    "curves": (
+        "One thing changes at a time",
+        "The dotted line is the unchanged world: the flatter a curve is around it, the more robust the method. Bands"
+        " are 95 % intervals over the seeds.",
+    ),
+    "heat_map": (
+        "{sweep}: returns",
+        "Bright is good, on one scale for all methods, whose seeds are averaged. The square is the unchanged world, the"
+        " cross the worst cell.",
+    ),
+    "difference": (
+        "{sweep}: compared with {baseline}",
+        "Where it is blue, a method returns more than {baseline}; where it is red, less. The square is the unchanged"
+        " world.",
+    ),
+}
+"""Title and caption, by the name of the figure without its number."""
+
+
 def draw_report_figures(cells: DataFrame, summary: Summary, baseline: str) -> list[ReportFigure]:
     """Draw whatever the rows have data for, in the order of the report; others are compared with ``baseline``."""
-    return [
-        ReportFigure(name, title, caption, to_svg(figure))
-        for name, title, caption, figure in _figures(cells, summary, baseline)
-    ]
+    figures = []
+    for name, sweep, figure in _figures(cells, summary, baseline):
+        title, caption = (text.format(sweep=sweep, baseline=baseline) for text in TEXTS[name.rstrip("_0123456789")])
+        figures.append(ReportFigure(name, title, caption, to_svg(figure)))
+    return figures
 
 
 def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
@@ -53,61 +89,21 @@ def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
     return list(cells.sweep[first & ~second].unique()), list(cells.sweep[first & second].unique())
 
 
-def _figures(cells: DataFrame, summary: Summary, baseline: str) -> Iterator[tuple[str, str, str, Figure]]:
+def _figures(cells: DataFrame, summary: Summary, baseline: str) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the name of each figure, its sweep if it is about one, and the figure."""
     styles = method_styles(summary.names)
     if len(summary.policies) > 1:
-        yield (
-            "summary",
-            "The numbers at a glance",
-            "Large marks are means over the seeds, bars their 95 % intervals, small dots the single seeds: methods"
-            " whose bars are well apart differ.",
-            plot_forest(summary, styles),
-        )
-    changed = perturbed(cells)
+        yield "summary", "", plot_forest(summary, styles)
+    changed, attacks = perturbed(cells), cells[cells.kind == "attack"]
     if len(changed):
-        yield (
-            "profile",
-            "Performance profile",
-            "For each return, the share of the perturbed cells in which a method gets more: the higher a curve, the"
-            " better, and its left end shows the bad cells. Bands are 95 % intervals over the seeds.",
-            plot_profile(tabulate(changed), styles),
-        )
-    attacks = cells[cells.kind == "attack"]
+        yield "profile", "", plot_profile(tabulate(changed), styles)
     if len(attacks):
-        yield (
-            "attacks",
-            "Returns under attack",
-            "Higher bars withstand the attacker better; black lines are 95 % intervals. The strongest found is searched"
-            " for each finished policy anew; its own adversary is that of its training.",
-            plot_attacks(attacks, styles),
-        )
+        yield "attacks", "", plot_attacks(attacks, styles)
     one_axis, two_axes = sweeps_by_axes(changed)
     if one_axis:
-        yield (
-            "curves",
-            "One thing changes at a time",
-            "The dotted line is the unchanged world: the flatter a curve is around it, the more robust the method."
-            " Bands are 95 % intervals over the seeds.",
-            plot_curves(changed, one_axis, styles),
-        )
+        yield "curves", "", plot_curves(changed, one_axis, styles)
     for place, sweep in enumerate(two_axes):
-        yield from _sweep_figures(changed[changed.sweep == sweep], sweep, place, baseline)
-
-
-def _sweep_figures(cells: DataFrame, sweep: str, place: int, baseline: str) -> Iterator[tuple[str, str, str, Figure]]:
-    table = tabulate(cells)
-    yield (
-        f"heat_map_{place}",
-        f"{sweep}: returns",
-        "Bright is good, on one scale for all methods, whose seeds are averaged. The square is the unchanged world, the"
-        " cross the worst cell.",
-        plot_heat_maps(table),
-    )
-    if baseline in table.returns and len(table.returns) > 1:
-        yield (
-            f"difference_{place}",
-            f"{sweep}: compared with {baseline}",
-            f"Where it is blue, a method returns more than {baseline}; where it is red, less. The square is the"
-            " unchanged world.",
-            plot_differences(table, baseline),
-        )
+        table = tabulate(changed[changed.sweep == sweep])
+        yield f"heat_map_{place}", sweep, plot_heat_maps(table)
+        if baseline in table.returns and len(table.returns) > 1:
+            yield f"difference_{place}", sweep, plot_differences(table, baseline)

@@ -113,7 +113,7 @@ def plot_heat_maps(table: CellTable) -> Figure:
     means = {method: returns.mean(axis=0) for method, returns in table.returns.items()}
     values = np.concatenate(list(means.values()))
     limits = (min(0.0, float(np.nanmin(values))), float(np.nanmax(values)))
-    return _heat_panels(table.cells, means, limits=limits, colors="viridis", label=RETURN, mark_worst=True)
+    return _heat_panels(table.cells, means, limits=limits, label=RETURN, mark_worst=True)
 
 
 @mpl.rc_context(REPORT_STYLE)
@@ -125,7 +125,7 @@ def plot_differences(table: CellTable, baseline: str) -> Figure:
     }
     largest = float(np.nanmax(np.abs(np.concatenate(list(gains.values())))))
     label = f"mean return minus that of {baseline} (reward)"
-    return _heat_panels(table.cells, gains, limits=(-largest, largest), colors="RdBu", label=label, mark_worst=False)
+    return _heat_panels(table.cells, gains, limits=(-largest, largest), label=label, mark_worst=False)
 
 
 def grid_of(cells: DataFrame, values: Array) -> tuple[Array, Array, Array]:
@@ -180,16 +180,11 @@ def _draw_curves(axes: Axes, table: CellTable, styles: Mapping[str, MethodStyle]
 
 
 def _heat_panels(
-    cells: DataFrame,
-    values: Mapping[str, Array],
-    *,
-    limits: tuple[float, float],
-    colors: str,
-    label: str,
-    mark_worst: bool,
+    cells: DataFrame, values: Mapping[str, Array], *, limits: tuple[float, float], label: str, mark_worst: bool
 ) -> Figure:
     columns = 2 if len(values) == 4 else min(len(values), 3)
     figure, panels = new_panels(len(values), columns=columns, size=(3.4, 3.1), sharex=True, sharey=True)
+    colors = "viridis" if mark_worst else "RdBu"
     parameters = (cells.axis_1.iloc[0], cells.axis_2.iloc[0])
     for place, (axes, (method, means)) in enumerate(zip(panels, values.items(), strict=True)):
         xs, ys, grid = grid_of(cells, means)

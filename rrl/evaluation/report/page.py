@@ -121,11 +121,7 @@ def _comparison(summary: Summary, method: str, baseline: str, measure: str) -> d
     sign = "+" if found.difference.value > 0.0 else ""
     value, low, high = (format_numbers([100.0 * share, 100.0])[0] for share in found.probability)
     better = f"better runs: {value} %" + (f" ({low}..{high})" if low != UNKNOWN else "")
-    return {
-        "difference": sign + difference,
-        "interval": interval,
-        "probability": better if value != UNKNOWN else "",
-    }
+    return {"difference": sign + difference, "interval": interval, "probability": better if value != UNKNOWN else ""}
 
 
 def _sweeps(summary: Summary) -> list[dict[str, Any]]:

@@ -114,12 +114,8 @@ def compare(first: Array, second: Array) -> Comparison:
 def probability_of_improvement(first: Array, second: Array) -> Estimate:
     """Estimate how often a run of one method is better than a run of another; ties count half.
 
-    Args:
-        first: One score a policy, higher is better. Shape ``[S]``.
-        second: Scores of the other method's policies. Shape ``[S']``.
-
-    Returns:
-        A probability. It has no interval where all pairs agree: the bootstrap then cannot see what it is missing.
+    The higher of two scores is the better. Shapes ``[S]`` and ``[S']``. There is no interval where all pairs agree: the
+    bootstrap then cannot see what it is missing.
     """
     value = float(_win_rate(first, second))
     if value in {0.0, 1.0}:
@@ -129,14 +125,7 @@ def probability_of_improvement(first: Array, second: Array) -> Estimate:
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Band:
-    """Tell which share of the cells is above each threshold, on average over the seeds.
-
-    Args:
-        scores: Returns of each policy in each cell. Shape ``[S, C]``.
-        thresholds: Returns. Shape ``[K]``.
-
-    Returns:
-        Shares of the cells. Shapes ``[K]``.
+    """Tell which share of the cells ``[S, C]`` is above each threshold ``[K]``, on average over the seeds.
 
     Example:
         >>> performance_profile(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.0, 2.5])).values

@@ -48,11 +48,7 @@ class ReportFiles(NamedTuple):
 
 
 def write_report(
-    rows: Sequence[CellResult],
-    folder: str | os.PathLike[str],
-    *,
-    provenance: Provenance,
-    baseline: str | None = None,
+    rows: Sequence[CellResult], folder: str | os.PathLike[str], *, provenance: Provenance, baseline: str | None = None
 ) -> ReportFiles:
     """Write everything that an evaluation has to say.
 
