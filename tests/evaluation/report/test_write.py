@@ -6,12 +6,13 @@ import csv
 import math
 import re
 
+import pandas as pd
 import pytest
 
 from rrl.evaluation.report.sources import PolicyOrigin, Provenance
 from rrl.evaluation.report.summary import summarize
 from rrl.evaluation.report.write import log_report, method_metrics, write_report
-from rrl.evaluation.result_files import ResultStoreError, read_rows
+from rrl.evaluation.result_files import ResultStoreError
 from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results, table
 
 
@@ -46,8 +47,9 @@ def test_files_hold_all_rows_policies_and_methods(tmp_path):
     rows = synthetic_results()
     origin = PolicyOrigin("TRPO", "runs/trpo-hopper-s0/checkpoints/last.ckpt", 0, 1_234_567)
     files = write_report(rows, tmp_path / "new", provenance=Provenance("x", 0, (origin,)))
-    assert list(map(repr, read_rows(files.csv))) == list(map(repr, rows))
-    assert list(map(repr, read_rows(files.parquet))) == list(map(repr, rows))
+    written = pd.read_csv(files.csv, keep_default_na=False, na_values="nan")
+    pd.testing.assert_frame_equal(written, table(rows), rtol=1e-14)
+    pd.testing.assert_frame_equal(pd.read_parquet(files.parquet), table(rows), check_exact=True)
     policies = list(csv.DictReader(files.policies.read_text(encoding="utf-8").splitlines()))
     assert len(policies) == 15
     assert float(policies[0]["worst"]) == files.summary.policies.worst.iloc[0]
