@@ -162,10 +162,11 @@ def missing_cells(cells: DataFrame) -> int:
 
 def tabulate(cells: DataFrame) -> CellTable:
     """Arrange rows by policy and cell, each of which occurs at most once."""
+    import pandas as pd
+
     places = cells.drop_duplicates("cell")
-    policies = cells[POLICY].drop_duplicates()
-    table = cells.pivot(index=POLICY, columns="cell", values="return_mean")
-    table = table.reindex(policies).reindex(columns=places.cell)
+    policies = pd.MultiIndex.from_frame(cells[POLICY].drop_duplicates())
+    table = cells.pivot(index=POLICY, columns="cell", values="return_mean").reindex(index=policies, columns=places.cell)
     groups = table.groupby(level="method", sort=False)
     return CellTable(places, {method: lines.to_numpy(np.float64) for method, lines in groups})
 
