@@ -61,17 +61,10 @@ class TensorBatch:
         return self.map(lambda value: value.to(device))
 
 
-class PolicyStep(NamedTuple):
-    """What an actor decides for one step of all environments."""
-
-    actions: Tensor
-    """Sampled actions before clipping to the action box. Shape ``[N, A]``."""
-
-
 class Actor(Protocol):
     """Anything that can drive environments: the collector knows no algorithm, only this."""
 
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
         """Choose actions.
 
         Args:
@@ -81,7 +74,7 @@ class Actor(Protocol):
                 Shape ``[N, A]``.
 
         Returns:
-            The decision for this step.
+            Sampled actions before clipping to the action box. Shape ``[N, A]``.
         """
         ...
 

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.configuration import to_plain
 from rrl.spaces import Spaces
-from rrl.types import PolicyStep
 
 STEPS = 8
 
@@ -40,8 +39,8 @@ class ToyAlgorithm(LightningModule):
     def rollout_actor(self) -> ToyAlgorithm:
         return self
 
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
-        return PolicyStep(self.mean(observations) + 0.1 * noise)
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
+        return self.mean(observations) + 0.1 * noise
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         self.env_steps += len(batch)

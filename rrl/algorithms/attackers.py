@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rrl.policies import ActorCritic, FrozenActor
+from rrl.policies import ActorCritic, ActorSnapshot
 from rrl.risk import RiskCalibrator, RiskGate, push_history
 from rrl.risk.fast import GateRule, gate_rule, rule_of
 from rrl.types import Attack
@@ -27,11 +27,11 @@ class LearnedAdversary:
     """
 
     def __init__(self, player: ActorCritic) -> None:
-        self.player = FrozenActor(player)
+        self.player = ActorSnapshot(player)
 
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push; see :class:`rrl.types.Adversary`."""
-        return everywhere(self.player.act(observations, noise).actions)
+        return everywhere(self.player.act(observations, noise))
 
 
 class UniformAdversary:
@@ -53,7 +53,7 @@ class GatedAdversary:
     """
 
     def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> None:
-        self.player = FrozenActor(player)
+        self.player = ActorSnapshot(player)
         self._length = calibrator.predictor.history
         self._exploration = gate.exploration
         self._decide = _rule(on_cpu(calibrator), on_cpu(gate), signal)
@@ -62,7 +62,7 @@ class GatedAdversary:
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
         risk, is_open = self._decide(self._features(observations, starts), uniforms)
-        actions = self.player.act(observations, noise).actions
+        actions = self.player.act(observations, noise)
         return Attack(actions, is_open, uniforms >= 1.0 - self._exploration, risk)
 
     def _features(self, observations: Tensor, starts: Tensor) -> Tensor:

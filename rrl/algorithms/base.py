@@ -16,10 +16,10 @@ from torch.optim import Adam, Optimizer
 from rrl.algorithms.advantage_batch import AdvantageBatch, advantage_batch, explained_variance
 from rrl.configuration import to_plain
 from rrl.distributed import gather_objects
-from rrl.policies import ActorCritic, FrozenActor, Learner, fit_value_function
+from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, EpisodeStatistics, PolicyStep, Rollout, RolloutBatch
+from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
 
 
 class RLModule(LightningModule):
@@ -61,13 +61,13 @@ class RLModule(LightningModule):
         """Let checkpoints hold arguments of the constructor, which they are built from again."""
         self.save_hyperparameters(to_plain(settings), logger=False)
 
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
         """Let the protagonist act; see :class:`rrl.types.Actor`."""
         return self.protagonist.act(observations, noise)
 
     def rollout_actor(self) -> Actor:
         """Return who acts in the worlds: the protagonist as it is now, on the CPU where the simulator is."""
-        return FrozenActor(self.protagonist)
+        return ActorSnapshot(self.protagonist)
 
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""

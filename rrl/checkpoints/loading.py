@@ -65,7 +65,7 @@ class Policy:
         observations = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
         noise = torch.zeros(len(observations), len(self._low))
         with torch.no_grad():
-            actions = self._actor.act(observations, noise).actions
+            actions = self._actor.act(observations, noise)
         clipped = torch.clamp(actions, self._low, self._high).numpy().astype(np.float64)
         return clipped if observation.ndim > 1 else clipped[0]
 

@@ -96,7 +96,7 @@ def mean_actions(envs: VectorEnv[Any, Any, Any], actor: Actor, observations: Arr
         raise TypeError(f"The action space must be a Box, got {space}.")
     noise = torch.zeros(envs.num_envs, space.shape[0])
     with torch.no_grad():
-        actions = actor.act(torch.as_tensor(observations, dtype=torch.float32), noise).actions
+        actions = actor.act(torch.as_tensor(observations, dtype=torch.float32), noise)
     return np.clip(actions.numpy().astype(np.float64), space.low, space.high)
 
 

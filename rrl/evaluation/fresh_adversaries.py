@@ -24,7 +24,7 @@ from rrl.evaluation.episode_queue import Policy
 from rrl.policies import GaussianPolicy
 from rrl.random_streams import Purpose, seeded_globally
 from rrl.trpo import TrustRegion
-from rrl.types import Actor, Adversary, PolicyStep
+from rrl.types import Actor, Adversary
 
 NUM_ENVS = 32
 NUM_STEPS = 64
@@ -47,10 +47,10 @@ class PolicyActor:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
         """Ask the policy; see :class:`rrl.types.Actor`."""
         actions = np.asarray(self._policy(observations.numpy().astype(np.float64)))
-        return PolicyStep(torch.from_numpy(actions))
+        return torch.from_numpy(actions)
 
 
 class FrozenProtagonistGame(RARL):

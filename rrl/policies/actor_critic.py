@@ -13,7 +13,6 @@ from rrl.policies.gaussian import GaussianPolicy
 from rrl.policies.learner import Learner
 from rrl.policies.networks import Activation, mlp
 from rrl.policies.normalization import RunningNormalizer
-from rrl.types import PolicyStep
 
 
 class ValueFunction(nn.Module):
@@ -107,10 +106,10 @@ class ActorCritic(nn.Module):
         self.value_function = ValueFunction(obs_dim, **layers)
 
     @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
         """Choose actions; see :class:`rrl.types.Actor`."""
-        mean = self.policy.mean(self.normalizer(observations))
-        return PolicyStep(mean + self.policy.log_std.exp() * noise)
+        mean: Tensor = self.policy.mean(self.normalizer(observations))
+        return mean + self.policy.log_std.exp() * noise
 
     def mean_and_std(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's mean action and standard deviation.

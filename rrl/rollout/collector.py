@@ -87,7 +87,7 @@ class RolloutCollector:
     def _step(self, actor: Actor, noise: Tensor, step: int, *, attacked: bool) -> dict[str, NDArray[Any]]:
         states = self._simulator_states()
         observations = self.observations.astype(np.float32)
-        actions = actor.act(torch.from_numpy(observations), noise[step]).actions.numpy()
+        actions = actor.act(torch.from_numpy(observations), noise[step]).numpy()
         if not np.isfinite(actions).all():
             raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
         executed = np.clip(actions, self.action_low, self.action_high)

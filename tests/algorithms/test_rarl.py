@@ -87,9 +87,7 @@ def test_a_phase_changes_its_own_player_only():
 
 def mean_actions(module: RARL) -> tuple[float, float]:
     nothing = torch.zeros(1, 1)
-    return float(module.protagonist.act(nothing, nothing).actions), float(
-        module.adversary.act(nothing, nothing).actions
-    )
+    return float(module.protagonist.act(nothing, nothing)), float(module.adversary.act(nothing, nothing))
 
 
 def test_the_adversarys_update_raises_its_return():

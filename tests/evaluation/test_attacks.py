@@ -46,9 +46,7 @@ def test_a_push_ends_with_its_episode():
 
 class Still:
     def act(self, observations, noise):
-        from rrl.types import PolicyStep
-
-        return PolicyStep(noise)
+        return noise
 
 
 def test_the_attack_reaches_the_worlds():

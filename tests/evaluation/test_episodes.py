@@ -10,7 +10,6 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rrl.evaluation import run_episodes
-from rrl.types import PolicyStep
 
 
 class Countdown(gymnasium.Env):
@@ -36,7 +35,7 @@ class Countdown(gymnasium.Env):
 class Constant:
     def act(self, observations, noise):
         assert not noise.any(), "evaluation takes the mean action"
-        return PolicyStep(torch.full_like(noise, 3.0))
+        return torch.full_like(noise, 3.0)
 
 
 @pytest.fixture

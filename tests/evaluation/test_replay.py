@@ -10,7 +10,6 @@ import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import make_vec_env
 from rrl.evaluation.replay import replay
 from rrl.rollout import RolloutCollector
-from rrl.types import PolicyStep
 
 pytestmark = pytest.mark.mujoco
 
@@ -19,7 +18,7 @@ class Noise:
     """Acts at random."""
 
     def act(self, observations, noise):
-        return PolicyStep(0.1 * noise)
+        return 0.1 * noise
 
 
 def rollout_of(env_id: str, num_steps: int):

@@ -9,12 +9,12 @@ def test_zero_noise_gives_the_mean_and_unit_noise_one_deviation():
     player = ActorCritic(3, 2, Learner(initial_log_std=-1.0))
     observations = torch.randn(4, 3)
     mean, std = player.mean_and_std(observations)
-    torch.testing.assert_close(player.act(observations, torch.zeros(4, 2)).actions, mean)
-    torch.testing.assert_close(player.act(observations, torch.ones(4, 2)).actions, mean + std)
+    torch.testing.assert_close(player.act(observations, torch.zeros(4, 2)), mean)
+    torch.testing.assert_close(player.act(observations, torch.ones(4, 2)), mean + std)
 
 
 def test_acting_leaves_no_gradient_graph():
-    assert not ActorCritic(3, 2).act(torch.randn(4, 3), torch.zeros(4, 2)).actions.requires_grad
+    assert not ActorCritic(3, 2).act(torch.randn(4, 3), torch.zeros(4, 2)).requires_grad
 
 
 def test_policy_and_value_see_normalised_observations():

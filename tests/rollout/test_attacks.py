@@ -6,12 +6,12 @@ import torch
 
 from rrl.envs import make_vec_env
 from rrl.rollout import RolloutCollector
-from rrl.types import Attack, PolicyStep
+from rrl.types import Attack
 
 
 class Protagonist:
     def act(self, observations, noise):
-        return PolicyStep(0.1 * noise)
+        return 0.1 * noise
 
 
 class Pusher:

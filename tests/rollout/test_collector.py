@@ -11,14 +11,13 @@ from torch import nn
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import Pushes, make_vec_env
 from rrl.rollout import RolloutCollector
-from rrl.types import PolicyStep
 
 
 class Follower:
     """Acts on every world by its own observation and noise alone."""
 
     def act(self, observations, noise):
-        return PolicyStep(0.3 * noise - 0.5 * observations[:, :1])
+        return 0.3 * noise - 0.5 * observations[:, :1]
 
 
 class Recorder(VectorWrapper):
@@ -119,7 +118,7 @@ def test_rollouts_have_no_graph():
             self.mean = nn.Linear(1, 1)
 
         def act(self, observations, noise):
-            return PolicyStep(self.mean(observations) + noise)
+            return self.mean(observations) + noise
 
     batch = collector().collect(Learner(), 4).transitions
     assert not any(tensor.requires_grad for tensor in vars(batch).values())
@@ -131,7 +130,7 @@ def test_actions_are_clipped_for_the_environment_alone():
 
     class Loud:
         def act(self, observations, noise):
-            return PolicyStep(5.0 * noise)
+            return 5.0 * noise
 
     actions = source.collect(Loud(), 20).transitions.actions
     assert actions.abs().max() > 1.0
@@ -161,7 +160,7 @@ def test_simulator_states_are_those_in_which_the_actions_were_chosen():
 def test_what_cannot_be_collected_is_refused():
     class Diverged:
         def act(self, observations, noise):
-            return PolicyStep(torch.nan * noise)
+            return torch.nan * noise
 
     with pytest.raises(FloatingPointError, match="the actor chose actions that are not finite"):
         collector().collect(Diverged(), 2)

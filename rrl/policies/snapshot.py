@@ -8,13 +8,12 @@ from torch.nn.functional import linear
 
 from rrl.policies.actor_critic import ActorCritic
 from rrl.policies.normalization import CLIP
-from rrl.types import PolicyStep
 
 
-class FrozenActor:
-    """The policy of a player with the observation statistics of this moment, on the CPU where the simulator is.
+class ActorSnapshot:
+    """A snapshot of a player's policy and observation statistics, on the CPU; build one per rollout.
 
-    It acts as the player does, to the bit. Made anew for each rollout: it does not follow later changes of the player.
+    It acts as the player does, to the bit, and does not follow later changes of the player.
 
     Args:
         player: Where its tensors lie does not matter: a copy a rollout is far cheaper than a transfer a step.
@@ -28,13 +27,13 @@ class FrozenActor:
         self._activations = [layer for layer in player.policy.mean if not isinstance(layer, nn.Linear)]
         self._std = _copy(player.policy.log_std).exp()
 
-    def act(self, observations: Tensor, noise: Tensor) -> PolicyStep:
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
         """Choose actions; see :class:`rrl.types.Actor`."""
         features = ((observations - self._center) * self._scale).clamp_(-CLIP, CLIP)
         for layer, (weight, bias) in enumerate(self._layers):
             hidden = self._activations[layer - 1](features) if layer > 0 else features
             features = linear(hidden, weight, bias)
-        return PolicyStep(features + self._std * noise)
+        return features + self._std * noise
 
 
 def _copy(parameter: Tensor) -> Tensor:
