@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rrl.envs.bodies import ADVERSARIAL_TASKS
-from rrl.envs.forces import ForceUnit, axis_indices, limit_in_newtons, require_body, set_masses, world_forces
+from rrl.envs.forces import BodyForces, ForceUnit, set_masses
 
 PROTAGONIST, ADVERSARY = "protagonist", "adversary"
 """The two actions of a step."""
@@ -49,12 +49,7 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
         masses: Mapping[str, float] | None = None,
     ) -> None:
         gymnasium.utils.RecordConstructorArgs.__init__(
-            self,
-            bodies=bodies,
-            axes=axes,
-            force_limit=force_limit,
-            force_limit_unit=force_limit_unit,
-            masses=masses,
+            self, bodies=bodies, axes=axes, force_limit=force_limit, force_limit_unit=force_limit_unit, masses=masses
         )
         gymnasium.Wrapper.__init__(self, env)
         simulator: Any = env.unwrapped
@@ -62,34 +57,20 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
             raise ValueError(f"`env` must be a MuJoCo environment, got {simulator}.")
         set_masses(simulator.model, masses or {})
         self._data = simulator.data
-        self._body_ids = [require_body(simulator.model, name, "bodies") for name in bodies]
-        if not bodies or len(set(bodies)) < len(bodies):
-            raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
-        self._axes = axis_indices(axes)
-        self.force_limit = limit_in_newtons(simulator.model, force_limit, force_limit_unit)
+        self._forces = BodyForces(simulator.model, bodies, axes=axes, limit=force_limit, unit=force_limit_unit)
+        self.force_limit = self._forces.limit
         """Largest force along an axis, newtons."""
-        high = np.full(len(self._body_ids) * len(self._axes), self.force_limit)
-        self.action_space = Dict({
-            PROTAGONIST: env.action_space,
-            ADVERSARY: Box(-high, high, dtype=np.float64),
-        })
+        high = np.full(self._forces.dim, self.force_limit)
+        self.action_space = Dict({PROTAGONIST: env.action_space, ADVERSARY: Box(-high, high, dtype=np.float64)})
 
     def step(self, action: dict[str, NDArray[Any]]) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Advance the environment under the adversary's forces.
-
-        Args:
-            action: ``protagonist`` and ``adversary``.
-
-        Returns:
-            What the environment returns.
-        """
+        """Advance the environment under the adversary's forces."""
         components = np.clip(np.asarray(action[ADVERSARY], dtype=np.float64), -self.force_limit, self.force_limit)
-        forces = world_forces(components, len(self._body_ids), self._axes)
-        self._data.xfrc_applied[self._body_ids, :3] = forces
+        self._data.xfrc_applied[self._forces.body_ids, :3] = self._forces.vectors(components)
         try:
             return self.env.step(action[PROTAGONIST])
         finally:
-            self._data.xfrc_applied[self._body_ids, :3] = 0.0
+            self._data.xfrc_applied[self._forces.body_ids, :3] = 0.0
 
 
 def make_adversarial(
@@ -140,15 +121,7 @@ class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
     def step(
         self, actions: Any, forces: NDArray[np.float64] | None = None
     ) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advance all environments.
-
-        Args:
-            actions: Shape ``[N, A]``.
-            forces: What :meth:`adversary_forces` returned; ``None`` is zero.
-
-        Returns:
-            Observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
-        """
+        """Advance all environments under what :meth:`adversary_forces` returned; ``None`` is zero."""
         if forces is None:
             forces = np.zeros((self.num_envs, self.adversary_dim))
         return self.env.step({PROTAGONIST: actions, ADVERSARY: forces})

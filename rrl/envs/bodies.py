@@ -16,7 +16,7 @@ class TaskBodies(NamedTuple):
     pushed: str
     """Name of the body at whose centre of mass external forces act by default."""
     physics: frozenset[str]
-    """Fields of :class:`~rrl.envs.physics.PhysicsFactors` that change the motion; scaling another would be a no-op."""
+    """Parameters of the whole model that change the motion when they are scaled; scaling another would be a no-op."""
 
 
 _ALL = frozenset({"mass", "friction", "damping", "gravity", "gear"})

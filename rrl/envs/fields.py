@@ -51,7 +51,7 @@ class WorldFields:
         for world, new in changed:
             self._write(world, self._nominal | dict(new.refreshed))
             self._present[world] = new
-        refresh_constants(self._batch, np.array([world for world, _ in changed]))
+        self._refresh_constants(np.array([world for world, _ in changed]))
         for world, new in changed:
             self._write(world, new.raw)
 
@@ -59,28 +59,14 @@ class WorldFields:
         for name, value in values.items():
             self._batch.expand(name)[world] = value
 
+    def _refresh_constants(self, worlds: NDArray[np.intp]) -> None:
+        """Let the constants that derive from masses follow them."""
+        states = self._batch.state[worlds]  # mj_setConst may move the state, so keep it
+        self._batch.set_const(worlds)
+        self._batch.state[worlds] = states
+
 
 def nominal_field(model: mujoco.MjModel, name: str) -> Array:
-    """Read a field of a model.
-
-    Args:
-        model: The model.
-        name: MuJoCo's name of the field.
-
-    Returns:
-        A copy of its values.
-    """
+    """Copy a field of a model, by MuJoCo's name."""
     owner = model.opt if name.startswith("opt.") else model
     return np.array(getattr(owner, name.removeprefix("opt.")))
-
-
-def refresh_constants(batch: Batch, worlds: NDArray[np.intp]) -> None:
-    """Let the constants that derive from masses follow them.
-
-    Args:
-        batch: The simulations.
-        worlds: Indices of the worlds.
-    """
-    states = batch.state[worlds]  # mj_setConst may move the state, so keep it
-    batch.set_const(worlds)
-    batch.state[worlds] = states

@@ -3,32 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.envs.bodies import AXES
+from rrl.envs.bodies import ADVERSARIAL_TASKS, AXES
 
 Array = NDArray[np.float64]
 ForceUnit = Literal["newtons", "body_weight"]
 
 
-def require_body(model: mujoco.MjModel, name: str, argument: str) -> int:
-    """Find a body.
+class BodyForces:
+    """Forces along some axes at the centres of mass of ``K`` bodies, none above a limit.
 
     Args:
-        model: The model.
-        name: Name of a body of it.
-        argument: Argument that the name was given as, for the message.
-
-    Returns:
-        Its index.
+        model: The model that they act on, with its present masses and gravity.
+        bodies: Names of the bodies, each once, at least one.
+        axes: World axes along which they act, different letters of ``xyz``.
+        limit: Largest force along an axis, at least 0.
+        unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
 
     Raises:
-        ValueError: If there is no such body.
+        ValueError: If an argument is inadmissible.
     """
+
+    def __init__(
+        self, model: mujoco.MjModel, bodies: Sequence[str], *, axes: str, limit: float, unit: ForceUnit
+    ) -> None:
+        self.body_ids = [require_body(model, name, "bodies") for name in bodies]
+        """Indices of the bodies."""
+        if not bodies or len(set(bodies)) < len(bodies):
+            raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
+        self._axes = axis_indices(axes)
+        self.limit = limit_in_newtons(model, limit, unit)
+        """Largest force along an axis, newtons."""
+        self.dim = len(self.body_ids) * len(self._axes)
+        """Number of components, ``F``, body by body."""
+
+    @classmethod
+    def of_task(
+        cls, model: mujoco.MjModel, env_id: str, limit: float | None, unit: ForceUnit = "newtons"
+    ) -> BodyForces | None:
+        """Give the adversary of a task its forces: the task's own limit where None, and none without an adversary."""
+        if row := ADVERSARIAL_TASKS.get(env_id):
+            limit, unit = (row.force_limit, "newtons") if limit is None else (limit, unit)
+            return cls(model, row.bodies, axes=row.axes, limit=limit, unit=unit)
+        if limit is not None:
+            raise ValueError(f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)}, got {env_id!r}.")
+        return None
+
+    def scaled(self, actions: NDArray[Any]) -> Array:
+        """Turn actions ``[..., F]``, clipped to -1 to 1, into components, newtons."""
+        return self.limit * np.clip(actions.astype(np.float64), -1.0, 1.0)
+
+    def vectors(self, components: Array) -> Array:
+        """Spread components ``[..., F]`` over whole force vectors ``[..., K, 3]`` in the world's frame."""
+        forces = np.zeros((*components.shape[:-1], len(self.body_ids), len(AXES)))
+        forces[..., self._axes] = components.reshape(*components.shape[:-1], len(self.body_ids), len(self._axes))
+        return forces
+
+
+def require_body(model: mujoco.MjModel, name: str, argument: str) -> int:
+    """Find a body by its name, given as some argument; ValueError if there is none."""
     names = [model.body(index).name for index in range(model.nbody)]
     if name not in names[1:]:
         raise ValueError(f"`{argument}` must be among {names[1:]}, got {name!r}.")
@@ -54,19 +92,7 @@ def set_masses(model: mujoco.MjModel, masses: Mapping[str, float]) -> None:
 
 
 def limit_in_newtons(model: mujoco.MjModel, force_limit: float, unit: ForceUnit) -> float:
-    """Convert the limit of a force to newtons.
-
-    Args:
-        model: Whose weight counts, with its present masses and gravity.
-        force_limit: Largest force along an axis, at least 0.
-        unit: ``newtons``, or ``body_weight``: the weight of the whole model.
-
-    Returns:
-        Newtons.
-
-    Raises:
-        ValueError: If the limit is negative or not finite, or the unit is unknown.
-    """
+    """Convert the limit of a force to newtons, see :class:`BodyForces`."""
     if not 0.0 <= force_limit < np.inf:
         raise ValueError(f"`force_limit` must be at least 0 and finite, got {force_limit}.")
     if unit == "newtons":
@@ -80,16 +106,7 @@ def limit_in_newtons(model: mujoco.MjModel, force_limit: float, unit: ForceUnit)
 
 
 def axis_indices(axes: str) -> list[int]:
-    """Read the axes along which an adversary pushes.
-
-    Args:
-        axes: Letters of the world's axes.
-
-    Returns:
-        Their indices.
-
-    Raises:
-        ValueError: If there is none, one is unknown, or one occurs twice.
+    """Read the axes along which an adversary pushes; ValueError if there is none, or one is unknown or occurs twice.
 
     Example:
         >>> axis_indices("xz")
@@ -98,23 +115,3 @@ def axis_indices(axes: str) -> list[int]:
     if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
         raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
     return [AXES.index(axis) for axis in axes]
-
-
-def world_forces(components: Array, num_bodies: int, axes: Sequence[int]) -> Array:
-    """Spread the components that an adversary controls over whole force vectors.
-
-    Args:
-        components: Forces, body by body, newtons. Shape ``[..., F]``.
-        num_bodies: Number of bodies, ``K``.
-        axes: Indices of the axes of each body, as many as ``F / K``.
-
-    Returns:
-        World-frame forces; 0 along the other axes. Shape ``[..., K, 3]``.
-
-    Example:
-        >>> world_forces(np.array([1.0, 2.0]), num_bodies=1, axes=[0, 2])
-        array([[1., 0., 2.]])
-    """
-    forces = np.zeros((*components.shape[:-1], num_bodies, len(AXES)))
-    forces[..., list(axes)] = components.reshape(*components.shape[:-1], num_bodies, len(axes))
-    return forces

@@ -1,195 +1,220 @@
-"""Physical parameters of the worlds as factors of their nominal values: drawn, swept, applied and restored exactly."""
+"""Physical parameters by name, of the whole model or of its parts: the fields that a change gives, and random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from types import MappingProxyType
+from typing import NamedTuple
 
+import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from rrl.envs.fields import nominal_field, refresh_constants
+from rrl.envs.bodies import TASK_BODIES
+from rrl.envs.fields import ModelFields, nominal_field
+from rrl.envs.simulation import Simulations
 
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float, float]]
+"""Lowest and highest factor of the nominal value by parameter, ``0 < low <= high < inf``."""
 
 
-@dataclass(frozen=True)
-class PhysicsFactors:
-    """Positive factors on the nominal physics, one per world. 1 is the unchanged model.
+class ModelParameter(NamedTuple):
+    """A physical parameter of a model."""
 
-    Example:
-        >>> heavy = PhysicsFactors.constant(2, {"mass": 1.5})
-        >>> heavy.mass, heavy.friction
-        (array([1.5, 1.5]), array([1., 1.]))
-    """
-
-    mass: Array
-    """Mass and rotational inertia of every body. Shape ``[N]``."""
-    friction: Array
-    """Friction of every geom, floor and feet: MuJoCo takes the maximum of the two in contact. Shape ``[N]``."""
-    damping: Array
-    """Damping of every joint. Shape ``[N]``."""
-    gravity: Array
-    """Gravitational acceleration. Shape ``[N]``."""
-    gear: Array
-    """Strength of every actuator. Shape ``[N]``."""
-
-    def __post_init__(self) -> None:
-        """Refuse factors that are no physics."""
-        num_worlds = np.size(self.mass)
-        for name, values in self.as_dict().items():
-            if np.shape(values) != (num_worlds,):
-                raise ValueError(f"`{name}` must have shape [N] with N = {num_worlds}, got {list(np.shape(values))}.")
-            if not (np.isfinite(values) & (np.asarray(values) > 0)).all():
-                raise ValueError(f"`{name}` must hold positive finite factors, got {values}.")
-
-    @classmethod
-    def constant(cls, num_worlds: int, factors: Mapping[str, float]) -> PhysicsFactors:
-        """Give all worlds the same physics. An unknown name raises ValueError.
-
-        Args:
-            num_worlds: Number of worlds, ``N``.
-            factors: Factor by name of the field; 1 where not named.
-
-        Returns:
-            The factors.
-        """
-        _require_known("factors", factors)
-        return cls(**{name: np.full(num_worlds, factors.get(name, 1.0)) for name in PHYSICS_NAMES})
-
-    @classmethod
-    def identity(cls, num_worlds: int) -> PhysicsFactors:
-        """Give all worlds the nominal physics.
-
-        Args:
-            num_worlds: Number of worlds, ``N``.
-
-        Returns:
-            Factors that are all 1.
-        """
-        return cls.constant(num_worlds, {})
-
-    @classmethod
-    def sample(cls, ranges: Ranges, generators: Sequence[np.random.Generator]) -> PhysicsFactors:
-        """Draw the physics of each world from its own stream.
-
-        Args:
-            ranges: Lowest and highest factor by name of the field, drawn uniformly; 1 where not named. They must
-                satisfy :func:`validate_ranges`.
-            generators: One stream per world; each gives one number per range.
-
-        Returns:
-            Factors of as many worlds as there are generators.
-        """
-        drawn = np.ones((len(generators), len(PHYSICS_NAMES)))
-        for row, generator in zip(drawn, generators, strict=True):
-            for column, name in enumerate(PHYSICS_NAMES):
-                if name in ranges:
-                    row[column] = generator.uniform(*ranges[name])
-        return cls.from_table(drawn)
-
-    @classmethod
-    def from_table(cls, table: Array) -> PhysicsFactors:
-        """Read factors from one array.
-
-        Args:
-            table: Columns in the order of the fields. Shape ``[N, 5]``.
-
-        Returns:
-            The factors.
-        """
-        return cls(**{name: table[:, column].copy() for column, name in enumerate(PHYSICS_NAMES)})
-
-    def as_table(self) -> Array:
-        """Write the factors to one array.
-
-        Returns:
-            Columns in the order of the fields. Shape ``[N, 5]``.
-        """
-        return np.stack(list(self.as_dict().values()), axis=1)
-
-    def as_dict(self) -> dict[str, Array]:
-        """Name the factors.
-
-        Returns:
-            Arrays ``[N]`` by name of the field.
-        """
-        return {name: getattr(self, name) for name in PHYSICS_NAMES}
+    fields: tuple[str, ...]
+    """Model fields that it scales; the first one holds its absolute value in the first column."""
+    parts: str
+    """What can be changed one by one: ``body``, ``geom``, ``joint`` or ``actuator``; empty if nothing can."""
+    requires: str = ""
+    """Member of ``TaskBodies.physics`` without which it has no effect on a task; empty where the values tell."""
+    allows_zero: bool = False
+    """Whether its absolute value may be 0."""
 
 
-PHYSICS_NAMES = tuple(field.name for field in fields(PhysicsFactors))
+MODEL_PARAMETERS: Mapping[str, ModelParameter] = {
+    "mass": ModelParameter(("body_mass", "body_inertia"), "body"),
+    "mass_only": ModelParameter(("body_mass",), "body"),
+    # MuJoCo takes the larger friction of two geoms in contact, so a factor changes floor and feet.
+    "friction": ModelParameter(("geom_friction",), "geom", "friction", allows_zero=True),
+    "floor_friction": ModelParameter(("geom_friction",), "", "friction", allows_zero=True),
+    "damping": ModelParameter(("dof_damping",), "joint", allows_zero=True),
+    "gravity": ModelParameter(("opt.gravity",), "", "gravity"),
+    "gear": ModelParameter(("actuator_gear",), "actuator"),
+    "frictionloss": ModelParameter(("dof_frictionloss",), "joint", allows_zero=True),
+}
+"""``mass`` scales inertia too. ``mass_only`` does not, and lets no derived constant follow, as in published sweeps."""
 
-# The model fields that each factor multiplies.
-_MODEL_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "mass": ("body_mass", "body_inertia"),
-    "friction": ("geom_friction",),
-    "damping": ("dof_damping",),
-    "gravity": ("opt.gravity",),
-    "gear": ("actuator_gear",),
-})
+FLOOR = "floor"
+"""Name of the ground in the models of all tasks that touch it."""
+_RAW = frozenset({"mass_only"})
 
 
-def validate_ranges(ranges: Ranges) -> None:
-    """Check ranges of factors.
+class ModelChange(NamedTuple):
+    """One parameter of a model set to another value."""
+
+    parameter: str
+    """Key of ``MODEL_PARAMETERS``."""
+    value: float
+    """Factor of the nominal value, or the value itself."""
+    parts: tuple[str, ...] = ()
+    """Names of the bodies, geoms, joints, or joints driven by the actuators; all of them if empty."""
+    absolute: bool = False
+    """Whether ``value`` is the value itself: kilograms, newton metres, ..."""
+
+
+class RandomPhysics:
+    """Factors of the nominal physics that are drawn for each episode of each world.
 
     Args:
-        ranges: Lowest and highest factor by name of the field.
+        ranges: From where they are drawn, uniformly; 1 where not named.
+        task_id: The task, a key of ``TASK_BODIES``.
+        simulations: The ``N`` worlds.
 
     Raises:
-        ValueError: If a name is unknown or a range is not ``0 < low <= high < inf``.
-    """
-    _require_known("physics", ranges)
-    for name, (low, high) in ranges.items():
-        if not 0.0 < low <= high < np.inf:
-            raise ValueError(f"`physics[{name!r}]` must satisfy 0 < low <= high < inf, got ({low}, {high}).")
-
-
-def _require_known(argument: str, factors: Mapping[str, object]) -> None:
-    unknown = sorted(set(factors) - set(PHYSICS_NAMES))
-    if unknown:
-        raise ValueError(f"`{argument}` may hold {list(PHYSICS_NAMES)}, got {unknown}.")
-
-
-class WorldPhysics:
-    """The physics that the worlds of a batch have now.
-
-    Factors always multiply the nominal values of the model, never the present ones, so they do not compound.
-
-    Args:
-        batch: The simulations.
+        ValueError: If a parameter has no effect on the task, or a range is none.
     """
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._factors = np.ones((batch.nsim, len(PHYSICS_NAMES)))
-        self._columns = [
-            (column, batch.expand(field), nominal_field(batch.model, field))
-            for column, name in enumerate(PHYSICS_NAMES)
-            for field in _MODEL_FIELDS[name]
-        ]
+    def __init__(self, ranges: Ranges, task_id: str, simulations: Simulations) -> None:
+        effective = TASK_BODIES[task_id].physics
+        if not effective.issuperset(ranges):
+            raise ValueError(
+                f"`physics` of {task_id} may change {sorted(effective)}, nothing else has an effect; "
+                f"got {sorted(ranges)}."
+            )
+        for name, (low, high) in ranges.items():
+            if not 0.0 < low <= high < np.inf:
+                raise ValueError(f"`physics[{name!r}]` must satisfy 0 < low <= high < inf, got ({low}, {high}).")
+        # In the order of the table, so that a draw does not depend on the order in which ranges are written.
+        self._ranges = {name: ranges[name] for name in MODEL_PARAMETERS if name in ranges}
+        self._task_id, self._simulations = task_id, simulations
+        self._factors = np.ones((len(simulations.state), len(self._ranges)))
 
     @property
-    def factors(self) -> PhysicsFactors:
-        """The factors in force. Shapes ``[N]``."""
-        return PhysicsFactors.from_table(self._factors)
+    def factors(self) -> dict[str, Array]:
+        """The factors in force, by parameter. Shapes ``[N]``."""
+        return dict(zip(self._ranges, self._factors.T.copy(), strict=True))
 
-    def apply(self, factors: PhysicsFactors, worlds: NDArray[np.intp]) -> None:
-        """Give some worlds new physics; their states stay.
+    def restart(self, worlds: NDArray[np.intp], generators: Sequence[np.random.Generator]) -> None:
+        """Draw new physics for worlds whose episode starts; their states stay.
 
         Args:
-            factors: Factors of these worlds, in their order.
             worlds: Indices of the worlds.
+            generators: The random stream of each; each gives one number per range.
         """
-        table = factors.as_table()
-        changed = (table != self._factors[worlds]).any(axis=1)
-        if not changed.any():
-            return
-        worlds, table = worlds[changed], table[changed]
-        self._factors[worlds] = table
-        for column, values, nominal in self._columns:
-            factor = table[:, column].reshape(-1, *[1] * nominal.ndim)
-            values[worlds] = factor * nominal
-        refresh_constants(self._batch, worlds)
+        for world, generator in zip(worlds, generators, strict=True):
+            self._factors[world] = [generator.uniform(low, high) for low, high in self._ranges.values()]
+        self._apply(worlds)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return the factors in force, by parameter."""
+        return self.factors
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Continue with factors that :meth:`state_dict` returned; ValueError if they are of other parameters."""
+        if set(state) != set(self._ranges):
+            raise ValueError(f"`state` must come from worlds with random {list(self._ranges)}, got {list(state)}.")
+        for column, name in enumerate(self._ranges):
+            self._factors[:, column] = state[name]
+        self._apply(np.arange(len(self._factors)))
+
+    def _apply(self, worlds: NDArray[np.intp]) -> None:
+        if self._ranges:
+            changes = [list(map(ModelChange, self._ranges, self._factors[world])) for world in worlds]
+            fields = [changed_fields(self._simulations.model, self._task_id, each) for each in changes]
+            self._simulations.fields.apply(worlds, fields)
+
+
+def changed_fields(model: mujoco.MjModel, env_id: str, changes: Sequence[ModelChange]) -> ModelFields:
+    """Work out the fields of a changed model.
+
+    Args:
+        model: The nominal model, left as it is.
+        env_id: Its task.
+        changes: Applied one after another, each to the outcome of those before.
+
+    Returns:
+        The fields that the changes touch.
+
+    Raises:
+        ValueError: If a part is unknown, a value inadmissible, or a change can have no effect on the task.
+    """
+    refreshed: dict[str, Array] = {}
+    raw: dict[str, Array] = {}
+    for change in sorted(changes, key=lambda change: change.parameter in _RAW):
+        target = raw if change.parameter in _RAW else refreshed
+        rows = _rows(model, env_id, change)
+        factor: float | Array = change.value
+        for index, name in enumerate(MODEL_PARAMETERS[change.parameter].fields):
+            values = raw.get(name, refreshed.get(name, nominal_field(model, name))).copy()
+            columns = values.reshape(len(values), -1)
+            if index == 0 and change.absolute:
+                factor = _write_absolute(columns, rows, change)
+            else:
+                columns[rows] *= factor
+            target[name] = values
+    return ModelFields(refreshed, raw)
+
+
+def floor_note(model: mujoco.MjModel, env_id: str) -> str:
+    """Say in one sentence when the friction of the floor of a task that touches it matters."""
+    others = np.arange(model.ngeom) != model.geom(FLOOR).id
+    largest, nominal = model.geom_friction[others, 0].max(), model.geom(FLOOR).friction[0]
+    return (
+        f"MuJoCo takes the larger friction of two geoms in contact: that of the floor of {env_id} alone, nominally "
+        f"{nominal:g}, changes nothing under the feet below their own {largest:g}."
+    )
+
+
+def _rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
+    """Find the rows of the parameter's fields that change, after checking that it makes sense."""
+    parameter = MODEL_PARAMETERS[change.parameter]
+    if parameter.requires and parameter.requires not in TASK_BODIES[env_id].physics:
+        raise ValueError(f"`{change.parameter}` has no effect on {env_id}.")
+    lowest = 0.0 if parameter.allows_zero and change.absolute else np.nextafter(0.0, 1.0)
+    if not lowest <= change.value < np.inf:
+        bound = "at least 0" if lowest == 0.0 else "positive"
+        raise ValueError(f"`{change.parameter}` must be {bound} and finite, got {change.value}.")
+    first = nominal_field(model, parameter.fields[0])
+    rows = _part_rows(model, env_id, change) or list(range(len(first)))
+    if not change.absolute and not first[rows].any():
+        raise ValueError(f"`{change.parameter}` of {env_id} is nominally 0, so a factor has no effect on it.")
+    return rows
+
+
+def _part_rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
+    kind = MODEL_PARAMETERS[change.parameter].parts
+    if change.parameter == "floor_friction":
+        return [int(model.geom(FLOOR).id)]
+    if change.parts and not kind:
+        raise ValueError(f"`{change.parameter}` has no parts, got {list(change.parts)}.")
+    if change.absolute and kind == "body" and not change.parts:
+        raise ValueError(f"`absolute {change.parameter}` must name bodies: no two have the same mass.")
+    known = _part_names(model, kind) if change.parts else {}
+    for part in change.parts:
+        if part not in known:
+            raise ValueError(f"`{change.parameter}` of {env_id} has the parts {sorted(known)}, got {part!r}.")
+    return [known[part] for part in change.parts]
+
+
+def _part_names(model: mujoco.MjModel, kind: str) -> dict[str, int]:
+    """Map names of parts to rows of their fields."""
+    if kind == "body":
+        return {model.body(body).name: body for body in range(1, model.nbody)}
+    if kind == "geom":
+        return {model.geom(geom).name: geom for geom in range(model.ngeom) if model.geom(geom).name}
+    if kind == "joint":
+        return {model.joint(joint).name: int(model.jnt_dofadr[joint]) for joint in range(model.njnt)}
+    # Most actuators of these models have no name, but each drives a joint.
+    return {model.joint(model.actuator_trnid[index, 0]).name: index for index in range(model.nu)}
+
+
+def _write_absolute(columns: Array, rows: list[int], change: ModelChange) -> Array:
+    """Write an absolute value in place; return by which factor each row grew, for the fields that follow."""
+    if change.parameter == "gravity":  # a vector: its length is the value
+        factor = np.full((len(rows), 1), change.value / np.linalg.norm(columns))
+        columns[rows] *= factor
+        return factor
+    before = columns[rows, :1].copy()
+    columns[rows, 0] = change.value
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what was 0 there is no factor, nor a field that needs it
+        return np.asarray(change.value / before)

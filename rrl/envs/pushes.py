@@ -57,20 +57,12 @@ class PushProcess:
         """Forces along x that act now, newtons. Shape ``[N]``."""
 
     def restart(self, worlds: NDArray[np.intp]) -> None:
-        """Draw new pushes for worlds whose episode starts.
-
-        Args:
-            worlds: Indices of the worlds.
-        """
+        """Draw new pushes for worlds whose episode starts."""
         for world in worlds:
             self.forces[world] = self._pushes.force_std * self._generators[world].standard_normal()
 
     def advance(self) -> Array:
-        """Move all worlds one step on.
-
-        Returns:
-            Forces along x for this step, newtons. Shape ``[N]``.
-        """
+        """Move all worlds one step on and return the forces along x for it, newtons. Shape ``[N]``."""
         if self._cursor == len(self._redraws):
             self._draw_block()
         redraw = self._redraws[self._cursor] < self._pushes.redraw_probability
@@ -79,11 +71,7 @@ class PushProcess:
         return self.forces
 
     def state_dict(self) -> dict[str, Any]:
-        """Save everything on which later pushes depend.
-
-        Returns:
-            Plain types and arrays.
-        """
+        """Save everything on which later pushes depend, in plain types and arrays."""
         return {
             "streams": [generator.bit_generator.state for generator in self._generators],
             "redraws": self._redraws.copy(),
@@ -93,11 +81,7 @@ class PushProcess:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where :meth:`state_dict` was called.
-
-        Args:
-            state: What it returned.
-        """
+        """Continue exactly where :meth:`state_dict` was called."""
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
         self._redraws = np.array(state["redraws"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -12,14 +13,27 @@ from numpy.typing import NDArray
 
 from rrl.envs.fields import WorldFields
 from rrl.envs.forces import require_body, set_masses
-from rrl.envs.physics import WorldPhysics
-from rrl.envs.tasks import Worlds
 
 Array = NDArray[np.float64]
 
 # After these warnings MuJoCo silently resets the simulation inside the step: what follows is another episode.
 _WARNINGS = mujoco.mjtWarning
 _UNSTABLE = [int(warning) for warning in (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)]
+
+
+class Worlds(NamedTuple):
+    """Live views of the simulator's arrays, one row per world."""
+
+    positions: Array
+    """Generalised positions ``qpos``. Shape ``[N, nq]``."""
+    velocities: Array
+    """Generalised velocities ``qvel``. Shape ``[N, nv]``."""
+    body_positions: Array
+    """World-frame origins of the bodies, metres. Shape ``[N, bodies, 3]``."""
+    site_positions: Array
+    """World-frame positions of the sites, metres. Shape ``[N, sites, 3]``."""
+    constraint_forces: Array
+    """Generalised constraint forces ``qfrc_constraint``. Shape ``[N, nv]``."""
 
 
 class Simulations:
@@ -43,33 +57,13 @@ class Simulations:
         self._batch = batch = Batch(self.model, num_worlds, num_threads)
         self.worlds = Worlds(*(batch.bind(name) for name in ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")))
         """Live views of positions, velocities and what follows from them."""
-        self.physics = WorldPhysics(batch)
-        """Physical parameters by world, as factors."""
         self.fields = WorldFields(batch)
-        """Any model field by world; in place of ``physics``, not beside it, since both write from nominal values."""
+        """Model fields by world."""
         self._controls, self._forces = batch.bind("ctrl"), batch.bind("xfrc_applied")
 
     def body_id(self, name: str) -> int:
-        """Find a body.
-
-        Args:
-            name: Its name in the model.
-
-        Returns:
-            Its index. A name that the model does not have raises ValueError.
-        """
-        return require_body(self.model, name, "force_bodies")
-
-    def model_of(self, world: int) -> mujoco.MjModel:
-        """Build the model of one world, with the physics that it has now.
-
-        Args:
-            world: Its index.
-
-        Returns:
-            A copy, for inspection or rendering.
-        """
-        return self._batch.get_model(int(world))
+        """Find a body by its name; one that the model does not have raises ValueError."""
+        return require_body(self.model, name, "bodies")
 
     def begin(self, worlds: NDArray[np.intp], positions: Array, velocities: Array) -> None:
         """Put some worlds in given states at time zero, without forces or controls.

@@ -11,8 +11,8 @@ import mujoco
 import numpy as np
 
 from rrl.envs.fields import ModelFields
-from rrl.envs.model_changes import MODEL_PARAMETERS, ModelChange, changed_fields
-from rrl.envs.tasks import Task
+from rrl.envs.physics import MODEL_PARAMETERS, ModelChange, changed_fields
+from rrl.envs.task import Task
 from rrl.evaluation.results import CellKind
 
 NOISES = ("observation_noise", "action_noise", "action_delay", "reset_noise")
@@ -20,7 +20,7 @@ PUSHES = ("push_impulse", "push_constant", "push_step", "push_random")
 PARAMETERS = (*MODEL_PARAMETERS, *NOISES, *PUSHES)
 """All that a condition can change.
 
-* ``mass``, ... ``frictionloss``: physics, see ``rrl.envs.model_changes``
+* ``mass``, ... ``frictionloss``: physics, see ``rrl.envs.physics``
 * ``observation_noise``: standard deviation of Gaussian noise on each feature, in units of the observation
 * ``action_noise``: standard deviation of Gaussian noise on each action, as a fraction of half the action range
 * ``action_delay``: whole environment steps between the choice of an action and its effect

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.envs.tasks import Task
+from rrl.envs.task import Task
 from rrl.random_streams import Purpose, numpy_stream
 
 Array = NDArray[np.float64]

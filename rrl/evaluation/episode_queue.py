@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
 from rrl.envs.simulation import Simulations
+from rrl.envs.task import Transition, make_transition
 from rrl.envs.tasks import make_task
-from rrl.envs.transition import Transition, make_transition
 from rrl.evaluation.conditions import Condition
 from rrl.evaluation.disturbances import Disturbances
 from rrl.evaluation.draws import EpisodeDraws

@@ -14,7 +14,7 @@ import mujoco
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.forces import set_masses
 from rrl.envs.make import is_native
-from rrl.envs.model_changes import floor_note
+from rrl.envs.physics import floor_note
 from rrl.envs.tasks import TASKS, make_task
 from rrl.evaluation.conditions import Condition
 from rrl.evaluation.results import CellKind

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.envs import TASKS, MuJoCoVectorEnv, PhysicsFactors
+from rrl.envs import TASKS, MuJoCoVectorEnv
 
 TASK_IDS = sorted(TASKS)
 
@@ -23,14 +23,15 @@ class GymnasiumWorlds:
         env_id = native.task.env_id
         self.envs: list[Any] = [gymnasium.make(env_id, **(env_kwargs or {})).unwrapped for _ in range(native.num_envs)]
 
-    def change_physics(self, factors: PhysicsFactors) -> None:
-        for env, mass, friction, damping, gravity, gear in zip(self.envs, *factors.as_dict().values(), strict=True):
-            env.model.body_mass[:] *= mass
-            env.model.body_inertia[:] *= mass
-            env.model.geom_friction[:] *= friction
-            env.model.dof_damping[:] *= damping
-            env.model.opt.gravity[:] *= gravity
-            env.model.actuator_gear[:] *= gear
+    def change_physics(self, factors: Mapping[str, NDArray[np.float64]]) -> None:
+        for world, env in enumerate(self.envs):
+            factor = {name: values[world] for name, values in factors.items()}
+            env.model.body_mass[:] *= factor.get("mass", 1.0)
+            env.model.body_inertia[:] *= factor.get("mass", 1.0)
+            env.model.geom_friction[:] *= factor.get("friction", 1.0)
+            env.model.dof_damping[:] *= factor.get("damping", 1.0)
+            env.model.opt.gravity[:] *= factor.get("gravity", 1.0)
+            env.model.actuator_gear[:] *= factor.get("gear", 1.0)
             mujoco.mj_setConst(env.model, mujoco.MjData(env.model))
 
     def copy_states(self, worlds: NDArray[np.intp]) -> None:

@@ -3,8 +3,7 @@ import mujoco.batch
 import numpy as np
 import pytest
 
-from rrl.envs.fields import ModelFields
-from rrl.envs.simulation import Simulations
+from rrl.envs.fields import ModelFields, WorldFields
 from rrl.envs.tasks import make_task
 from tests.envs.reference import TASK_IDS
 
@@ -13,8 +12,16 @@ pytestmark = pytest.mark.mujoco
 NOMINAL = ModelFields()
 
 
-def make_simulations(env_id: str, num_worlds: int) -> Simulations:
-    return Simulations(make_task(env_id).model_path, num_worlds, num_threads=1)
+class Worlds:
+    """Simulations whose present models can be looked at."""
+
+    def __init__(self, env_id: str, num_worlds: int) -> None:
+        self.model = mujoco.MjModel.from_xml_path(str(make_task(env_id).model_path))
+        self.batch = mujoco.batch.Batch(self.model, num_worlds, 1)
+        self.fields = WorldFields(self.batch)
+
+    def model_of(self, world: int) -> mujoco.MjModel:
+        return self.batch.get_model(int(world))
 
 
 def different_fields(model: mujoco.MjModel, other: mujoco.MjModel) -> set[str]:
@@ -25,14 +32,14 @@ def different_fields(model: mujoco.MjModel, other: mujoco.MjModel) -> set[str]:
     return {name for name in names if not np.array_equal(read(model, name), read(other, name))}
 
 
-def heavier(simulations: Simulations, factor: float, *, raw: bool = False) -> ModelFields:
+def heavier(simulations: Worlds, factor: float, *, raw: bool = False) -> ModelFields:
     masses = {"body_mass": factor * simulations.model.body_mass}
     return ModelFields(raw=masses) if raw else ModelFields(refreshed=masses)
 
 
 @pytest.mark.parametrize("env_id", TASK_IDS)
 def test_nominal_fields_after_others_restore_every_field_of_the_model(env_id):
-    simulations = make_simulations(env_id, 2)
+    simulations = Worlds(env_id, 2)
     both = np.arange(2)
     simulations.fields.apply(both, [heavier(simulations, 1.7), heavier(simulations, 0.3, raw=True)])
     simulations.fields.apply(both, [NOMINAL, NOMINAL])
@@ -41,21 +48,21 @@ def test_nominal_fields_after_others_restore_every_field_of_the_model(env_id):
 
 
 def test_fields_replace_those_before_and_do_not_compound():
-    simulations = make_simulations("Hopper-v5", 1)
+    simulations = Worlds("Hopper-v5", 1)
     for factor in (2.0, 0.5, 1.5):
         simulations.fields.apply(np.array([0]), [heavier(simulations, factor)])
     np.testing.assert_array_equal(simulations.model_of(0).body_mass, 1.5 * simulations.model.body_mass)
 
 
 def test_fields_of_one_world_leave_the_others():
-    simulations = make_simulations("Hopper-v5", 3)
+    simulations = Worlds("Hopper-v5", 3)
     simulations.fields.apply(np.array([1]), [heavier(simulations, 2.0)])
     changed = [different_fields(simulations.model_of(world), simulations.model) for world in range(3)]
     assert [bool(names) for names in changed] == [False, True, False]
 
 
 def test_derived_constants_follow_refreshed_fields_and_not_raw_ones():
-    simulations = make_simulations("Hopper-v5", 2)
+    simulations = Worlds("Hopper-v5", 2)
     # The second world was refreshed with other masses before: nothing of that may stay.
     simulations.fields.apply(np.array([1]), [heavier(simulations, 3.0)])
     simulations.fields.apply(np.arange(2), [heavier(simulations, 2.0), heavier(simulations, 2.0, raw=True)])
@@ -65,8 +72,8 @@ def test_derived_constants_follow_refreshed_fields_and_not_raw_ones():
 
 
 def test_applying_fields_keeps_the_states():
-    simulations = make_simulations("Walker2d-v5", 2)
-    simulations.begin(np.arange(2), np.full((2, 9), 0.1), np.full((2, 9), 0.2))
-    before = simulations.state.copy()
+    simulations = Worlds("Walker2d-v5", 2)
+    simulations.batch.bind("qpos")[:], simulations.batch.bind("qvel")[:] = 0.1, 0.2
+    before = simulations.batch.state.copy()
     simulations.fields.apply(np.array([1]), [heavier(simulations, 2.0)])
-    np.testing.assert_array_equal(simulations.state, before)
+    np.testing.assert_array_equal(simulations.batch.state, before)

@@ -73,5 +73,5 @@ def test_instability_in_the_last_step_is_reported(hoppers):
 
 
 def test_unknown_body_is_named(hoppers):
-    with pytest.raises(ValueError, match=r"`force_bodies` must be among \['torso', .*got 'tail'"):
+    with pytest.raises(ValueError, match=r"`bodies` must be among \['torso', .*got 'tail'"):
         hoppers.body_id("tail")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from rrl.envs.simulation import Simulations
+from rrl.envs.task import make_transition
 from rrl.envs.tasks import make_task
-from rrl.envs.transition import make_transition
 
 pytestmark = pytest.mark.mujoco
 

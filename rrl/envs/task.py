@@ -1,0 +1,162 @@
+"""What an episode is about, and one environment step: the simulators advance, the task judges."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from rrl.envs.simulation import Simulations, Worlds
+
+Array = NDArray[np.float64]
+
+
+class Outcome(NamedTuple):
+    """What a step of all worlds was worth."""
+
+    rewards: Array
+    """Rewards. Shape ``[N]``."""
+    terminated: NDArray[np.bool_]
+    """True where the task ends the episode for good. Shape ``[N]``."""
+
+
+class Transition(NamedTuple):
+    """What a step did to ``N`` worlds, before any of them resets."""
+
+    observations: Array
+    """Raw observations; of an unstable world the one before the step. Shape ``[N, O]``."""
+    rewards: Array
+    """Rewards; 0 where unstable. Shape ``[N]``."""
+    terminated: NDArray[np.bool_]
+    """True where the episode is over for good. Shape ``[N]``."""
+    unstable: NDArray[np.bool_]
+    """True where that is because the simulation became unstable. Shape ``[N]``."""
+    x_velocities: Array
+    """Mean change of the first position during the step, per second; 0 where unstable. Shape ``[N]``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """What an episode is about. An instance is a set of options; it holds no simulation."""
+
+    env_id: ClassVar[str]
+    model_file: ClassVar[str]
+    num_positions: ClassVar[int]
+    """Generalised positions of the model, ``nq``; every task here has as many velocities."""
+    max_episode_steps: ClassVar[int] = 1000
+    moves: ClassVar[bool] = False
+    """True where progress along the world's x axis is what is rewarded; ``positions[:, 0]`` is that x."""
+
+    frame_skip: int
+
+    @property
+    def model_path(self) -> Path:
+        """The model of the installed Gymnasium."""
+        return Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / self.model_file
+
+    @property
+    def healthy_box(self) -> tuple[Array, Array] | None:
+        """Open bounds, below and above, that hold a healthy observation; None without. Shapes ``[O]``."""
+        return None
+
+    @property
+    def healthy_low(self) -> Array | None:
+        """The lower one of :attr:`healthy_box`."""
+        return self.healthy_box[0] if self.healthy_box else None
+
+    @property
+    def healthy_high(self) -> Array | None:
+        """The upper one of :attr:`healthy_box`."""
+        return self.healthy_box[1] if self.healthy_box else None
+
+    @property
+    def terminates(self) -> bool:
+        """True where an episode can end before its time limit."""
+        return self.healthy_box is not None
+
+    @abstractmethod
+    def initial_state(self, positions: Array, velocities: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+        """Draw the state in which an episode of one world starts.
+
+        Args:
+            positions: Positions of the model file. Shape ``[nq]``.
+            velocities: Velocities of the model file. Shape ``[nv]``.
+            generator: The world's random stream.
+
+        Returns:
+            Positions ``[nq]`` and velocities ``[nv]``.
+        """
+
+    @abstractmethod
+    def observe(self, worlds: Worlds) -> Array:
+        """Return the raw observations of all worlds, a fresh array. Shape ``[N, O]``."""
+
+    @abstractmethod
+    def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
+        """Judge the step that was just made.
+
+        Args:
+            worlds: The simulations after the step.
+            actions: The actions as given, not clipped. Shape ``[N, A]``.
+            x_velocities: Mean change of ``positions[:, 0]`` during the step, per second. Shape ``[N]``.
+
+        Returns:
+            Rewards and terminations.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyTask(Task):
+    """A task that begins near the state of the model file."""
+
+    normal_velocities: ClassVar[bool] = False
+    """Whether the noise on the velocities is normal; that on the positions is always uniform."""
+
+    reset_noise_scale: float
+
+    def initial_state(self, positions: Array, velocities: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+        """Add noise to the state of the model file."""
+        scale = self.reset_noise_scale
+        positions = positions + generator.uniform(-scale, scale, size=positions.shape)
+        if self.normal_velocities:
+            return positions, velocities + scale * generator.standard_normal(velocities.shape)
+        return positions, velocities + generator.uniform(-scale, scale, size=velocities.shape)
+
+
+def make_transition(
+    simulations: Simulations,
+    task: Task,
+    actions: NDArray[Any],
+    before: Array,
+    *,
+    worlds: NDArray[np.intp] | None = None,
+) -> Transition:
+    """Advance worlds by one environment step under the forces exerted on them.
+
+    Args:
+        simulations: The simulations.
+        task: What the episodes are about.
+        actions: Actuator controls. Shape ``[N, A]``.
+        before: Observations before the step. Shape ``[N, O]``.
+        worlds: Indices of the worlds that advance; ``None`` for all. The rows of the others mean nothing.
+
+    Returns:
+        The step.
+    """
+    views = simulations.worlds
+    x_before = views.positions[:, 0].copy()
+    unstable = simulations.advance(actions, task.frame_skip, worlds)
+    with np.errstate(over="ignore", invalid="ignore"):  # an unstable world may hold infinities
+        x_velocities = (views.positions[:, 0] - x_before) / (simulations.model.opt.timestep * task.frame_skip)
+        observations = task.observe(views)
+        rewards, terminated = task.outcome(views, actions, x_velocities)
+    if unstable.any():
+        observations[unstable] = before[unstable]
+        x_velocities[unstable] = 0.0
+        rewards, terminated = np.where(unstable, 0.0, rewards), terminated | unstable
+    return Transition(observations, rewards, terminated, unstable, x_velocities)
