@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.wrappers import TransformObservation
 
 from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds
 from rrl.envs.bodies import ADVERSARIAL_TASKS
@@ -88,13 +89,7 @@ def make_vec_env(
 
 
 def is_native(env_id: str) -> bool:
-    """Tell whether a task is stepped natively.
-
-    Args:
-        env_id: Identifier of an environment, with or without an adversary.
-
-    Returns:
-        True where its task has a row in ``TASKS``.
+    """Tell whether a task, with or without an adversary, has a row in ``TASKS``.
 
     Example:
         >>> is_native("rrl/Hopper6Adv-v1"), is_native("rrl/AntAdv-v1")
@@ -115,7 +110,9 @@ def make_gymnasium(
     """Make Gymnasium's own environments with the interface of the native ones, see :func:`make_vec_env`."""
 
     def make_one() -> gymnasium.Env[Any, Any]:
-        return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **options)
+        env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **options)
+        # Copies, since an environment may write every observation to one array, also the first of the next episode.
+        return TransformObservation(env, np.copy, env.observation_space)
 
     envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
     wrapped: VectorEnv[Any, Any, Any] = SeededWorlds(envs, seed, first_world)
@@ -130,30 +127,14 @@ def make_gymnasium(
 
 
 def flat_box(space: Space[Any]) -> Box:
-    """Narrow the type of a space of one environment that :func:`make_vec_env` has checked already.
-
-    Args:
-        space: Space of single observations or actions.
-
-    Returns:
-        The same space.
-
-    Raises:
-        TypeError: If it is no box after all.
-    """
+    """Narrow the type of a space that :func:`make_vec_env` has checked already; TypeError if it is no box after all."""
     if not isinstance(space, Box):
         raise TypeError(f"`space` must be a Box, got {space}.")
     return space
 
 
 class SeededWorlds(VectorWrapper[Any, Any, Any]):
-    """Gymnasium's environments with the seeds and the infos of the native ones.
-
-    Args:
-        env: Environments that reset in the same step.
-        seed: Seed of all environments at the first reset.
-        first_world: Number of environments that other objects hold before these.
-    """
+    """Environments that reset in the same step, with the seeds and the infos of the native ones."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], seed: int, first_world: int) -> None:
         super().__init__(env)
@@ -161,15 +142,7 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
         self._next_seed: int | None = seed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start a new episode everywhere.
-
-        Args:
-            seed: Seeds the streams anew; ``None`` lets them go on.
-            options: Passed on.
-
-        Returns:
-            Observations ``[N, O]`` and infos.
-        """
+        """Start a new episode everywhere; a seed seeds the streams anew, ``None`` lets them go on."""
         seed = self._next_seed if seed is None else seed
         self._next_seed = None
         if seed is None:
@@ -180,14 +153,7 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
         return self.env.reset(seed=seeds, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advance all environments.
-
-        Args:
-            actions: Shape ``[N, A]``.
-
-        Returns:
-            Observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
-        """
+        """Advance all environments, see :meth:`rrl.envs.vector.MuJoCoVectorEnv.step`."""
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         if "final_obs" in infos:
             # Gymnasium gives an array of objects; where no episode ended there is nothing but the observation itself.

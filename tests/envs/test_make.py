@@ -62,6 +62,30 @@ def test_other_environments_reset_in_the_same_step_and_keep_the_last_observation
     np.testing.assert_array_equal(observations[:, 0], [0.0, 0.0])
 
 
+class OneArray(Counter):
+    """Writes every observation to the same array."""
+
+    array = np.zeros(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.array[:], infos = super().reset(seed=seed)
+        return self.array, infos
+
+    def step(self, action):
+        self.array[:], *rest = super().step(action)
+        return self.array, *rest
+
+
+@pytest.mark.filterwarnings("ignore:.*share an object")
+def test_environments_that_reuse_their_array_keep_the_last_observation_too():
+    gymnasium.registry[COUNTER_ID].entry_point = OneArray
+    envs = make_vec_env(COUNTER_ID, 1, env_kwargs={"length": 1})
+    first, _ = envs.reset()
+    observations, *_, infos = envs.step(np.zeros((1, 1)))
+    np.testing.assert_array_equal(infos["final_obs"], [[1.0, first[0, 1]]])
+    assert observations[0, 0] == 0.0
+
+
 def test_other_environments_do_not_depend_on_how_they_are_split():
     whole, _ = make_vec_env(COUNTER_ID, 3, seed=5).reset()
     last, _ = make_vec_env(COUNTER_ID, 1, seed=5, first_world=2).reset()
