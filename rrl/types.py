@@ -163,6 +163,8 @@ class EpisodeStatistics(TensorBatch):
     """Numbers of steps. Shape ``[E]``."""
     failed: Tensor
     """True where the episode terminated rather than being cut off. Boolean, shape ``[E]``."""
+    unstable: Tensor
+    """True where that is because the simulation became unstable; only native worlds tell. Boolean, shape ``[E]``."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
 
 
 def rollout(*, attacked: bool) -> Rollout:
-    episodes = EpisodeStatistics(torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.bool))
+    episodes = EpisodeStatistics(*torch.ones(4, 1))
     table = torch.zeros(3, 2)
     attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table.long(), table[0])
     return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), torch.zeros(()), attack if attacked else None)

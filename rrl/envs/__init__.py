@@ -13,7 +13,7 @@
 * ``make``: native worlds, or Gymnasium's where a task has no row
 """
 
-from rrl.envs.adversarial import AdversarialForce
+from rrl.envs.adversarial import AdversarialForce, HasAdversary
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversarialTask, TaskBodies
 from rrl.envs.forces import ForceUnit
 from rrl.envs.make import flat_box, make_vec_env
@@ -29,6 +29,7 @@ __all__ = [
     "AdversarialForce",
     "AdversarialTask",
     "ForceUnit",
+    "HasAdversary",
     "MuJoCoVectorEnv",
     "Pushes",
     "Task",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,18 @@ from rrl.envs.forces import BodyForces, ForceUnit, set_masses
 
 PROTAGONIST, ADVERSARY = "protagonist", "adversary"
 """The two actions of a step."""
+
+
+@runtime_checkable
+class HasAdversary(Protocol):
+    """Worlds that an adversary may push, if they have one."""
+
+    adversary_dim: int
+    """Size of the adversary's action, ``F``; 0 without an adversary."""
+
+    def adversary_forces(self, adversary_actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Scale adversary actions ``[N, F]``, clipped to -1 to 1, to the forces that ``step`` takes."""
+        ...
 
 
 class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
@@ -115,7 +127,7 @@ class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def adversary_forces(self, adversary_actions: NDArray[Any]) -> NDArray[np.float64]:
-        """Scale adversary actions ``[N, F]``, clipped to -1 to 1, to the forces that :meth:`step` takes."""
+        """See :class:`HasAdversary`."""
         return np.asarray(np.clip(adversary_actions, -1.0, 1.0) * self.force_limits)
 
     def step(

@@ -58,13 +58,9 @@ class TrajectoryBuffer:
         self.head = 0  # where the next step is written
 
     def add(self, rollout: Rollout) -> None:
-        """Append a rollout of all worlds.
+        """Append a rollout of all worlds, which continues where the previous one ended.
 
-        Args:
-            rollout: Continues where the previous one ended. Shape ``[T, N, ...]``.
-
-        Raises:
-            ValueError: If it has another number of worlds, or is longer than the buffer.
+        ValueError if it has another number of worlds, or is longer than the buffer.
         """
         num_steps, num_envs = rollout.transitions.rewards.shape
         if num_envs != self.num_envs or num_steps > self.length:
@@ -81,11 +77,6 @@ class TrajectoryBuffer:
             self.columns[name][rows] = part
         self.head = (self.head + num_steps) % self.length
         self.size = min(self.size + num_steps, self.length)
-
-    @property
-    def num_transitions(self) -> int:
-        """Transitions stored over all worlds."""
-        return self.size * self.num_envs
 
     def sample_windows(self, count: int, *, newest_steps: int | None = None) -> WindowBatch:
         """Draw windows uniformly.
@@ -160,14 +151,7 @@ class TrajectoryBuffer:
         return {"columns": columns, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned.
-
-        Args:
-            state: The saved state, of as many worlds and no longer than this buffer.
-
-        Raises:
-            ValueError: If it does not fit.
-        """
+        """Restore what :meth:`state_dict` returned; ValueError if it has other worlds or is longer than this."""
         self.size, self.head, self.columns = 0, 0, {}
         for name, column in state["columns"].items():
             if column.shape[0] > self.length or column.shape[1] != self.num_envs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,14 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rrl.envs import flat_box
+from rrl.envs import MuJoCoVectorEnv, flat_box
 from rrl.random_streams import Purpose, numpy_stream
 from rrl.rollout.attacks import AttackSource
 from rrl.rollout.random_actions import RandomActions
 from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
+
+Columns = dict[str, NDArray[Any]]
+"""What is recorded by name; one row a step."""
 
 
 class RolloutCollector:
@@ -69,74 +71,84 @@ class RolloutCollector:
         if num_steps < 1:
             raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
         start = time.perf_counter()
-        action_dim = self.action_low.shape[0]
-        noise = np.stack([stream.standard_normal((num_steps, action_dim)) for stream in self.streams], axis=1)
+        size = (num_steps, self.action_low.shape[0])
+        noise = np.stack([stream.standard_normal(size) for stream in self.streams], axis=1)
         noise_tensor = torch.from_numpy(noise).float()
-        steps: list[dict[str, NDArray[Any]]] = []
-        episodes: list[tuple[float, int, bool]] = []
         if adversary is not None:
             self.attacks.begin(adversary, num_steps, self.returns)
         if self.random_actions is not None:
             self.random_actions.begin(num_steps)
+        columns = self._allocate(num_steps)
+        episodes: list[tuple[float, int, bool, bool]] = []
         for step in range(num_steps):
-            steps.append(self._step(actor, noise_tensor, step, attacked=adversary is not None))
-            episodes += self._finish_episodes(steps[-1])
-        rollout = self._as_rollout(steps, episodes, time.perf_counter() - start)
-        return rollout if adversary is None else replace(rollout, attack=self.attacks.finish())
+            unstable = self._step(actor, noise_tensor[step], step, columns, attacked=adversary is not None)
+            episodes += self._finish_episodes(columns, step, unstable)
+        tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+        states, ones = tensors.pop("simulator_states"), torch.ones_like(tensors["rewards"])
+        return Rollout(
+            transitions=RolloutBatch(**tensors, weights=ones, value_weights=ones),
+            episodes=_statistics(episodes),
+            simulator_states=states,
+            seconds=torch.tensor(time.perf_counter() - start),
+            attack=None if adversary is None else self.attacks.finish(),
+        )
 
-    def _step(self, actor: Actor, noise: Tensor, step: int, *, attacked: bool) -> dict[str, NDArray[Any]]:
-        states = self._simulator_states()
-        observations = self.observations.astype(np.float32)
-        actions = actor.act(torch.from_numpy(observations), noise[step]).numpy()
+    def _allocate(self, num_steps: int) -> Columns:
+        shape = (num_steps, self.envs.num_envs)
+        obs_dim = self.observations.shape[1]
+        return {
+            "observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "actions": np.empty((*shape, len(self.action_low)), dtype=np.float32),
+            "rewards": np.empty(shape, dtype=np.float32),
+            "terminated": np.empty(shape, dtype=np.bool_),
+            "truncated": np.empty(shape, dtype=np.bool_),
+            "next_observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "simulator_states": np.empty((*shape, self._simulator_states().shape[1])),
+        }
+
+    def _step(
+        self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool
+    ) -> NDArray[np.bool_] | None:
+        """Make and record one step; return where the simulation became unstable, if it was told."""
+        columns["simulator_states"][step] = self._simulator_states()
+        columns["observations"][step] = self.observations
+        observations = torch.from_numpy(columns["observations"][step])
+        actions = actor.act(observations, noise).numpy()
         if not np.isfinite(actions).all():
             raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
+        columns["actions"][step] = actions
         executed = np.clip(actions, self.action_low, self.action_high)
         if self.random_actions is not None:
             executed = self.random_actions.execute(step, executed)
         forces = (self.attacks.next_forces(observations, self.lengths == 0),) if attacked else ()
         self.observations, rewards, terminated, truncated, infos = self.envs.step(executed, *forces)
-        following = self.observations
-        if (terminated | truncated).any():
+        columns["rewards"][step], columns["terminated"][step] = rewards, terminated
+        columns["truncated"][step] = truncated & ~terminated
+        columns["next_observations"][step] = self.observations
+        if "final_obs" in infos:
             ended = infos["_final_obs"]
-            following = self.observations.copy()
-            following[ended] = infos["final_obs"][ended]
-        return {
-            "observations": observations,
-            "actions": actions,
-            "rewards": rewards,
-            "terminated": terminated,
-            "truncated": truncated & ~terminated,
-            "next_observations": following.astype(np.float32),
-            "simulator_states": states,
-        }
+            columns["next_observations"][step, ended] = infos["final_obs"][ended]
+        self.returns += rewards
+        self.lengths += 1
+        return infos.get("unstable")
 
     def _simulator_states(self) -> NDArray[np.float64]:
-        states = getattr(self.envs, "simulator_states", None)
-        return np.zeros((self.envs.num_envs, 0)) if states is None else states()
+        """Only the native worlds tell them. Shape ``[N, S]``."""
+        native = self.envs.unwrapped
+        return native.simulator_states() if isinstance(native, MuJoCoVectorEnv) else np.empty((self.envs.num_envs, 0))
 
-    def _finish_episodes(self, step: dict[str, NDArray[Any]]) -> list[tuple[float, int, bool]]:
-        """Count this step and return (return, length, failed) of the episodes that it ended."""
-        self.returns += step["rewards"]
-        self.lengths += 1
-        ended = np.flatnonzero(step["terminated"] | step["truncated"])
-        finished = [(float(self.returns[i]), int(self.lengths[i]), bool(step["terminated"][i])) for i in ended]
+    def _finish_episodes(
+        self, columns: Columns, step: int, unstable: NDArray[np.bool_] | None
+    ) -> list[tuple[float, int, bool, bool]]:
+        """Return (return, length, failed, unstable) of the episodes that a step ended."""
+        failed = columns["terminated"][step]
+        ended = np.flatnonzero(failed | columns["truncated"][step])
+        finished = [
+            (float(self.returns[i]), int(self.lengths[i]), bool(failed[i]), unstable is not None and bool(unstable[i]))
+            for i in ended
+        ]
         self.returns[ended], self.lengths[ended] = 0.0, 0
         return finished
-
-    @staticmethod
-    def _as_rollout(
-        steps: list[dict[str, NDArray[Any]]], episodes: list[tuple[float, int, bool]], seconds: float
-    ) -> Rollout:
-        columns = {name: torch.from_numpy(np.stack([step[name] for step in steps])) for name in steps[0]}
-        states = columns.pop("simulator_states")
-        columns["rewards"] = columns["rewards"].float()
-        ones = torch.ones_like(columns["rewards"])
-        transitions = RolloutBatch(**columns, weights=ones, value_weights=ones)
-        returns, lengths, failed = ([episode[i] for episode in episodes] for i in range(3))
-        statistics = EpisodeStatistics(
-            torch.tensor(returns), torch.tensor(lengths, dtype=torch.long), torch.tensor(failed, dtype=torch.bool)
-        )
-        return Rollout(transitions, statistics, states, torch.tensor(seconds))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs, in plain types and tensors."""
@@ -150,21 +162,24 @@ class RolloutCollector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state that :meth:`state_dict` returned for as many worlds.
-
-        Args:
-            state: The saved state.
-
-        Raises:
-            ValueError: If it belongs to another number of worlds.
-        """
+        """Continue from a state that :meth:`state_dict` returned; ValueError if it is of another number of worlds."""
         if len(state["streams"]) != len(self.streams):
             raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
         for stream, saved in zip(self.streams, state["streams"], strict=True):
             stream.bit_generator.state = saved
-        self.attacks.load_state_dict(state.get("attacks", {}))
+        self.attacks.load_state_dict(state["attacks"])
         if self.random_actions is not None:
             self.random_actions.load_state_dict(state["random_actions"])
         self.observations = state["observations"].numpy().copy()
         self.returns[:] = state["returns"].numpy()
         self.lengths[:] = state["lengths"].numpy()
+
+
+def _statistics(episodes: list[tuple[float, int, bool, bool]]) -> EpisodeStatistics:
+    returns, lengths, failed, unstable = ([episode[i] for episode in episodes] for i in range(4))
+    return EpisodeStatistics(
+        torch.tensor(returns),
+        torch.tensor(lengths, dtype=torch.long),
+        torch.tensor(failed, dtype=torch.bool),
+        torch.tensor(unstable, dtype=torch.bool),
+    )

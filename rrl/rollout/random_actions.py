@@ -37,26 +37,14 @@ class RandomActions:
         self._streams = [numpy_stream(Purpose.RANDOM_ACTION, seed, world) for world in worlds]
 
     def begin(self, num_steps: int) -> None:
-        """Draw for a whole rollout, since a call per world and step would cost more than the draw.
-
-        Args:
-            num_steps: Steps of each world, ``T``.
-        """
+        """Draw for a rollout of ``num_steps``, since a call per world and step would cost more than the draw."""
         size = (num_steps, 1 + self._box.shape[0])
         draws = np.stack([stream.random(size) for stream in self._streams], axis=1)
         self._replaced = draws[..., 0] < self._probability
         self._candidates = self._box.low + draws[..., 1:] * (self._box.high - self._box.low)
 
     def execute(self, step: int, actions: NDArray[Any]) -> NDArray[Any]:
-        """Return what the worlds receive.
-
-        Args:
-            step: Number of the step within the rollout.
-            actions: What was chosen. Shape ``[N, A]``.
-
-        Returns:
-            Chosen and random actions. Shape ``[N, A]``.
-        """
+        """Return what the worlds receive where ``[N, A]`` was chosen, in a step of the rollout. Shape ``[N, A]``."""
         chosen: NDArray[Any] = np.where(self._replaced[step][:, None], self._candidates[step], actions)
         return chosen
 
@@ -65,10 +53,6 @@ class RandomActions:
         return [dict(stream.bit_generator.state) for stream in self._streams]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Continue from a state that :meth:`state_dict` returned for as many worlds.
-
-        Args:
-            state: The saved state.
-        """
+        """Continue from a state that :meth:`state_dict` returned for as many worlds."""
         for stream, saved in zip(self._streams, state, strict=True):
             stream.bit_generator.state = saved

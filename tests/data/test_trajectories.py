@@ -18,7 +18,7 @@ class Batches(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.seen.append(batch)
-        self.stored.append(trainer.datamodule.buffer.num_transitions)
+        self.stored.append(trainer.datamodule.buffer.size * trainer.datamodule.buffer.num_envs)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ def rollout(terminated: torch.Tensor) -> Rollout:
     never = torch.zeros_like(terminated)
     batch = RolloutBatch(vector, vector, ones, terminated, never, vector, ones, ones)
     record = AttackRecord(vector, never, never, ones, never.long(), torch.zeros(num_envs))
-    episodes = EpisodeStatistics(torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+    episodes = EpisodeStatistics(torch.zeros(0), *torch.zeros(3, 0, dtype=torch.long))
     return Rollout(batch, episodes, vector.double(), torch.zeros(()), record)
 
 

@@ -6,7 +6,7 @@ import torch
 from rrl.rollout import TrajectoryBuffer
 from rrl.types import EpisodeStatistics, Rollout, RolloutBatch
 
-EMPTY = EpisodeStatistics(torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+EMPTY = EpisodeStatistics(torch.zeros(0), *torch.zeros(3, 0, dtype=torch.long))
 
 
 def rollout(
@@ -82,7 +82,7 @@ def test_the_ring_forgets_the_oldest_steps():
     store = buffer(capacity=20)
     for first in (0, 4, 8, 12):
         store.add(rollout(first, 4))
-    assert store.num_transitions == 20
+    assert store.size * store.num_envs == 20
     windows = store.sample_windows(500)
     assert windows.observations[:, 0, 0].fmod(1000.0).min() == 6.0
     torch.testing.assert_close(windows.observations, windows.observations[:, :1] + torch.arange(4.0).view(1, 4, 1))

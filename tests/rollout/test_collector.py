@@ -11,6 +11,7 @@ from torch import nn
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import Pushes, make_vec_env
 from rrl.rollout import RolloutCollector
+from rrl.types import Attack
 
 
 class Follower:
@@ -168,3 +169,20 @@ def test_what_cannot_be_collected_is_refused():
         collector().collect(Follower(), 0)
     with pytest.raises(ValueError, match="the saved state has 3 worlds, this run has 2"):
         collector().load_state_dict(collector(num_envs=3).state_dict())
+
+
+@pytest.mark.mujoco
+def test_episodes_that_an_unstable_simulation_ended_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log where a simulation becomes unstable
+
+    class Still:
+        def act(self, observations, noise):
+            return 0.0 * noise
+
+        def attack(self, observations, noise, uniforms, starts):
+            is_open = torch.tensor([False, True])
+            return Attack(torch.ones_like(noise), is_open, is_open, uniforms)
+
+    episodes = collector("rrl/HopperAdv-v1", force_limit=1e14).collect(Still(), 1, Still()).episodes
+    assert episodes.unstable.tolist() == [True]
+    assert episodes.failed.tolist() == [True]
