@@ -26,45 +26,20 @@ class GracefulInterrupt(Callback):
         self._previous: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signal of Ctrl-C.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-        """
+        """Take over the signal of Ctrl-C."""
         self._previous = signal.signal(signal.SIGINT, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Stop here if Ctrl-C was pressed during the iteration.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            *args: Ignored; part of Lightning's interface.
-
-        Raises:
-            KeyboardInterrupt: If Ctrl-C was pressed.
-        """
+        """Raise KeyboardInterrupt if Ctrl-C was pressed during the iteration."""
         if self._requested:
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signal back.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-        """
+        """Give the signal back."""
         self._restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Tell MLflow whether the run was killed or failed.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            exception: Why the run ends.
-        """
+        """Tell MLflow whether the run was killed or failed."""
         self._restore()
         killed = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
         for logger in trainer.loggers:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
-from tqdm import tqdm
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from rrl.types import HasEnvSteps
 
 SHOWN = {"rollout/episode_return_mean": "return", "eval/return_mean": "eval"}
 """Metrics beside the bar and their short names."""
@@ -16,126 +18,67 @@ QUIET_INTERVAL = 30.0
 """Seconds between two lines where standard error is not a terminal."""
 
 
-class EnvStepsProgressBar(ProgressBar):
+class EnvStepsProgressBar(TQDMProgressBar):
     """Shows environment steps, their rate, and the latest returns.
 
-    Where standard error is not a terminal it prints a plain line every half minute instead. The algorithm must have the
-    counter ``env_steps``; the total is extrapolated from the steps of the latest iteration.
+    Where standard error is not a terminal it prints a plain line every half minute instead. The total is extrapolated
+    from the steps of the latest iteration.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bar: tqdm[Any] | None = None
-        self._enabled = True
-        self._steps = 0
-        self._started_at = (0, 0.0)
-        self._last_line = 0.0
-
-    def disable(self) -> None:
-        """Show nothing; Lightning calls this on all processes but the first."""
-        self._enabled = False
-
-    def enable(self) -> None:
-        """Show the bar again."""
-        self._enabled = True
+    def init_train_tqdm(self) -> Tqdm:
+        """Make the bar, which is there for the whole run."""
+        return Tqdm(
+            desc="env steps",
+            initial=self._steps,
+            unit=" steps",
+            unit_scale=True,
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=self.is_disabled or not sys.stderr.isatty(),
+        )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-        """
+        """Open the bar."""
+        self._steps = self._first_step = env_steps(pl_module)
+        self._start = self._last_line = time.monotonic()
         super().on_train_start(trainer, pl_module)
-        self._steps = env_steps(pl_module)
-        self._started_at = (self._steps, time.monotonic())
-        self._last_line = time.monotonic()
-        if self._enabled and sys.stderr.isatty():
-            self._bar = tqdm(initial=self._steps, unit=" steps", unit_scale=True, dynamic_ncols=True, desc="env steps")
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Advance by the environment steps of the iteration.
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Go on with the same bar."""
 
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            *args: Ignored; part of Lightning's interface.
-        """
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Advance by the environment steps of the iteration."""
         steps = env_steps(pl_module)
         taken, self._steps = steps - self._steps, steps
-        total = steps + max(remaining_iterations(trainer), 0) * taken
-        returns = {name: trainer.callback_metrics.get(key) for key, name in SHOWN.items()}
-        shown = {name: f"{float(value):.1f}" for name, value in returns.items() if value is not None}
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.set_postfix(shown, refresh=False)
-            self._bar.update(taken)
-        elif self._enabled and time.monotonic() - self._last_line > QUIET_INTERVAL:
+        bar = self.train_progress_bar
+        bar.total = steps + max(remaining_iterations(trainer), 0) * taken
+        bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
+        bar.update(taken)
+        if bar.disable and self.is_enabled and time.monotonic() - self._last_line > QUIET_INTERVAL:
             self._last_line = time.monotonic()
-            self._print_line(total, shown)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-        """
-        self._close()
+            rate = (steps - self._first_step) / (self._last_line - self._start)
+            shown = "".join(f", {name} {value}" for name, value in self.get_metrics(trainer, pl_module).items())
+            sys.stderr.write(f"{steps:,} of {bar.total:,} env steps, {rate:,.0f} steps/s{shown}\n")
+            sys.stderr.flush()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the bar.
+        """Close the bar."""
+        if self._train_progress_bar is not None:
+            self._train_progress_bar.close()
 
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            exception: Why the run ends.
-        """
-        self._close()
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print a line without tearing the bar.
-
-        Args:
-            *args: What to print.
-            **kwargs: Ignored; part of Lightning's interface.
-        """
-        tqdm.write(" ".join(map(str, args)), file=sys.stderr)
-
-    def _print_line(self, total: int, shown: dict[str, str]) -> None:
-        first_step, since = self._started_at
-        rate = (self._steps - first_step) / (time.monotonic() - since)
-        extra = "".join(f", {name} {value}" for name, value in shown.items())
-        sys.stderr.write(f"{self._steps:,} of {total:,} env steps, {rate:,.0f} steps/s{extra}\n")
-        sys.stderr.flush()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return the latest returns by their short names."""
+        returns = {name: trainer.callback_metrics.get(key) for key, name in SHOWN.items()}
+        return {name: f"{float(value):.1f}" for name, value in returns.items() if value is not None}
 
 
 def env_steps(pl_module: LightningModule) -> int:
-    """Read an algorithm's counter of real environment steps.
-
-    Args:
-        pl_module: The algorithm.
-
-    Returns:
-        Steps so far over all processes; 0 if it does not count them.
-    """
-    return int(getattr(pl_module, "env_steps", 0))
+    """Read an algorithm's counter of real environment steps over all processes."""
+    return int(cast(HasEnvSteps, pl_module).env_steps)
 
 
 def remaining_iterations(trainer: Trainer) -> int:
-    """Count the training steps that are still to come.
-
-    Args:
-        trainer: A trainer in the middle of fitting.
-
-    Returns:
-        Steps of this epoch and the following ones; 0 for a run without a fixed number of epochs.
-    """
+    """Count the training steps of this epoch and the following ones; 0 for a run without a fixed number of epochs."""
     if trainer.max_epochs is None or trainer.max_epochs < 0:
         return 0
     per_epoch = int(trainer.num_training_batches)

@@ -122,6 +122,13 @@ class HasActor(Protocol):
         ...
 
 
+class HasEnvSteps(Protocol):
+    """What the progress bar knows of an algorithm."""
+
+    env_steps: Tensor
+    """Real environment steps over all ranks so far."""
+
+
 @dataclass(frozen=True)
 class RolloutBatch(TensorBatch):
     """Transitions of ``N`` trajectories side by side over ``T`` steps, real or imagined.
