@@ -25,8 +25,7 @@ from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.tracking import MLflowRunLogger
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.naming import flatten_config, new_run_name
-from rrl.tracking.provenance import git_commit, package_versions
+from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
 
 LOGGER = "trainer.logger"
 

@@ -28,11 +28,10 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, float]) -> Figure:
-    """Draw returns against real environment steps.
+    """Draw returns, in units of reward, against real environment steps.
 
     Args:
-        training: Mean return of the training episodes, with exploration noise and in the training worlds, in units of
-            reward, by environment steps. May be empty.
+        training: Mean return of the training episodes, with exploration noise and in the training worlds. May be empty.
         evaluation: Mean return of the evaluation episodes, mean action in the nominal worlds. May be empty.
 
     Returns:
@@ -58,15 +57,7 @@ def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, 
 
 
 def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
-    """Compare the returns of guided and unguided imagined trajectories.
-
-    Args:
-        guided: Returns of trajectories imagined under guidance, in units of reward. Shape ``[B]``.
-        unguided: Returns of trajectories imagined from the same start states without it. Shape ``[B]``.
-
-    Returns:
-        The figure: two histograms on common bins with their means.
-    """
+    """Draw histograms of imagined returns ``[B]``, in units of reward, with and without guidance, and their means."""
     figure, axes = new_figure()
     samples = {"unguided": (unguided, GREY), "guided": (guided, ORANGE)}
     values = {name: tensor.detach().double().cpu().numpy().ravel() for name, (tensor, _) in samples.items()}
@@ -85,14 +76,9 @@ def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
 
 
 def plot_reliability(bands: Mapping[str, ReliabilityBand], title: str = "Reliability of the risk") -> Figure:
-    """Draw failure rates against predicted risks.
+    """Draw failure rates against predicted risks, at most four curves by name, each with its band.
 
-    Args:
-        bands: Curves with their bands by name, at most four.
-        title: Title of the figure.
-
-    Returns:
-        The figure: a curve on the diagonal is a risk that comes true as often as it says.
+    A curve on the diagonal is a risk that comes true as often as it says.
     """
     figure, axes = new_figure(width=5.4, height=5.0)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle=":", label="perfect")
@@ -108,14 +94,7 @@ def plot_reliability(bands: Mapping[str, ReliabilityBand], title: str = "Reliabi
 
 
 def plot_time_shares(shares: Mapping[str, float]) -> Figure:
-    """Show where the wall clock went.
-
-    Args:
-        shares: Fraction of the wall time of an iteration by part. They may leave a rest, which is shown as other.
-
-    Returns:
-        The figure: one horizontal bar for each part.
-    """
+    """Draw the share of wall time of each part as a horizontal bar; what is left is shown as other."""
     parts = {**shares, "other": max(1.0 - sum(shares.values()), 0.0)}
     figure, axes = new_figure(height=1.0 + 0.45 * len(parts))
     bars = axes.barh(list(parts), [100 * share for share in parts.values()], color=BLUE)
@@ -129,15 +108,7 @@ def plot_time_shares(shares: Mapping[str, float]) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure, creating its folder.
-
-    Args:
-        figure: The figure.
-        path: The file; its ending chooses the format.
-
-    Returns:
-        The same path.
-    """
+    """Write a figure, creating its folder; the ending of the path chooses the format. Return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path
@@ -166,13 +137,7 @@ def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndar
 
 
 def finite_points(series: Mapping[int, float]) -> tuple[list[int], list[float]]:
-    """Split a series into coordinates, leaving out values that cannot be drawn.
-
-    Args:
-        series: Values by environment steps.
-
-    Returns:
-        Steps and values.
+    """Split a series by steps into steps and values, leaving out values that cannot be drawn.
 
     Example:
         >>> finite_points({1: 2.0, 2: float("nan")})
@@ -183,15 +148,7 @@ def finite_points(series: Mapping[int, float]) -> tuple[list[int], list[float]]:
 
 
 def new_figure(width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
-    """Make an empty figure in the house style. It belongs to no window and needs no closing.
-
-    Args:
-        width: Inches.
-        height: Inches.
-
-    Returns:
-        The figure and its axes.
-    """
+    """Make an empty figure in the house style, in inches. It belongs to no window and needs no closing."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots()

@@ -3,7 +3,7 @@
 - ``logger``: MLflow as seen by a training run
 - ``remote_run``, ``mlflow_client``: that run in MLflow, and the connection
 - ``outbox``: delivery that survives an unreachable server
-- ``provenance``: commit and package versions
+- ``provenance``: what identifies a run: name, parameters, commit and package versions
 - ``figures``: the figures drawn at the end of a run
 """
 

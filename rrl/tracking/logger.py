@@ -1,4 +1,4 @@
-"""MLflow as seen by a training run: it gets every number, and it can neither stop nor stall the run."""
+"""MLflow as seen by a training run: it gets every number, and logging never blocks or aborts the run."""
 
 from __future__ import annotations
 
@@ -124,13 +124,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Log hyperparameters, unless the whole configuration has been recorded already.
-
-        Args:
-            params: Hyperparameters by name.
-            *args: Ignored; part of Lightning's interface.
-            **kwargs: Ignored; part of Lightning's interface.
-        """
+        """Log hyperparameters, unless the whole configuration has been recorded already."""
         if not self._config_recorded:
             named = vars(params) if isinstance(params, Namespace) else params
             self.log_params({key: value for key, value in named.items() if not key.startswith("_")})
@@ -148,21 +142,12 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run.
-
-        Args:
-            tags: Values by name.
-        """
+        """Set tags of the run."""
         self._outbox.post({"tags": dict(tags)})
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Upload a file.
-
-        Args:
-            path: The file; it must stay where it is until it has been sent.
-            folder: Folder among the run's artifacts.
-        """
+        """Upload a file, which must stay where it is until it has been sent, to a folder among the run's artifacts."""
         self._outbox.post({"artifact": str(path), "folder": folder})
 
     @property
@@ -173,9 +158,6 @@ class MLflowRunLogger(Logger):
     def history(self, key: str) -> dict[int, float]:
         """Read back a metric of this run, including the part before a resume.
 
-        Args:
-            key: Name of the metric.
-
         Returns:
             Values by environment steps, in order. Where a resumed run repeats a step, its value counts.
         """
@@ -183,15 +165,7 @@ class MLflowRunLogger(Logger):
         return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
 
     def means(self, prefix: str, suffix: str) -> dict[str, float]:
-        """Average metrics of this run over all its iterations.
-
-        Args:
-            prefix: Beginning of their names.
-            suffix: End of their names.
-
-        Returns:
-            Means by what stands between prefix and suffix.
-        """
+        """Average metrics over all iterations of this run, by what stands between prefix and suffix of their names."""
         series: dict[str, list[float]] = {}
         for record in read_lines(self.metrics_file):
             for key, value in record["metrics"].items():
@@ -200,11 +174,7 @@ class MLflowRunLogger(Logger):
         return {part: sum(values) / len(values) for part, values in series.items()}
 
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
-        """Remember whose checkpoints to upload at the end.
-
-        Args:
-            checkpoint_callback: The callback that has just saved.
-        """
+        """Remember whose checkpoints to upload at the end."""
         self._checkpoints = checkpoint_callback
 
     @rank_zero_only
@@ -231,12 +201,5 @@ class MLflowRunLogger(Logger):
 
 
 def default_tracking_uri(root: Path) -> str:
-    """Name the embedded database.
-
-    Args:
-        root: Working folder.
-
-    Returns:
-        The URI of ``mlflow.db`` in it, absolute, so that it can be stored.
-    """
+    """Return the URI of ``mlflow.db`` in the working folder, absolute, so that it can be stored."""
     return f"sqlite:///{root.resolve() / 'mlflow.db'}"

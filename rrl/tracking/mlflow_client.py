@@ -14,26 +14,12 @@ SQLITE = "sqlite:///"
 
 
 def lacks_database(uri: str) -> bool:
-    """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it.
-
-    Args:
-        uri: Tracking URI.
-
-    Returns:
-        False for servers.
-    """
+    """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
     return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
 
 
 def connect(uri: str) -> MlflowClient:
-    """Make a client that gives up after one retry, and is quiet.
-
-    Args:
-        uri: Tracking URI.
-
-    Returns:
-        The client. Whether the server answers shows at its first use.
-    """
+    """Make a client that gives up after one retry, and is quiet; whether the server answers shows at its first use."""
     # MLflow's own seven retries block for four minutes when its server is gone.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
@@ -45,13 +31,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def first_line(error: Exception) -> str:
-    r"""Shorten an error for a sentence.
-
-    Args:
-        error: What a client raised.
-
-    Returns:
-        The beginning of the first line of its message.
+    r"""Shorten an error for a sentence, to the beginning of the first line of its message.
 
     Example:
         >>> first_line(ValueError("no such host\nat line 3"))

@@ -11,6 +11,8 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from rrl.tracking.mlflow_client import first_line
+
 Message = dict[str, Any]
 
 FIRST_PAUSE = 30.0
@@ -42,33 +44,21 @@ class Outbox:
         self._next_attempt = 0.0
 
     def post(self, message: Message) -> None:
-        """Deliver a message now or later.
-
-        Args:
-            message: Anything that JSON can hold.
-        """
+        """Deliver a message, anything that JSON can hold, now or later."""
         if time.monotonic() < self._next_attempt:
             append_lines(self.path, [message])
         else:
             self._send([*self.waiting(), message])
 
     def flush(self) -> int:
-        """Try once more to deliver everything that waits, however recent the last failure.
-
-        Returns:
-            The number of messages that still wait.
-        """
+        """Try once more to deliver everything, however recent the last failure; return how many still wait."""
         waiting = self.waiting()
         if waiting:
             self._send(waiting)
         return len(self.waiting())
 
     def waiting(self) -> list[Message]:
-        """Read what could not be delivered yet.
-
-        Returns:
-            The messages, oldest first. A last line that a crash cut short is left out.
-        """
+        """Read what could not be delivered yet, oldest first, without a last line that a crash cut short."""
         return read_lines(self.path)
 
     def _send(self, messages: list[Message]) -> None:
@@ -86,7 +76,7 @@ class Outbox:
 
     def _postpone(self, messages: list[Message], error: Exception) -> None:
         if not self._pause:
-            reason = (str(error).splitlines() or [""])[0][:200]
+            reason = first_line(error)
             rank_zero_warn(f"Experiment tracking is unreachable; its messages wait in {self.path}. ({reason})")
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         self._next_attempt = time.monotonic() + self._pause
@@ -96,26 +86,14 @@ class Outbox:
 
 
 def append_lines(path: Path, records: Iterable[Message]) -> None:
-    """Append records to a file of JSON lines, creating it and its folder.
-
-    Args:
-        path: The file.
-        records: What to append.
-    """
+    """Append records to a file of JSON lines, creating it and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
 
 
 def read_lines(path: Path) -> list[Message]:
-    """Read a file of JSON lines.
-
-    Args:
-        path: The file; a missing one counts as empty.
-
-    Returns:
-        The records in order, without a last one that was cut short.
-    """
+    """Read a file of JSON lines, in order and without a last one that was cut short; a missing file is empty."""
     if not path.exists():
         return []
     records = []

@@ -1,22 +1,21 @@
-"""Where a run came from: the commit of the code and the versions beneath it."""
+"""What identifies a run: its name, its parameters, the commit of the code and the versions beneath it."""
 
 from __future__ import annotations
 
 import subprocess
+import time
+import uuid
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("rrl", "torch", "lightning", "gymnasium", "mujoco", "diffusers", "torchmetrics", "mlflow", "numpy")
 
 
 def git_commit(folder: Path) -> dict[str, str]:
-    """Describe the commit that is checked out.
+    """Describe the commit that is checked out in the working tree of a folder; nothing outside of git.
 
-    Args:
-        folder: Any folder of the working tree.
-
-    Returns:
-        ``git_commit`` (full hash) and ``git_dirty`` (``"true"`` if files differ from it), or nothing outside of git.
+    ``git_commit`` is the full hash, ``git_dirty`` says ``"true"`` if files differ from it.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
@@ -27,11 +26,7 @@ def git_commit(folder: Path) -> dict[str, str]:
 
 
 def package_versions() -> dict[str, str]:
-    """Look up the versions of the packages that decide a run's numbers.
-
-    Returns:
-        Versions by package name; packages that are not installed are left out.
-    """
+    """Look up the versions of the installed packages that decide a run's numbers, by name."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -39,6 +34,37 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def new_run_name(class_path: str, env_id: str, seed: int) -> str:
+    """Make a name that says what runs and that no other run has, usable in a file name.
+
+    Algorithm, environment unless it is empty, seed, date and time, and four random digits.
+    """
+    algorithm = class_path.rpartition(".")[2].lower()
+    environment = env_id.rpartition("/")[2].partition("-")[0].lower()
+    # uuid4 draws from the operating system, so two runs with the same seed still get different names.
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+    return "-".join(part for part in (algorithm, environment, f"s{seed}", unique) if part)
+
+
+def flatten_config(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn a nested configuration of LightningCLI into values by dotted name.
+
+    Classes stand under the name of their section, and ``init_args`` is left out.
+
+    Example:
+        >>> flatten_config({"model": {"class_path": "rrl.TRPO", "init_args": {"gamma": 0.99}}, "seed": 1})
+        {'model': 'rrl.TRPO', 'model.gamma': 0.99, 'seed': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = prefix + ("" if key in {"class_path", "init_args"} else key)
+        if isinstance(value, dict):
+            flat |= flatten_config(value, name if key == "init_args" else f"{name}.")
+        elif value is not None:
+            flat[name.rstrip(".")] = value
+    return flat
 
 
 def _git(folder: Path, *arguments: str) -> str:

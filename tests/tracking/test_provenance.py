@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rrl.tracking.naming import new_run_name
+from rrl.tracking.provenance import new_run_name
 
 
 def test_run_names_say_what_runs_and_differ():
