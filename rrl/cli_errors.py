@@ -6,13 +6,14 @@ the one useful line is found, put in terms of the configuration file, and comple
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -21,6 +22,10 @@ STRUCTURE = (
     r"|Expected a <class 'NoneType'>"
 )
 """Lines of the parser's messages that only say where the next one belongs."""
+UNKNOWN_SETTING = r"(?:Group '([\w.]+)' does not accept option|Option|unrecognized arguments:) '?(?:--)?([^'=\s]+)"
+UNKNOWN_CLASS = r"(?:has no attribute|No module named|import path string:) '?([^'\s]+)"
+WRONG_VALUE = r"Expected a (<class '[\w.]+'>|typing\.Literal\[.*?\])\. Got value: (.*)"
+WRONG_UNION = r"Subtypes: [\[(](.*)[\])]\n(?:.*\n)*?\s*Given value: (.*)"
 
 
 class ConfigurationError(ValueError):
@@ -41,44 +46,27 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
     Example:
         >>> one_sentence("unrecognized arguments: --trainer.max_epoch 3", ["trainer.max_epochs"], [])
         "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"
-        >>> one_sentence("Group 'trainer' does not accept option 'max_epoch'", ["trainer.max_epochs"], [])
-        "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"
     """
-    explanations: list[tuple[str, Callable[[re.Match[str]], str]]] = [
-        (r"Option '([^']+)' is not accepted", lambda found: _unknown_option(message, found[1])),
-        (
-            r"Group '([^']+)' does not accept option '([^']+)'",
-            lambda found: _unknown_key(f"{found[1]}.{found[2]}", keys),
-        ),
-        (
-            r"given class_path '[^']+':\s+unrecognized arguments: --([^=\s]+)",
-            lambda found: _unknown_option(message, found[1]),
-        ),
-        (
-            r"given class_path '[\w.]*?(\w+)':\s+the following arguments are required: (.+)",
-            lambda found: f"{found[1]} needs a value for {found[2]}.",
-        ),
-        (r"unrecognized arguments: (?:--)?([^=\s]+)", lambda found: _unknown_key(found[1], keys)),
-        (r"module '[\w.]+' has no attribute '(\w+)'", lambda found: _unknown_class(found[1], class_names)),
-        (r"No module named '([\w.]+)'", lambda found: _unknown_class(_given_class(message), class_names)),
-        (r"Expected a dot import path string: (\S+)", lambda found: _unknown_class(found[1], class_names)),
-        (r"compute_fn of link .* failed: (.*)", lambda found: found[1]),
-        (r'Parser key "config": (.*)', lambda found: f"{found[1]}."),
-    ]
-    for pattern, explain in explanations:
-        if found := re.search(pattern, message):
-            return explain(found)
-    return _wrong_value(message) or _innermost_error(message)
+    *_, given = "", *re.findall(r"given class_path '([^']+)'", message)  # the innermost class, if there is one
+    class_name = given.rpartition(".")[2]
+    if found := re.search(UNKNOWN_SETTING, message):
+        name = ".".join(filter(None, found.groups()))
+        if given:
+            return f"{class_name} has no setting '{name}'{suggestion(name, _settings(given))}"
+        return f"There is no setting '{name}'{suggestion(name, keys)}"
+    if found := re.search(r"the following arguments are required: (.+)", message):
+        return f"{class_name or 'The configuration'} needs a value for {found[1]}."
+    if found := re.search(UNKNOWN_CLASS, message):
+        name = given if found[1] in given else found[1]
+        return f"There is no class '{name}'{suggestion(name.rpartition('.')[2], class_names)}"
+    place = dict.fromkeys(key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config")
+    return _wrong_value(message, ".".join(place)) or _innermost_error(message, ".".join(place))
 
 
 def given_keys(args: list[str]) -> set[str]:
-    """List the settings that the user has given, on the command line or in a file.
+    """List the settings given on the command line or in a file: dotted names without ``init_args``.
 
-    Args:
-        args: Command line arguments.
-
-    Returns:
-        Dotted names without ``init_args``, as ``model.gamma``. Files that cannot be read are left to the parser.
+    Files that cannot be read are left to the parser.
     """
     keys: set[str] = set()
     for position, argument in enumerate(args):
@@ -92,14 +80,7 @@ def given_keys(args: list[str]) -> set[str]:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Complete a complaint about an unknown name.
-
-    Args:
-        name: The unknown name.
-        known: Names that exist.
-
-    Returns:
-        The end of the sentence, with the nearest name if one is near.
+    """End a complaint about an unknown name with the nearest known name, if one is near.
 
     Example:
         >>> suggestion("gama", ["gamma", "alpha"])
@@ -111,58 +92,42 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else "."
 
 
-def _unknown_key(name: str, keys: Collection[str]) -> str:
-    return f"There is no setting '{name}'{suggestion(name, keys)}"
-
-
-def _unknown_option(message: str, name: str) -> str:
-    class_path = _given_class(message)
-    return f"{class_path.rpartition('.')[2]} has no setting '{name}'{suggestion(name, _parameters(class_path))}"
-
-
-def _unknown_class(name: str, class_names: Collection[str]) -> str:
-    return f"There is no class '{name}'{suggestion(name.rpartition('.')[2], class_names)}"
-
-
-def _wrong_value(message: str) -> str | None:
+def _wrong_value(message: str, place: str) -> str | None:
     """Explain a value of the wrong type."""
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    if not keys:
+    found = re.search(WRONG_VALUE, message)
+    if not found and "class_path" not in message:
+        found = re.search(WRONG_UNION, message)
+    if not (found and place):
         return None
-    direct = re.search(
-        r"Expected a (?:<class '(?:[\w.]*\.)?(?P<type>\w+)'>|typing\.Literal\[(?P<choices>.*)\])\. Got value: (.*)",
-        message,
-    )
-    if direct:
-        wanted = direct["type"] or f"one of {direct['choices']}"
-        return f"`{'.'.join(keys)}` must be {wanted}, got {direct[3]}."
-    union = re.search(r"Subtypes: [\[(](.*)[\])]", message)
-    value = re.search(r"Given value: (.*)", message)
-    if not (union and value) or "class_path" in message:
-        return None
-    kinds = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", kind) for kind in union[1].split(", ")]
-    wanted = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
-    return f"`{'.'.join(keys)}` must be {wanted}, got {value[1]}."
+    wanted = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", found[1]).replace("NoneType", "null")
+    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", wanted)
+    wanted = f"one of {choices[1]}" if choices else wanted.replace(", ", " or ")
+    return f"`{place}` must be {wanted}, got {found[2]}."
 
 
-def _innermost_error(message: str) -> str:
+def _innermost_error(message: str, place: str) -> str:
     """Pick the first line that says more than which alternatives there were."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    lines = [line.strip().removeprefix("- ").removeprefix('Parser key "config": ') for line in message.splitlines()]
     telling = [line for line in lines if line and not re.match(STRUCTURE, line)]
-    return telling[0] if telling else " ".join(message.split())
+    line = telling[0] if telling else " ".join(message.split())
+    line = re.sub(r"^Call to compute_fn of link .* failed: ", "", line)
+    return f"`{place}`: {line}" if place and "`" not in line else line
 
 
-def _given_class(message: str) -> str:
-    found = re.findall(r"given class_path '([^']+)'", message)
-    return found[-1] if found else ""
-
-
-def _parameters(class_path: str) -> list[str]:
+def _settings(class_path: str) -> list[str]:
+    """List the dotted settings of a class."""
     module, _, name = class_path.rpartition(".")
     try:
-        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-    except (ImportError, AttributeError, ValueError):
+        return _parameters(getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError, ValueError, NameError):
         return []
+
+
+def _parameters(cls: Any) -> list[str]:
+    hints = get_type_hints(cls.__init__)
+    names = list(inspect.signature(cls).parameters)
+    groups = [name for name in names if dataclasses.is_dataclass(hints.get(name))]
+    return names + [f"{group}.{inner}" for group in groups for inner in _parameters(hints[group])]
 
 
 def _keys_of_file(path: Path) -> set[str]:

@@ -23,6 +23,7 @@ BAD_INPUT = {
     "--model=TRPP": "There is no class 'TRPP'; did you mean 'TRPO'?",
     "--model.init_args.alpah=0.3": "ToyAlgorithm has no setting 'alpah'; did you mean 'alpha'?",
     "--trainer.logger.init_args.rot=x": "MLflowRunLogger has no setting 'rot'; did you mean 'root'?",
+    "--trainer=3": "`trainer`: Unable to load config '3'",
     "--model.init_args.alpha=low": "`model.alpha` must be float, got low.",
     "--trainer.max_epochs=many": "`trainer.max_epochs` must be int or null, got many.",
     "--model.init_args.alpha=1.5": "`alpha` must lie in (0, 1], got 1.5.",
@@ -73,6 +74,10 @@ SHIPPED = {
     ("trpo_hopper", "--data.init_args.env_id=Hoper-v5"): "`env_id` must be a registered environment, got 'Hoper-v5'; "
     "did you mean 'Hopper-v5'?",
     ("adrrl_hopper", "--model.init_args.alpha=0"): "`alpha` must lie in (0, 1], got 0.0.",
+    (
+        "trpo_hopper",
+        "--model.init_args.learner.gama=1",
+    ): "TRPO has no setting 'learner.gama'; did you mean 'learner.gamma'?",
     ("adrrl_walker", "--data.init_args.horizon=7"): "`horizon` must be a multiple of 2, got 7.",
 }
 
