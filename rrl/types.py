@@ -38,26 +38,12 @@ class TensorBatch:
     """A frozen record of tensors that moves between devices as one."""
 
     def map(self: Batch, function: Callable[[Any], Any]) -> Batch:
-        """Apply a function to every field that is there.
-
-        Args:
-            function: From a tensor, or a record of tensors, to the like.
-
-        Returns:
-            A new record.
-        """
+        """Apply a function to every field that is there: a tensor, or a record of tensors."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: function(value) for name, value in present.items() if value is not None})
 
     def to(self: Batch, device: torch.device | str) -> Batch:
-        """Move every field; those that lie there already are shared, not copied.
-
-        Args:
-            device: Where the tensors shall lie.
-
-        Returns:
-            A new record.
-        """
+        """Move every field; those that lie there already are shared, not copied."""
         return self.map(lambda value: value.to(device))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.checks import require_positive, require_within
+
 Array = NDArray[np.float64]
 
 # Numbers are drawn ahead, since one call per world and step would cost more than the simulation of it.
@@ -33,10 +35,8 @@ class Pushes:
 
     def __post_init__(self) -> None:
         """Refuse what is no distribution."""
-        if not 0.0 < self.force_std < np.inf:
-            raise ValueError(f"`force_std` must be positive and finite, got {self.force_std}.")
-        if not 0.0 <= self.redraw_probability <= 1.0:
-            raise ValueError(f"`redraw_probability` must lie in [0, 1], got {self.redraw_probability}.")
+        require_positive(force_std=self.force_std)
+        require_within("[0, 1]", redraw_probability=self.redraw_probability)
 
 
 class PushProcess:

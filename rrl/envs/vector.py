@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rrl.checks import require_at_least
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
 from rrl.envs.forces import BodyForces, ForceUnit
 from rrl.envs.physics import RandomPhysics, Ranges
@@ -69,10 +70,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         force_limit_unit: ForceUnit = "newtons",
     ) -> None:
         row = ADVERSARIAL_TASKS.get(env_id)
-        counts = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": max_episode_steps}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {count}.")
+        require_at_least(1, num_envs=num_envs, num_threads=num_threads, max_episode_steps=max_episode_steps)
         self.task = make_task(row.env_id if row else env_id, env_kwargs)
         self.spec = gymnasium.spec(env_id)
         self.num_envs = num_envs
