@@ -6,9 +6,8 @@
 * ``forces``: an adversary's forces, their limits, prescribed masses
 * ``adversarial``: an adversary for any MuJoCo environment of Gymnasium
 * ``physics``: mass, friction, ... by name, of the whole model or its parts, set or drawn
-* ``fields``: any model field by world
 * ``pushes``: random held forces
-* ``simulation``: the simulators, blind to tasks and episodes
+* ``simulation``: the simulators, blind to tasks and episodes, and any model field by world
 * ``vector``: the worlds: episodes, rewards, random streams
 * ``make``: native worlds, or Gymnasium's where a task has no row
 """

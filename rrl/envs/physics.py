@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.envs.bodies import TASK_BODIES
-from rrl.envs.fields import ModelFields, nominal_field
-from rrl.envs.simulation import Simulations
+from rrl.envs.simulation import ModelFields, Simulations, nominal_field
 
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float, float]]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-from rrl.envs.fields import ModelFields
 from rrl.envs.physics import MODEL_PARAMETERS, ModelChange, changed_fields
+from rrl.envs.simulation import ModelFields
 from rrl.envs.task import Task
 from rrl.evaluation.results import CellKind
 

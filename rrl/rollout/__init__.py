@@ -1,8 +1,7 @@
 """From environments to tensors.
 
 - ``collector``: rollouts of the current policy.
-- ``attacks``: the adversary's side of a rollout.
-- ``random_actions``: executed actions that are drawn instead of chosen.
+- ``attacks``: what disturbs a rollout: an adversary's forces, or actions drawn by chance.
 - ``buffer``: windows of real experience and start states.
 """
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from rrl.envs import MuJoCoVectorEnv, flat_box
 from rrl.random_streams import Purpose, numpy_stream
-from rrl.rollout.attacks import AttackSource
-from rrl.rollout.random_actions import RandomActions
+from rrl.rollout.attacks import AttackSource, RandomActions
 from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 Columns = dict[str, NDArray[Any]]

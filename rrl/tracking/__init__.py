@@ -1,7 +1,7 @@
 """What a run leaves behind besides its checkpoints.
 
 - ``logger``: MLflow as seen by a training run
-- ``remote_run``, ``mlflow_client``: that run in MLflow, and the connection
+- ``remote_run``: that run in MLflow, and the connection
 - ``outbox``: delivery that survives an unreachable server
 - ``provenance``: what identifies a run: name, parameters, commit and package versions
 - ``figures``: the figures drawn at the end of a run

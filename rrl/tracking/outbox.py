@@ -11,8 +11,6 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rrl.tracking.mlflow_client import first_line
-
 Message = dict[str, Any]
 
 FIRST_PAUSE = 30.0
@@ -103,3 +101,13 @@ def read_lines(path: Path) -> list[Message]:
         except json.JSONDecodeError:
             continue
     return records
+
+
+def first_line(error: Exception) -> str:
+    r"""Shorten an error for a sentence, to the beginning of the first line of its message.
+
+    Example:
+        >>> first_line(ValueError("no such host\nat line 3"))
+        'no such host'
+    """
+    return (str(error).splitlines() or [""])[0][:120]

@@ -1,18 +1,20 @@
-"""One run as MLflow knows it: found or begun at the first message, and written message by message."""
+"""One run as MLflow knows it, found or begun at the first message, and a connection that never blocks for minutes."""
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rrl.tracking.mlflow_client import connect
 from rrl.tracking.outbox import Message, RejectedMessageError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SQLITE = "sqlite:///"
 MAX_PARAMS_PER_CALL = 100
 """MLflow's own limit."""
 PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
@@ -113,3 +115,20 @@ class RemoteRun:
         if known is not None:
             return str(known.experiment_id)
         return str(client.create_experiment(self._experiment_name, artifact_location=self._artifacts))
+
+
+def lacks_database(uri: str) -> bool:
+    """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
+
+
+def connect(uri: str) -> MlflowClient:
+    """Make a client that gives up after one retry, and is quiet; whether the server answers shows at its first use."""
+    # MLflow's own seven retries block for four minutes when its server is gone.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    from mlflow import MlflowClient
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from rrl.envs import TASK_BODIES, MuJoCoVectorEnv, make_task
-from rrl.envs.fields import ModelFields, nominal_field
 from rrl.envs.physics import MODEL_PARAMETERS
-from rrl.envs.simulation import Simulations
+from rrl.envs.simulation import ModelFields, Simulations, nominal_field
 from tests.envs.reference import TASK_IDS
 
 pytestmark = pytest.mark.mujoco

@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 
 from rrl.envs import TASK_BODIES, MuJoCoVectorEnv
-from rrl.envs.fields import ModelFields
 from rrl.envs.physics import MODEL_PARAMETERS, ModelChange, RandomPhysics, Ranges, changed_fields, floor_note
-from rrl.envs.simulation import Simulations
+from rrl.envs.simulation import ModelFields, Simulations
 from rrl.envs.tasks import make_task
 from tests.envs.reference import TASK_IDS, GymnasiumWorlds, assert_same_steps
 

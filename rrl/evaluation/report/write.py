@@ -14,7 +14,8 @@ from rrl.evaluation.report.sources import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.result_files import ResultStoreError, to_frame, write_rows
 from rrl.evaluation.results import CellResult
-from rrl.tracking.mlflow_client import connect, first_line, lacks_database
+from rrl.tracking.outbox import first_line
+from rrl.tracking.remote_run import connect, lacks_database
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

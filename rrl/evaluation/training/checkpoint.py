@@ -13,7 +13,8 @@ from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.random_streams import Purpose
-from rrl.tracking.mlflow_client import connect, first_line, lacks_database
+from rrl.tracking.outbox import first_line
+from rrl.tracking.remote_run import connect, lacks_database
 
 ROWS = {
     "return_mean": ("return, mean", "reward"),
