@@ -32,6 +32,7 @@ class RLModule(LightningModule):
     Logs, once an iteration (the complete list of keys of all algorithms is the union of their docstrings):
 
     - ``rollout/episode_return_mean``, ``rollout/episode_length_mean``, ``rollout/failure_rate``: training episodes;
+      ``rollout/num_unstable``: those that an unstable simulation ended;
     - ``protagonist/surrogate``, ``/kl_divergence``, ``/step_fraction``, ``/line_search_accepted``: the policy step;
     - ``protagonist/value_loss``, ``/explained_variance``, ``/entropy``: the critic, and the spread of the policy;
     - ``time/env_steps``: real environment steps over all ranks; ``time/steps_per_second``;
@@ -153,21 +154,17 @@ class RLModule(LightningModule):
 
     def log_rollout(self, episodes: EpisodeStatistics) -> None:
         """Log the training episodes that ended, over all ranks; nothing where none did."""
-        returns, lengths, failed = (
-            torch.cat(parts)
-            for parts in zip(
-                *(
-                    (item.returns, item.lengths.float(), item.failed.float())
-                    for item in gather_objects(episodes.to("cpu"))
-                ),
-                strict=True,
-            )
-        )
+        columns = [
+            (item.returns, item.lengths.float(), item.failed.float(), item.unstable.float())
+            for item in gather_objects(episodes.to("cpu"))
+        ]
+        returns, lengths, failed, unstable = (torch.cat(parts) for parts in zip(*columns, strict=True))
         if len(returns) > 0:
             self.log_metrics({
                 "rollout/episode_return_mean": returns.mean(),
                 "rollout/episode_length_mean": lengths.mean(),
                 "rollout/failure_rate": failed.mean(),
+                "rollout/num_unstable": unstable.sum(),
             })
 
     @contextmanager

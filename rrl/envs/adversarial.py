@@ -88,16 +88,10 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 def make_adversarial(
     task_id: str, force_limit: float | None = None, force_limit_unit: ForceUnit = "newtons", **env_kwargs: Any
 ) -> AdversarialForce:
-    """Make one of the registered adversarial environments; what ``gymnasium.make`` calls.
+    """Make one of ``ADVERSARIAL_TASKS``, without a time limit; what ``gymnasium.make`` calls.
 
-    Args:
-        task_id: A key of ``ADVERSARIAL_TASKS``.
-        force_limit: Largest force along an axis; ``None`` takes the task's own, in newtons.
-        force_limit_unit: See :class:`AdversarialForce`.
-        **env_kwargs: Keyword arguments of the environment without the adversary.
-
-    Returns:
-        The environment, without a time limit.
+    Where no limit is given the task's own counts, in newtons; ``env_kwargs`` are those of the environment without the
+    adversary.
     """
     row = ADVERSARIAL_TASKS[task_id]
     env = gymnasium.make(row.env_id, max_episode_steps=-1, disable_env_checker=True, **env_kwargs)

@@ -74,14 +74,9 @@ def require_body(model: mujoco.MjModel, name: str, argument: str) -> int:
 
 
 def set_masses(model: mujoco.MjModel, masses: Mapping[str, float]) -> None:
-    """Give bodies absolute masses, leave their inertia, and refresh what derives from the masses.
+    """Give bodies absolute masses, kilograms by name, leave their inertia, and refresh what derives from the masses.
 
-    Args:
-        model: Changed in place.
-        masses: Kilograms by name of the body, positive.
-
-    Raises:
-        ValueError: If a mass is not positive and finite.
+    The model is changed in place. A mass that is not positive and finite raises ValueError.
     """
     for name, mass in masses.items():
         if not 0.0 < mass < np.inf:

@@ -128,13 +128,7 @@ class Simulations:
         return require_body(self.model, name, "bodies")
 
     def begin(self, worlds: NDArray[np.intp], positions: Array, velocities: Array) -> None:
-        """Put some worlds in given states at time zero, without forces or controls.
-
-        Args:
-            worlds: Indices of ``E`` worlds.
-            positions: Generalised positions. Shape ``[E, nq]``.
-            velocities: Generalised velocities. Shape ``[E, nv]``.
-        """
+        """Put ``E`` worlds in given states ``[E, nq]``, ``[E, nv]`` at time zero, without forces or controls."""
         self._batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self.worlds.positions[worlds], self.worlds.velocities[worlds] = positions, velocities
         self._batch.forward(worlds)
@@ -162,12 +156,7 @@ class Simulations:
         return np.asarray(warned | ~(finite[0] & finite[1]))
 
     def exert(self, bodies: Sequence[int], forces: Array) -> None:
-        """Add forces for the next :meth:`advance`.
-
-        Args:
-            bodies: Indices of ``K`` different bodies, at whose centres of mass the forces act.
-            forces: World-frame forces, newtons. Shape ``[N, K, 3]``.
-        """
+        """Add forces ``[N, K, 3]``, newtons, at the centres of mass of ``K`` bodies for the next :meth:`advance`."""
         self._forces[:, bodies, :3] += forces
 
     @property

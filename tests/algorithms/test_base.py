@@ -29,6 +29,7 @@ def test_every_iteration_logs_its_keys():
     assert logged["rollout/episode_return_mean"] == 100.0
     assert logged["rollout/episode_length_mean"] == 5.0
     assert logged["rollout/failure_rate"] == 1.0
+    assert logged["rollout/num_unstable"] == 0.0
     assert logged["time/env_steps"] == 64.0
     player = {"surrogate", "kl_divergence", "step_fraction", "line_search_accepted", "entropy", "value_loss"}
     assert {f"protagonist/{name}" for name in player | {"explained_variance"}} < logged.keys()
