@@ -107,6 +107,10 @@ class HasActor(Protocol):
         """Return the actor with the parameters of this moment, on the CPU."""
         ...
 
+    def rollout_adversary(self) -> Adversary | None:
+        """Return who pushes in the worlds now; None where nobody does."""
+        ...
+
 
 class HasEnvSteps(Protocol):
     """What the progress bar knows of an algorithm."""

@@ -19,7 +19,7 @@ from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, EpisodeStatistics, Rollout, RolloutBatch
+from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 
 class RLModule(LightningModule):
@@ -69,6 +69,10 @@ class RLModule(LightningModule):
     def rollout_actor(self) -> Actor:
         """Return who acts in the worlds: the protagonist as it is now, on the CPU where the simulator is."""
         return ActorSnapshot(self.protagonist)
+
+    def rollout_adversary(self) -> Adversary | None:
+        """Return who pushes in the worlds: nobody, unless the algorithm is a game."""
+        return None
 
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""

@@ -9,18 +9,17 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from lightning import LightningDataModule
-from numpy.typing import NDArray
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.checks import require_at_least, require_within
 from rrl.distributed import gather_objects
-from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, flat_box, make_vec_env
+from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, make_vec_env, spaces_of
 from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import RolloutCollector
-from rrl.spaces import Spaces
-from rrl.types import Adversary, HasActor, Rollout, TensorBatch
+from rrl.types import HasActor, Rollout, TensorBatch
 
 
 class RolloutDataset(IterableDataset[TensorBatch]):
@@ -102,7 +101,9 @@ class RolloutDataModule(LightningDataModule):
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments in every checkpoint, in plain types that load without running code."""
-        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, RolloutDataModule)]
+        names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
+        settings = {name: getattr(self, name) for name in names}
         settings["pushes"] = None if self.pushes is None else dataclasses.asdict(self.pushes)
         self.save_hyperparameters(settings, logger=False)
 
@@ -169,9 +170,7 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is None or self.trainer is None:
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         algorithm = cast(HasActor, self.trainer.lightning_module)
-        # Algorithms without a game have no adversary.
-        adversary: Adversary | None = getattr(algorithm, "rollout_adversary", lambda: None)()
-        return self.collector.collect(algorithm.rollout_actor(), self.num_steps, adversary)
+        return self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
 
     def teardown(self, stage: str) -> None:
         """Close the worlds.
@@ -211,7 +210,10 @@ class RolloutDataModule(LightningDataModule):
         state: dict[str, Any] = {"collector": self.collector.state_dict()}
         # Gymnasium's own vector environments cannot be saved; after a resume their episodes begin anew.
         if isinstance(envs, MuJoCoVectorEnv):
-            state["envs"] = _arrays_to_tensors(envs.state_dict())
+            # Tensors, which a checkpoint may hold without unpickling arbitrary code.
+            state["envs"] = apply_to_collection(
+                envs.state_dict(), np.ndarray, lambda array: torch.from_numpy(array.copy())
+            )
         return state
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
@@ -221,59 +223,7 @@ class RolloutDataModule(LightningDataModule):
             state: What :meth:`rank_state` returned.
         """
         if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
-            self.collector.envs.load_state_dict(_tensors_to_arrays(state["envs"]))
+            self.collector.envs.load_state_dict(
+                apply_to_collection(state["envs"], torch.Tensor, lambda tensor: tensor.numpy().copy())
+            )
             self.collector.load_state_dict(state["collector"])
-
-
-def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
-    """Read what an algorithm must know of worlds.
-
-    Args:
-        envs: What :func:`~rrl.envs.make_vec_env` made.
-
-    Returns:
-        Their sizes and bounds, without a horizon.
-    """
-    observations, actions = flat_box(envs.single_observation_space), flat_box(envs.single_action_space)
-    task = envs.task if isinstance(envs, MuJoCoVectorEnv) else None
-    return Spaces(
-        observations.shape[0],
-        actions.shape[0],
-        _floats(actions.low),
-        _floats(actions.high),
-        adversary_dim=int(getattr(envs, "adversary_dim", 0)),
-        step_seconds=_step_seconds(envs),
-        # Unknown; assume episodes can fail.
-        can_fail=task is None or bool(task.terminates),
-        healthy_low=None if task is None or task.healthy_low is None else _floats(task.healthy_low),
-        healthy_high=None if task is None or task.healthy_high is None else _floats(task.healthy_high),
-    )
-
-
-def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:
-    """Read the simulated time of one step; None where the environments do not tell it."""
-    seconds = getattr(envs, "dt", None)
-    if seconds is None and isinstance(envs.unwrapped, SyncVectorEnv):
-        seconds = getattr(envs.unwrapped.envs[0].unwrapped, "dt", None)
-    return None if seconds is None else float(seconds)
-
-
-def _floats(bounds: NDArray[Any]) -> list[float]:
-    return [float(bound) for bound in bounds]
-
-
-def _arrays_to_tensors(value: Any) -> Any:
-    """Replace arrays by tensors, which a checkpoint may hold without unpickling arbitrary code."""
-    if isinstance(value, dict):
-        return {key: _arrays_to_tensors(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_arrays_to_tensors(item) for item in value]
-    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
-
-
-def _tensors_to_arrays(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tensors_to_arrays(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_tensors_to_arrays(item) for item in value]
-    return value.numpy().copy() if isinstance(value, torch.Tensor) else value

@@ -10,7 +10,6 @@ import torch
 
 from rrl.checks import require_at_least
 from rrl.data.rollouts import RolloutDataModule
-from rrl.envs import Pushes
 from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import TrajectoryBuffer
 from rrl.types import DynaBatch
@@ -32,14 +31,8 @@ class TrajectoryDataModule(RolloutDataModule):
             the published code.
         buffer_size: Real transitions to keep over the worlds of a rank.
         recent_starts: Imagination begins at states among this many newest transitions of a rank.
-        num_envs: Worlds over all ranks, ``N``; each rank steps its share.
-        num_steps: Steps of each world a rollout, ``T``.
-        iterations_per_epoch: Iterations, and so policy updates, an epoch.
-        seed: Seed of worlds, action noise and buffer; the command line gives all parts of a run the same one.
-        max_episode_steps: Time limit of an episode; the task's own where None.
-        env_kwargs: Keywords of the Gymnasium environment, such as ``reset_noise_scale``.
-        pushes: Random pushes that the policy does not observe; none where None.
-        physics: Ranges from which each episode draws multiples of the nominal physics; nominal where None.
+        num_steps: Steps of each world a rollout, ``T``, at least the horizon.
+        worlds: Further settings of :class:`RolloutDataModule`.
     """
 
     def __init__(
@@ -53,14 +46,8 @@ class TrajectoryDataModule(RolloutDataModule):
         policy_updates: int = 1,
         buffer_size: int = 200_000,
         recent_starts: int = 20_000,
-        num_envs: int = 16,
         num_steps: int = 64,
-        iterations_per_epoch: int = 10,
-        seed: int = 0,
-        max_episode_steps: int | None = None,
-        env_kwargs: dict[str, Any] | None = None,
-        pushes: Pushes | None = None,
-        physics: dict[str, tuple[float, float]] | None = None,
+        **worlds: Any,
     ) -> None:
         require_at_least(1, model_updates=model_updates, model_batch_size=model_batch_size)
         require_at_least(1, imagined_trajectories=imagined_trajectories, policy_updates=policy_updates)
@@ -72,20 +59,10 @@ class TrajectoryDataModule(RolloutDataModule):
         self.recent_starts = recent_starts
         self.buffer_size = buffer_size
         self.buffer: TrajectoryBuffer | None = None
-        super().__init__(
-            env_id,
-            num_envs=num_envs,
-            num_steps=num_steps,
-            iterations_per_epoch=iterations_per_epoch,
-            seed=seed,
-            max_episode_steps=max_episode_steps,
-            env_kwargs=env_kwargs,
-            pushes=pushes,
-            physics=physics,
-        )
+        super().__init__(env_id, num_steps=num_steps, **worlds)
         self.spaces.horizon = horizon
         # Built once already, so that a bad size fails before anything runs.
-        self._make_buffer(num_envs, rank=0)
+        self._make_buffer(self.num_envs, rank=0)
 
     def setup(self, stage: str) -> None:
         """Build this rank's worlds and an empty buffer.

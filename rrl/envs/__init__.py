@@ -15,7 +15,7 @@
 from rrl.envs.adversarial import AdversarialForce, HasAdversary
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversarialTask, TaskBodies
 from rrl.envs.forces import ForceUnit
-from rrl.envs.make import flat_box, make_vec_env
+from rrl.envs.make import flat_box, make_vec_env, spaces_of
 from rrl.envs.pushes import Pushes
 from rrl.envs.task import Task
 from rrl.envs.tasks import TASKS, make_task
@@ -36,4 +36,5 @@ __all__ = [
     "flat_box",
     "make_task",
     "make_vec_env",
+    "spaces_of",
 ]

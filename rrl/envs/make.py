@@ -11,8 +11,9 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import TransformObservation
+from numpy.typing import NDArray
 
-from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds
+from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds, HasAdversary
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.forces import ForceUnit
 from rrl.envs.physics import Ranges
@@ -20,6 +21,7 @@ from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS
 from rrl.envs.vector import MuJoCoVectorEnv
 from rrl.random_streams import Purpose, derived_seed
+from rrl.spaces import Spaces
 
 
 def make_vec_env(
@@ -162,3 +164,40 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
             final[ended] = np.stack(list(infos["final_obs"][ended]))
             infos["final_obs"] = final
         return observations, rewards, terminated, truncated, infos
+
+
+def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
+    """Read what an algorithm must know of worlds.
+
+    Args:
+        envs: What :func:`~rrl.envs.make_vec_env` made.
+
+    Returns:
+        Their sizes and bounds, without a horizon.
+    """
+    observations, actions = flat_box(envs.single_observation_space), flat_box(envs.single_action_space)
+    task = envs.task if isinstance(envs, MuJoCoVectorEnv) else None
+    return Spaces(
+        observations.shape[0],
+        actions.shape[0],
+        _floats(actions.low),
+        _floats(actions.high),
+        adversary_dim=envs.adversary_dim if isinstance(envs, HasAdversary) else 0,
+        step_seconds=_step_seconds(envs),
+        # Unknown; assume episodes can fail.
+        can_fail=task is None or bool(task.terminates),
+        healthy_low=None if task is None or task.healthy_low is None else _floats(task.healthy_low),
+        healthy_high=None if task is None or task.healthy_high is None else _floats(task.healthy_high),
+    )
+
+
+def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:
+    """Read the simulated time of one step; None where the environments do not tell it."""
+    seconds = getattr(envs, "dt", None)
+    if seconds is None and isinstance(envs.unwrapped, SyncVectorEnv):
+        seconds = getattr(envs.unwrapped.envs[0].unwrapped, "dt", None)
+    return None if seconds is None else float(seconds)
+
+
+def _floats(bounds: NDArray[Any]) -> list[float]:
+    return [float(bound) for bound in bounds]
