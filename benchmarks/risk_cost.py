@@ -19,7 +19,7 @@ import lightning
 
 from rrl.algorithms import RARL, RCRARL
 from rrl.data import RolloutDataModule
-from rrl.risk import GateOptions
+from rrl.risk import Gate
 
 NUM_ENVS, NUM_STEPS = 16, 250
 WARM_UP = 2
@@ -74,7 +74,7 @@ def main() -> None:
     candidates: dict[str, tuple[type[RARL], dict[str, Any]]] = {
         "TRPO": (RARL, {"adversary_updates": 0}),
         "RARL": (RARL, {}),
-        "RC-RARL": (RCRARL, {**game, "gate": GateOptions(exploration=1.0)}),
+        "RC-RARL": (RCRARL, {**game, "gate": Gate(exploration=1.0)}),
     }
     measured: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(args.repeats):

@@ -21,7 +21,7 @@ CONTROLS = sorted((PROJECT / "conf" / "controls").glob("*.yaml"))
 DATA = {"num_envs": 2, "num_steps": 16, "iterations_per_epoch": 2, "model_updates": 1}
 MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 200}
 MODEL = {
-    "min_open_steps": 1,
+    "gate.min_open_steps": 1,
     "labels.horizon_steps": 4,
     "diffusion_steps": 4,
     "hidden_dim": 16,
@@ -45,7 +45,9 @@ def small(config: Path) -> list[str]:
     for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
         known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
         for name, value in values.items():
-            if name.partition(".")[0] in known:
+            group = name.partition(".")[0]
+            # Labels of another kind than the default know of no horizon.
+            if group in known and not (group == "labels" and "labels" in content["model"].get("init_args", {})):
                 arguments.append(f"--{part}.init_args.{name}={value}")
     return arguments
 

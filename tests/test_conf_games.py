@@ -9,6 +9,7 @@ import train
 from rrl.algorithms import RCRARL
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cli import RRLCLI
+from rrl.risk import FixedThreshold
 from tests.conftest import PROJECT
 
 CONF = PROJECT / "conf"
@@ -64,15 +65,16 @@ def test_the_unguided_control_changes_the_guidance_alone():
 def test_the_papers_preset_is_literal():
     model = build("rcrarl_hopper6_01_paper.yaml").model
     assert isinstance(model, RCRARL)
-    assert (model.threshold.mode, model.gate.mode, model.gate.exploration) == ("once", "fixed", 0.0)
-    assert (model.risk_options.held_out, model.states.max_iterations) == ("none", None)
+    assert (model.risk.labeller.keep_first, model.risk.gate.settings.exploration) == (True, 0.0)
+    assert isinstance(model.risk.gate.settings.rule, FixedThreshold)
+    assert (model.risk.settings.held_out, model.risk.states.max_iterations) == ("none", None)
 
 
 SMALL = [
     "--config=" + str(CONF / "rcrarl_hopper6_01.yaml"),
     "--data.init_args.num_steps=80",
-    "--model.init_args.min_open_steps=1",
-    "--model.init_args.reliability_updates=[2]",
+    "--model.init_args.gate.min_open_steps=1",
+    "--model.init_args.risk_model.reliability_updates=[2]",
     "--attacks.every_n_epochs=1",
     "--attacks.num_episodes=1",
     "--evaluation.every_n_epochs=100",
@@ -92,7 +94,7 @@ def test_a_resumed_game_ends_as_an_uninterrupted_one(workdir):
     run("parts", 3, f"--ckpt_path={last}")
     whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")
     resumed = read_checkpoint(last)
-    assert whole["state_dict"]["num_fits"] == 3
+    assert whole["state_dict"]["risk.num_fits"] == 3
     for name, expected in whole["state_dict"].items():
         torch.testing.assert_close(resumed["state_dict"][name], expected, rtol=0.0, atol=0.0, equal_nan=True, msg=name)
     assert (workdir / "runs" / "whole" / "figures" / "reliability_0002.png").exists()
@@ -103,10 +105,11 @@ def test_a_resumed_game_ends_as_an_uninterrupted_one(workdir):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--model.init_args.gate.threshold=1.5", "`threshold` must lie in [0, 1], got 1.5."),
-        ("--model.init_args.risk_model.num_bins=0", "`num_bins` must be at least 1, got 0."),
+        ("--model.init_args.gate.exploration=1.5", "`exploration` must lie in [0, 1], got 1.5."),
+        ("--model.init_args.gate.rule.budget=1.5", "`budget` must lie in [0, 1], got 1.5."),
+        ("--model.init_args.risk_model.calibration.num_bins=0", "`num_bins` must be at least 1, got 0."),
         ("--data.init_args.force_limit=-2", "`force_limit` must be at least 0 and finite, got -2.0."),
-        ("--data.init_args.env_id=rrl/SwimmerAdv-v1", "`labels.source: horizon` needs a task whose episodes can fail"),
+        ("--data.init_args.env_id=rrl/SwimmerAdv-v1", "`labels: HorizonLabels` needs a task whose episodes can fail"),
         ("--data.init_args.env_id=Hopper-v5", "the game needs a task with an adversary"),
     ],
 )

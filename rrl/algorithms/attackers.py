@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from rrl.policies import ActorCritic, ActorSnapshot
-from rrl.risk import RiskCalibrator, RiskGate, push_history
-from rrl.risk.fast import GateRule, gate_rule, rule_of
+from rrl.risk import RiskCalibrator, RiskGate
+from rrl.risk.dataset import push_history
+from rrl.risk.gate_rule import gate_rule
 from rrl.types import Attack
 
-RiskSignal = Literal["calibrated", "raw", "constant"]
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -49,21 +48,20 @@ class GatedAdversary:
         player: Chooses the actions.
         calibrator: Says how risky a state is.
         gate: Decides by the risk.
-        signal: Whether the gate sees the calibrated risk, the raw one, or a constant, which makes it a random gate.
     """
 
-    def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> None:
+    def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate) -> None:
         self.player = ActorSnapshot(player)
         self._length = calibrator.predictor.history
-        self._exploration = gate.exploration
-        self._decide = _rule(on_cpu(calibrator), on_cpu(gate), signal)
+        self._gate = on_cpu(gate)
+        self._decide = gate_rule(on_cpu(calibrator), self._gate)
         self._history: Tensor | None = None
 
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
         """Let the player push where the gate is open; see :class:`rrl.types.Adversary`."""
         risk, is_open = self._decide(self._features(observations, starts), uniforms)
         actions = self.player.act(observations, noise)
-        return Attack(actions, is_open, uniforms >= 1.0 - self._exploration, risk)
+        return Attack(actions, is_open, self._gate.explored(uniforms), risk)
 
     def _features(self, observations: Tensor, starts: Tensor) -> Tensor:
         """Return what the predictor reads: the observations, or the histories that end with them."""
@@ -73,30 +71,6 @@ class GatedAdversary:
             self._history = observations.unsqueeze(1).expand(-1, self._length, -1)
         self._history = push_history(self._history, observations, starts)
         return self._history
-
-
-def _rule(calibrator: RiskCalibrator, gate: RiskGate, signal: RiskSignal) -> GateRule:
-    """Say how the gate decides by a signal."""
-    if signal == "calibrated":
-        return gate_rule(calibrator, gate)
-    return rule_of(partial(gate_risk, calibrator, signal=signal), gate)
-
-
-def gate_risk(calibrator: RiskCalibrator, features: Tensor, signal: RiskSignal) -> Tensor:
-    """Compute the risk that the gate looks at.
-
-    Args:
-        calibrator: Says how risky a state is.
-        features: Observations ``[..., O]`` or histories ``[..., L, O]``.
-        signal: Which risk.
-
-    Returns:
-        Risks in ``[0, 1]``. Shape ``[...]``.
-    """
-    if signal == "raw":
-        return calibrator.raw_risk(features)
-    risk: Tensor = calibrator(features)
-    return risk if signal == "calibrated" else torch.full_like(risk, 0.5)
 
 
 def everywhere(actions: Tensor) -> Attack:

@@ -212,7 +212,7 @@ def attackers_of(algorithm: Any) -> dict[AttackerName, MakeAttacker]:
     own: dict[AttackerName, MakeAttacker] = {}
     if algorithm.game.opponent == "learned":
         own["learned"] = lambda shape, seed: LearnedAttack(algorithm.ungated_adversary(), shape, seed)
-    if hasattr(algorithm, "gate"):
+    if hasattr(algorithm, "risk"):
         own["gated"] = lambda shape, seed: LearnedAttack(algorithm.make_adversary(), shape, seed)
     return FIXED_ATTACKERS | own
 

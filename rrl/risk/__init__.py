@@ -1,112 +1,56 @@
 """Calibrated failure risk: which states lead to a failure, how sure one can be, and where the adversary may push.
 
-==========================  ==============================================================================
-`labels`                    failure labels by horizon, by return threshold, by batch quantile
-`return_threshold`          the failure threshold of the paper's Algorithm 1
-`trajectories`              which states belong together: identifiers, held-out split, histories
-`buffer`                    `LabelledStates`: the data of the last iterations
-`predictors`                `LogisticRiskModel`, and the base of all predictors
-`logistic_regression`       the convex fit, and the paper's stochastic one
-`networks`                  `MLPRiskModel`, `EnsembleRiskModel`
-`sequence`                  `GRURiskModel`
-`calibration_maps`          `HistogramBinning` (the paper's Algorithm 2), and the base of all maps
-`scaling`                   `PlattScaling`, `TemperatureScaling`
-`isotonic`                  `IsotonicCalibration`
-`calibrator`                `RiskCalibrator`: predictor and map, fitted to different trajectories
-`gate`                      `RiskGate`: risk -> may the adversary push?
-`bins`                      bins of equal width and of equal mass
-`reliability`               reliability curve and calibration errors
-`metrics`                   Brier score, likelihood, ranking, and `risk_metrics`, the collection that is logged
-`bootstrap`                 confidence intervals that resample trajectories
-`diagram`                   reliability curves with their bands
-`fast`                      risk and gate as one rule, for use at every environment step
-`options`                   all of the above as plain records: what a configuration says
-==========================  ==============================================================================
+=======================  ==============================================================================
+`learner`                `RiskLearner`: what a run does with all of the below on each rollout
+`label_sources`          what counts as a failure: `HorizonLabels`, `QuantileLabels`, returns
+`labels`                 failure labels by horizon, by return threshold, by batch quantile
+`dataset`                `LabelledStates`, the held-out split, histories
+`predictors`             `Logistic`, and the base of all predictors
+`logistic_regression`    the convex fit, and the paper's stochastic one
+`networks`               `MLP`, a deep ensemble of them, `GRU`
+`calibration`            `Histogram` (the paper's Algorithm 2), isotonic regression, the base of all maps, bins
+`scaling`                Platt and temperature scaling
+`calibrator`             `RiskCalibrator`: predictor and map, fitted to different trajectories
+`gate`                   `RiskGate`: risk -> may the adversary push? And how its threshold is set
+`gate_rule`              risk and gate as one rule, for use at every environment step
+`metrics`                `risk_metrics`: the collection that is logged
+`reliability`            reliability curves, calibration error, bands that resample trajectories
+=======================  ==============================================================================
+
+Settings are frozen dataclasses (`HorizonLabels`, `RiskModel`, `Gate`, ...), which a configuration writes down.
 """
 
-from rrl.risk.bootstrap import Interval, bootstrap_by_trajectory
-from rrl.risk.buffer import LabelledStates
-from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
-from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
-from rrl.risk.diagram import ReliabilityBand, ScoredStates, reliability_band
-from rrl.risk.gate import GateEvidence, RiskGate
-from rrl.risk.isotonic import IsotonicCalibration
-from rrl.risk.labels import (
-    FailureLabels,
-    failure_labels_batch_quantile,
-    failure_labels_below_return,
-    failure_labels_within_horizon,
-    trajectory_returns,
-)
-from rrl.risk.metrics import BrierScore, NegativeLogLikelihood, brier_skill_score, risk_metrics
-from rrl.risk.networks import EnsembleRiskModel, MLPRiskModel
-from rrl.risk.options import GateOptions, LabelOptions, RiskModelOptions
-from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
-from rrl.risk.reliability import (
-    EqualMassCalibrationError,
-    EqualWidthCalibrationError,
-    Reliability,
-    ReliabilityCurve,
-    expected_calibration_error,
-    reliability_curve,
-)
-from rrl.risk.return_threshold import ReturnThreshold
-from rrl.risk.scaling import PlattScaling, TemperatureScaling
-from rrl.risk.sequence import GRURiskModel
-from rrl.risk.trajectories import (
-    TrajectoryNumbering,
-    hold_out_newest,
-    hold_out_trajectories,
-    push_history,
-    stack_history,
-    trajectory_ids,
-)
+from rrl.risk.calibration import Histogram
+from rrl.risk.calibrator import RiskCalibrator
+from rrl.risk.gate import AdaptiveBudget, BaseRateThreshold, Budget, FixedThreshold, Gate, RiskGate
+from rrl.risk.label_sources import AttackReturnLabels, HorizonLabels, LabelSource, QuantileLabels, ReturnLabels
+from rrl.risk.learner import RiskLearner, RiskModel, gate_metrics
+from rrl.risk.networks import GRU, MLP
+from rrl.risk.predictors import Logistic, StochasticLogistic
+from rrl.risk.reliability import ReliabilityBand, ScoredStates, reliability_band
 
 __all__ = [
-    "BrierScore",
-    "CalibrationMap",
-    "CalibratorFit",
-    "EnsembleRiskModel",
-    "EqualMassCalibrationError",
-    "EqualWidthCalibrationError",
-    "FailureLabels",
-    "GRURiskModel",
-    "GateEvidence",
-    "GateOptions",
-    "HistogramBinning",
-    "IdentityCalibration",
-    "Interval",
-    "IsotonicCalibration",
-    "LabelOptions",
-    "LabelledStates",
-    "LogisticRiskModel",
-    "MLPRiskModel",
-    "NegativeLogLikelihood",
-    "PlattScaling",
-    "Reliability",
+    "GRU",
+    "MLP",
+    "AdaptiveBudget",
+    "AttackReturnLabels",
+    "BaseRateThreshold",
+    "Budget",
+    "FixedThreshold",
+    "Gate",
+    "Histogram",
+    "HorizonLabels",
+    "LabelSource",
+    "Logistic",
+    "QuantileLabels",
     "ReliabilityBand",
-    "ReliabilityCurve",
-    "ReturnThreshold",
+    "ReturnLabels",
     "RiskCalibrator",
     "RiskGate",
-    "RiskModelOptions",
-    "RiskPredictor",
+    "RiskLearner",
+    "RiskModel",
     "ScoredStates",
-    "TemperatureScaling",
-    "TrajectoryNumbering",
-    "bootstrap_by_trajectory",
-    "brier_skill_score",
-    "expected_calibration_error",
-    "failure_labels_batch_quantile",
-    "failure_labels_below_return",
-    "failure_labels_within_horizon",
-    "hold_out_newest",
-    "hold_out_trajectories",
-    "push_history",
+    "StochasticLogistic",
+    "gate_metrics",
     "reliability_band",
-    "reliability_curve",
-    "risk_metrics",
-    "stack_history",
-    "trajectory_ids",
-    "trajectory_returns",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rrl.risk.calibration_maps import CalibrationMap
+from rrl.risk.calibration import CalibrationMap
 from rrl.risk.predictors import RiskPredictor
 
 
@@ -27,26 +27,9 @@ class CalibratorFit(NamedTuple):
 class RiskCalibrator(nn.Module):
     """A model of the calibrated probability that a state leads to a failure.
 
-    Life cycle: `fit` on the labelled states of the last iterations, ``forward`` on the states of the next rollout.
-    Everything that was learnt lies in buffers and parameters: it is saved, moved and resumed with the module that
-    holds it. On several processes every rank must be given the same gathered data and a generator in the same state;
+    Life cycle: `fit` on the labelled states of the last iterations, ``forward`` on the states of the next rollout. On
+    several processes every rank must be given the same gathered data and a generator in the same state;
     the models then are equal without communication. Keep the parameters out of every other optimiser.
-
-    Args:
-        predictor: From observations to raw risk logits.
-        calibration_map: From raw risk logits to risks.
-
-    Example:
-        >>> from rrl.risk.calibration_maps import HistogramBinning
-        >>> from rrl.risk.predictors import LogisticRiskModel
-        >>> calibrator = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning())
-        >>> observations, ids = torch.rand(200, 1), torch.arange(200) // 10
-        >>> held_out = ids >= 16
-        >>> fit = calibrator.fit(
-        ...     observations, observations[:, 0] > 0.7, ids, held_out=held_out, generator=torch.Generator()
-        ... )
-        >>> bool(calibrator.fitted), int(fit.calibrated_on.sum()), fit.num_trajectories
-        (True, 40, 20)
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2.
@@ -74,21 +57,13 @@ class RiskCalibrator(nn.Module):
         """Fit the predictor to some trajectories and the calibration map to the others.
 
         Args:
-            observations: Observations of the states whose label is known. Shape ``[M, O]``, or ``[M, L, O]`` where the
-                predictor reads histories. ``M >= 1``.
-            labels: True where the state led to a failure. Boolean, shape ``[M]``.
-            trajectory_ids: Trajectory, or world, of each state. Long, shape ``[M]``.
+            observations: Of the states whose label is known. Shape ``[M, O]`` or ``[M, L, O]``, ``M >= 1``.
+            labels: Boolean, shape ``[M]``.
+            trajectory_ids: Long, shape ``[M]``.
             held_out: True for the samples that only the calibration map sees, which must be whole trajectories; where
                 there are none the map is the identity. With None, the paper's choice, both see everything: the
                 calibration error on that data then is zero by construction and means nothing. Boolean, shape ``[M]``.
             generator: Source of the predictor's random choices, on the CPU.
-
-        Returns:
-            What the fit was made from.
-
-        Raises:
-            ValueError: If there are no samples, the shapes or types do not fit, everything is held out, or a trajectory
-                is held out in part.
         """
         if observations.shape[0] == 0:
             raise ValueError(f"`observations` must hold at least one sample, got shape {list(observations.shape)}.")
@@ -112,33 +87,16 @@ class RiskCalibrator(nn.Module):
 
     @torch.no_grad()
     def forward(self, observations: Tensor) -> Tensor:
-        """Predict the calibrated risk. Not differentiable: the risk decides, it is never optimised against.
+        """Predict the calibrated risk ``[...]`` of raw observations ``[..., O]``, or histories ``[..., L, O]``.
 
-        Args:
-            observations: Raw observations. Shape ``[..., O]``, or ``[..., L, O]`` where the predictor reads histories.
-
-        Returns:
-            Probabilities of a failure, in ``[0, 1]``; one half everywhere before the first fit. Shape ``[...]``.
-
-        Raises:
-            ValueError: If the last sizes are not those that the predictor reads.
+        One half everywhere before the first fit. Not differentiable: the risk decides, it is never optimised against.
         """
         risk: Tensor = self.calibration_map(self.predictor(observations))
         return risk
 
     @torch.no_grad()
     def raw_risk(self, observations: Tensor) -> Tensor:
-        """Predict the risk without calibration: what the calibration is compared with.
-
-        Args:
-            observations: Raw observations, as in ``forward``.
-
-        Returns:
-            Uncalibrated probabilities, in ``[0, 1]``. Shape ``[...]``.
-
-        Raises:
-            ValueError: If the last sizes are not those that the predictor reads.
-        """
+        """Predict the risk without calibration, as ``forward`` does: what the calibration is compared with."""
         risk: Tensor = self.predictor(observations).sigmoid()
         return risk
 

@@ -1,7 +1,10 @@
 """Failure labels: what the risk model is asked to predict, and of which states the answer is known at all.
 
 A time limit is no failure. A state whose future the rollout does not show is neither positive nor negative: it is
-unknown, and leaving it out keeps the base rate honest.
+unknown, and leaving it out keeps the base rate honest. Which of these labels a run uses: `rrl.risk.label_sources`.
+
+``rewards``, ``terminated`` and ``truncated`` are as in :class:`rrl.types.RolloutBatch`, a step that is both counts as
+terminated; masks that are not booleans of one shape ``[T, N]`` raise ValueError.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrl.risk.trajectories import trajectory_ids
+from rrl.checks import require_at_least
+from rrl.risk.dataset import trajectory_ids
 
 
 class FailureLabels(NamedTuple):
@@ -31,17 +35,6 @@ def failure_labels_within_horizon(terminated: Tensor, truncated: Tensor, horizon
     A state is negative as soon as ``horizon_steps`` steps were survived, whatever happened later. It is unknown where a
     time limit or the end of the rollout came before that.
 
-    Args:
-        terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
-        truncated: True where the episode was cut off; a step that is both counts as terminated. Boolean, ``[T, N]``.
-        horizon_steps: Length of the horizon in environment steps, at least 1.
-
-    Returns:
-        Labels and where they are known.
-
-    Raises:
-        ValueError: If ``horizon_steps`` is smaller than 1 or the masks are not booleans of one shape ``[T, N]``.
-
     Example:
         >>> terminated = torch.tensor([[False], [False], [True], [False]])
         >>> result = failure_labels_within_horizon(terminated, torch.zeros_like(terminated), horizon_steps=2)
@@ -52,9 +45,8 @@ def failure_labels_within_horizon(terminated: Tensor, truncated: Tensor, horizon
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, section 3.2 ("lead to a failure
         within a short horizon"); their Algorithm 1 labels by returns instead, see `failure_labels_below_return`.
     """
-    _check_horizon(horizon_steps)
-    end = next_end(terminated, truncated)
-    steps_seen, fails = _fate(terminated, end)
+    require_at_least(1, horizon_steps=horizon_steps)
+    steps_seen, fails = _fate(terminated, truncated)
     labels = fails & (steps_seen <= horizon_steps)
     return FailureLabels(labels, labels | (steps_seen >= horizon_steps))
 
@@ -70,19 +62,8 @@ def failure_labels_below_return(
     Trajectories that the rollout's end leaves open are unknown. A trajectory ended by its time limit is complete; it
     is judged by its return like every other.
 
-    Args:
-        rewards: Rewards. Shape ``[T, N]``.
-        terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
-        truncated: True where the episode was cut off. Boolean, shape ``[T, N]``.
-        threshold: Failure threshold, in units of return; not a number means that there is none yet: all unknown.
-        previous_returns: What each world's running episode had collected before the rollout began. Shape ``[N]``;
-            zeros where the rollout begins with a reset.
-
-    Returns:
-        Labels and where they are known.
-
-    Raises:
-        ValueError: If the masks are not booleans of one shape ``[T, N]``.
+    Without a threshold, where it is not a number, all are unknown. ``previous_returns`` ``[N]`` is what each world's
+    running episode had collected before the rollout began.
 
     Example:
         >>> rewards, ended = torch.tensor([[1.0], [1.0], [5.0]]), torch.tensor([[False], [True], [True]])
@@ -100,37 +81,20 @@ def failure_labels_below_return(
 
 
 def failure_labels_batch_quantile(
-    rewards: Tensor, terminated: Tensor, truncated: Tensor, *, horizon_steps: int, fraction: float = 0.2
+    rewards: Tensor, terminated: Tensor, truncated: Tensor, *, horizon_steps: int, fraction: float
 ) -> FailureLabels:
-    """Label the states whose rewards over a horizon lie in the lowest part of the batch.
+    """Label the states whose rewards over a horizon lie in the lowest ``fraction`` of those that are known.
 
-    For tasks that cannot terminate (HalfCheetah, Swimmer). A termination ends the sum early. The comparison is strict,
-    so a batch in which all states do equally well has no failures.
-
-    Args:
-        rewards: Rewards. Shape ``[T, N]``.
-        terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
-        truncated: True where the episode was cut off. Boolean, shape ``[T, N]``.
-        horizon_steps: Number of environment steps summed over, at least 1.
-        fraction: Share of the known states that counts as failing, in ``(0, 1)``.
-
-    Returns:
-        Labels and where they are known.
-
-    Raises:
-        ValueError: If ``horizon_steps`` is smaller than 1, ``fraction`` outside ``(0, 1)``, or the masks are not
-            booleans of one shape ``[T, N]``.
+    A termination ends the sum early. The comparison is strict, so a batch in which all states do equally well has no
+    failures.
 
     Example:
         >>> rewards, never = torch.tensor([[1.0], [0.0], [2.0], [3.0]]), torch.zeros(4, 1, dtype=torch.bool)
         >>> failure_labels_batch_quantile(rewards, never, never, horizon_steps=1, fraction=0.25).labels.flatten()
         tensor([False,  True, False, False])
     """
-    _check_horizon(horizon_steps)
-    if not 0.0 < fraction < 1.0:
-        raise ValueError(f"`fraction` must lie in (0, 1), got {fraction}.")
-    end = next_end(terminated, truncated)
-    steps_seen, fails = _fate(terminated, end)
+    require_at_least(1, horizon_steps=horizon_steps)
+    steps_seen, fails = _fate(terminated, truncated)
     known = fails | (steps_seen >= horizon_steps)
     # Differences of running sums lose digits in float32.
     before = torch.cat([torch.zeros_like(rewards[:1]), rewards]).double().cumsum(0)
@@ -145,22 +109,12 @@ def failure_labels_batch_quantile(
 def trajectory_returns(
     rewards: Tensor, terminated: Tensor, truncated: Tensor, previous_returns: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Give every state the undiscounted return of its whole trajectory.
-
-    Args:
-        rewards: Rewards. Shape ``[T, N]``.
-        terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
-        truncated: True where the episode was cut off. Boolean, shape ``[T, N]``.
-        previous_returns: Rewards that the running episodes collected before the rollout began. Shape ``[N]``.
+    """Give every state the undiscounted return of its whole trajectory, see `failure_labels_below_return`.
 
     Returns:
-        The returns, shape ``[T, N]``, and a boolean mask of the same shape that is True where the trajectory ended
-        within the rollout, so that the return is complete.
-
-    Raises:
-        ValueError: If the masks are not booleans of one shape ``[T, N]``.
+        The returns, and True where the trajectory ended within the rollout, so that they are complete. ``[T, N]``.
     """
-    complete = next_end(terminated, truncated) < terminated.shape[0]
+    complete = _next_end(terminated, truncated) < terminated.shape[0]
     ids = trajectory_ids(terminated, truncated)
     sums = rewards.new_zeros((rewards.shape[0] + 1) * rewards.shape[1])
     sums.index_add_(0, ids.flatten(), rewards.flatten())
@@ -168,19 +122,24 @@ def trajectory_returns(
     return sums[ids], complete
 
 
-def next_end(terminated: Tensor, truncated: Tensor) -> Tensor:
-    """Find the step at which the running episode ends.
+def decided_within(result: FailureLabels, horizon_steps: int) -> FailureLabels:
+    """Make the states unknown whose horizon reaches beyond the rollout's end, whatever became of them.
 
-    Args:
-        terminated: True where the episode ended for good. Boolean, shape ``[T, N]``.
-        truncated: True where the episode was cut off. Boolean, shape ``[T, N]``.
-
-    Returns:
-        Index of the first ending step at or after each step; ``T`` where the rollout shows none. Long, ``[T, N]``.
-
-    Raises:
-        ValueError: If the masks are not booleans of one shape ``[T, N]``.
+    There a failure is seen but not that there is none, so that failures would be counted too often.
     """
+    num_steps = len(result.known)
+    if num_steps <= horizon_steps:
+        raise ValueError(
+            f"the horizon of the labels must be shorter than a rollout of {num_steps} steps (`num_steps`), "
+            f"got {horizon_steps} steps."
+        )
+    step = torch.arange(num_steps, device=result.known.device).unsqueeze(1)
+    decided = step <= num_steps - horizon_steps
+    return FailureLabels(result.labels & decided, result.known & decided)
+
+
+def _next_end(terminated: Tensor, truncated: Tensor) -> Tensor:
+    """Index the first ending step at or after each step; ``T`` where the rollout shows none. Long, ``[T, N]``."""
     for name, mask in (("terminated", terminated), ("truncated", truncated)):
         if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape != terminated.shape:
             raise ValueError(f"`{name}` must be boolean with shape [T, N], got {mask.dtype} {list(mask.shape)}.")
@@ -190,15 +149,11 @@ def next_end(terminated: Tensor, truncated: Tensor) -> Tensor:
     return end.flip(0).cummin(0).values.flip(0)
 
 
-def _fate(terminated: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+def _fate(terminated: Tensor, truncated: Tensor) -> tuple[Tensor, Tensor]:
     """Return the number of steps seen from each state until the end, and whether that end is a termination."""
+    end = _next_end(terminated, truncated)
     num_steps = terminated.shape[0]
     step = torch.arange(num_steps, device=terminated.device).unsqueeze(1)
     steps_seen = torch.clamp(end + 1, max=num_steps) - step
     open_end = torch.zeros_like(terminated[:1])
     return steps_seen, torch.cat([terminated, open_end]).gather(0, end)
-
-
-def _check_horizon(horizon_steps: int) -> None:
-    if horizon_steps < 1:
-        raise ValueError(f"`horizon_steps` must be at least 1, got {horizon_steps}.")

@@ -29,8 +29,7 @@ def fit_logistic_newton(
         features: Inputs, best standardised. Shape ``[M, F]``.
         targets: Probabilities to fit, in ``[0, 1]``. Shape ``[M]``.
         l2: Penalty :math:`\lambda` on the weights, not on the bias; at least 0.
-        initial: Where the search starts if that is better than zero: a fit to similar data saves half of the steps.
-            Shape ``[F + 1]``.
+        initial: Where the search starts if that is better than zero, which saves half of the steps. Shape ``[F + 1]``.
         max_iterations: Limit on the Newton steps.
 
     Returns:
@@ -96,17 +95,7 @@ def fit_logistic_sgd(
 ) -> Tensor:
     """Descend the cross-entropy of a logistic model with plain stochastic gradients, as the paper does.
 
-    Args:
-        features: Inputs. Shape ``[M, F]``.
-        targets: Probabilities to fit, in ``[0, 1]``. Shape ``[M]``.
-        initial: Weights followed by the bias, where the descent begins. Shape ``[F + 1]``, float64.
-        generator: Source of the order of the samples, on the CPU.
-        learning_rate: Step size; the paper states none of these three.
-        num_epochs: Passes over the data.
-        batch_size: Samples in a gradient.
-
-    Returns:
-        Weights followed by the bias. Shape ``[F + 1]``, float64.
+    As `fit_logistic_newton`, but from ``initial`` on, float64. The paper states none of the last three arguments.
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2, line 3.

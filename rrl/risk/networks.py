@@ -1,15 +1,17 @@
-"""Neural risk predictors of single states: a multilayer perceptron and a deep ensemble of them."""
+"""Neural risk predictors: a multilayer perceptron, a deep ensemble of them, and one that reads histories."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from rrl.risk.predictors import RiskPredictor
+from rrl.checks import require_at_least
+from rrl.risk.predictors import Predictor, RiskPredictor
 
 
 def fit_risk_network(
@@ -26,17 +28,8 @@ def fit_risk_network(
     """Train a network on the cross-entropy from new random weights.
 
     Weights are drawn anew, so that the result is a function of data and generator alone, and so that a network does
-    not lose its plasticity over a hundred refits.
-
-    Args:
-        network: Maps features ``[B, ..., F]`` to logits ``[B, 1]``. Its weights are replaced.
-        features: Standardised features. Shape ``[M, ..., F]``.
-        labels: True where the state led to a failure. Boolean, shape ``[M]``.
-        generator: Source of the weights and of the order of the samples, on the CPU.
-        num_updates: Gradient steps.
-        batch_size: Samples in a gradient, drawn with replacement.
-        learning_rate: Step size of AdamW.
-        weight_decay: Weight decay of AdamW.
+    not lose its plasticity over a hundred refits. Samples are drawn with replacement.
+    The network maps features ``[B, ..., F]`` to logits ``[B, 1]``; the generator is on the CPU.
     """
     _draw_weights(network, generator)
     targets = labels.to(features.dtype)
@@ -52,89 +45,116 @@ def fit_risk_network(
     network.zero_grad(set_to_none=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MLP(Predictor):
+    """Small multilayer perceptrons on the standardised observation."""
+
+    hidden_sizes: tuple[int, ...] = (32, 32)
+    """Width of each hidden layer."""
+    num_updates: int = 400
+    """Gradient steps of one fit, at least 1: the cost does not grow with the data."""
+    num_members: int = 1
+    """Number of perceptrons, at least 1. Several are a deep ensemble: their mean probability is the risk."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for size in self.hidden_sizes:
+            require_at_least(1, hidden_sizes=size)
+        require_at_least(1, num_updates=self.num_updates, num_members=self.num_members)
+
+    def build(self, obs_dim: int) -> RiskPredictor:
+        """Build an `MLPRiskModel`."""
+        return MLPRiskModel(obs_dim, self)
+
+
 class MLPRiskModel(RiskPredictor):
-    """A small multilayer perceptron on the standardised observation.
-
-    Args:
-        obs_dim: Observation size ``O``.
-        hidden_sizes: Width of each hidden layer.
-        num_updates: Gradient steps of one fit, at least 1: the cost does not grow with the data.
-
-    Raises:
-        ValueError: If an argument is outside its range.
-    """
-
-    def __init__(self, obs_dim: int, *, hidden_sizes: tuple[int, ...] = (32, 32), num_updates: int = 400) -> None:
-        super().__init__(obs_dim, squares=False)
-        _check_updates(num_updates)
-        self.num_updates = num_updates
-        self.network = risk_mlp(self.num_features, hidden_sizes)
-
-    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
-        """Train the network on features ``[M, F]`` and labels ``[M]``."""
-        fit_risk_network(self.network, features, labels, generator=generator, num_updates=self.num_updates)
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Apply the network to features ``[..., F]``."""
-        logits: Tensor = self.network(features)
-        return logits.squeeze(-1)
-
-
-class EnsembleRiskModel(RiskPredictor):
-    """A deep ensemble: the mean probability of networks that differ in their weights and in the order of the data.
-
-    Args:
-        obs_dim: Observation size ``O``.
-        num_members: Number of networks, at least 2.
-        hidden_sizes: Width of each hidden layer.
-        num_updates: Gradient steps of one fit, at least 1: the cost does not grow with the data.
-
-    Raises:
-        ValueError: If an argument is outside its range.
+    """Perceptrons that differ in their weights and in the order of the data; their mean probability is the risk.
 
     References:
         Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using deep
         ensembles", NeurIPS 2017; without their adversarial training.
     """
 
-    def __init__(
-        self, obs_dim: int, *, num_members: int = 5, hidden_sizes: tuple[int, ...] = (32, 32), num_updates: int = 400
-    ) -> None:
-        super().__init__(obs_dim, squares=False)
-        _check_updates(num_updates)
-        if num_members < 2:
-            raise ValueError(f"`num_members` must be at least 2, got {num_members}.")
-        self.num_updates = num_updates
-        self.members = nn.ModuleList(risk_mlp(self.num_features, hidden_sizes) for _ in range(num_members))
+    def __init__(self, obs_dim: int, settings: MLP) -> None:
+        super().__init__(obs_dim)
+        self.num_updates = settings.num_updates
+        sizes = settings.hidden_sizes
+        self.members = nn.ModuleList(risk_mlp(self.num_features, sizes) for _ in range(settings.num_members))
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
-        """Train every member on all features ``[M, F]`` and labels ``[M]``."""
+        """Train every member on all data."""
         for member in self.members:
             fit_risk_network(member, features, labels, generator=generator, num_updates=self.num_updates)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the logit of the members' mean probability for features ``[..., F]``."""
+        """Return the logit of the members' mean probability."""
         logits = torch.stack([member(features).squeeze(-1) for member in self.members])
+        if len(logits) == 1:
+            return logits[0]
         # log(mean p) - log(mean (1 - p)) in the log domain: no member can saturate the mean to an infinite logit.
         log_risk = logsigmoid(logits).logsumexp(0)
         return log_risk - logsigmoid(-logits).logsumexp(0)
 
 
-def risk_mlp(num_features: int, hidden_sizes: tuple[int, ...]) -> nn.Sequential:
-    """Build a perceptron with SiLU activations that maps ``[..., F]`` to ``[..., 1]``.
+@dataclass(frozen=True, kw_only=True)
+class GRU(Predictor):
+    """A gated recurrent unit over the last ``L`` observations, for failures that one observation does not announce."""
 
-    Args:
-        num_features: Input size ``F``.
-        hidden_sizes: Width of each hidden layer.
+    history: int = 8
+    """Number of observations ``L`` that one prediction reads, at least 1."""
+    hidden_size: int = 32
+    """Size of the memory."""
+    num_updates: int = 400
+    """Gradient steps of one fit, at least 1: the cost does not grow with the data."""
 
-    Returns:
-        The network, with PyTorch's initial weights.
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_at_least(1, history=self.history, hidden_size=self.hidden_size, num_updates=self.num_updates)
 
-    Raises:
-        ValueError: If a width is smaller than 1.
+    def build(self, obs_dim: int) -> RiskPredictor:
+        """Build a `GRURiskModel`."""
+        return GRURiskModel(obs_dim, self)
+
+
+class GRURiskModel(RiskPredictor):
+    """A recurrent unit that is run anew over each short history instead of carrying a memory along.
+
+    A prediction then is a function of what it is given: training, gating and checkpoints cannot disagree about a hidden
+    state.
     """
-    if any(size < 1 for size in hidden_sizes):
-        raise ValueError(f"`hidden_sizes` must be at least 1 each, got {hidden_sizes}.")
+
+    def __init__(self, obs_dim: int, settings: GRU) -> None:
+        super().__init__(obs_dim)
+        self.history, self.num_updates = settings.history, settings.num_updates
+        self.network = RecurrentClassifier(self.num_features, settings.hidden_size)
+
+    def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
+        """Train the network on histories ``[M, L, F]``."""
+        fit_risk_network(self.network, features, labels, generator=generator, num_updates=self.num_updates)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Apply the network to histories ``[..., L, F]``."""
+        logits: Tensor = self.network(features.reshape(-1, *features.shape[-2:]))
+        return logits.view(features.shape[:-2])
+
+
+class RecurrentClassifier(nn.Module):
+    """Map sequences to one logit each, from the memory after their last row."""
+
+    def __init__(self, num_features: int, hidden_size: int) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(num_features, hidden_size, batch_first=True)
+        self.readout = nn.Linear(hidden_size, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Classify sequences ``[B, L, F]`` into logits ``[B, 1]``."""
+        memory: Tensor = self.recurrent(features)[0][:, -1]
+        logits: Tensor = self.readout(memory)
+        return logits
+
+
+def risk_mlp(num_features: int, hidden_sizes: tuple[int, ...]) -> nn.Sequential:
+    """Build a perceptron with SiLU activations that maps ``[..., F]`` to ``[..., 1]``."""
     sizes = (num_features, *hidden_sizes)
     layers: list[nn.Module] = []
     for size, next_size in pairwise(sizes):
@@ -151,8 +171,3 @@ def _draw_weights(network: nn.Module, generator: torch.Generator) -> None:
             continue
         bound = 1.0 / math.sqrt(parameter.shape[1])
         parameter.copy_(torch.rand(parameter.shape, generator=generator).mul_(2 * bound).sub_(bound))
-
-
-def _check_updates(num_updates: int) -> None:
-    if num_updates < 1:
-        raise ValueError(f"`num_updates` must be at least 1, got {num_updates}.")

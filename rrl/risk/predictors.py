@@ -1,13 +1,19 @@
-"""Risk predictors: from an observation to the logit of the probability of failing soon."""
+"""Risk predictors: from an observation to the logit of the probability of failing soon.
+
+Each predictor has settings of its own, by which a configuration chooses it. Here are the base and the paper's logistic
+regression, `Logistic` and `StochasticLogistic`; the networks are in `rrl.risk.networks`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from rrl.checks import require_at_least, require_not_negative
 from rrl.risk.logistic_regression import fit_logistic_newton, fit_logistic_sgd
 
 FEATURE_BOUND = 10.0
@@ -22,16 +28,11 @@ class RiskPredictor(nn.Module, ABC):
     :math:`(1 + \text{positives}) / (2 + M)`, the posterior mean under a uniform Beta(1, 1) prior.
 
     A predictor reads observations of shape ``[..., O]``, or, where `history` is a number ``L``, the last ``L``
-    observations of the episode, ``[..., L, O]`` (see `rrl.risk.trajectories.stack_history`).
+    observations of the episode, ``[..., L, O]`` (see `rrl.risk.dataset.stack_history`).
 
-    Args:
-        obs_dim: Observation size ``O``.
-        squares: Whether squares are features as well: ``[s, s^2]``. A linear model then can see that falling to
-            either side is the same. Squared is the *standardised* observation: this spans the same functions, but stays
-            well conditioned where an observation varies little about a large mean.
-
-    Raises:
-        ValueError: If ``obs_dim`` is smaller than 1.
+    With ``squares``, ``[s, s^2]`` are features: a linear model then can see that falling to either side is the same.
+    Squared is the *standardised* observation: this spans the same functions, but stays well conditioned where an
+    observation varies little about a large mean.
     """
 
     degenerate: Tensor
@@ -45,10 +46,9 @@ class RiskPredictor(nn.Module, ABC):
     history: int | None = None
     """Number of observations that one prediction reads; None where it reads the state alone."""
 
-    def __init__(self, obs_dim: int, *, squares: bool) -> None:
+    def __init__(self, obs_dim: int, *, squares: bool = False) -> None:
         super().__init__()
-        if obs_dim < 1:
-            raise ValueError(f"`obs_dim` must be at least 1, got {obs_dim}.")
+        require_at_least(1, obs_dim=obs_dim)
         self.obs_dim = obs_dim
         self.squares = squares
         self.num_features = 2 * obs_dim if squares else obs_dim
@@ -58,15 +58,10 @@ class RiskPredictor(nn.Module, ABC):
         self.register_buffer("feature_std", torch.ones(self.num_features))
 
     def fit(self, observations: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
-        """Fit the model, without class weights: they would break the calibration.
+        """Fit the model to raw observations ``[M, O]`` or ``[M, L, O]`` and boolean labels ``[M]``.
 
-        Args:
-            observations: Raw observations of the labelled states. Shape ``[M, O]`` or ``[M, L, O]``.
-            labels: True where the state led to a failure. Boolean, shape ``[M]``.
-            generator: Source of every random choice, on the CPU: same data and same state, same model.
-
-        Raises:
-            ValueError: If the shapes do not fit, the labels are not boolean or an observation is not finite.
+        Without class weights: they would break the calibration. Every random choice comes from the generator, on the
+        CPU: same data and same state, same model.
         """
         self._check(observations)
         if labels.dtype != torch.bool or labels.shape != observations.shape[:1]:
@@ -83,17 +78,7 @@ class RiskPredictor(nn.Module, ABC):
             self.fit_features(self._standardize(observations), labels, generator=generator)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Predict the logit of the risk.
-
-        Args:
-            observations: Raw observations. Shape ``[..., O]``, or ``[..., L, O]`` where `history` is ``L``.
-
-        Returns:
-            Risk logits, raw: not calibrated. Shape ``[...]``.
-
-        Raises:
-            ValueError: If the last sizes are not ``O``, or ``L`` and ``O``.
-        """
+        """Predict the risk logit ``[...]``, not calibrated, of raw observations ``[..., O]`` or ``[..., L, O]``."""
         self._check(observations)
         logits = self.logits(self.features(observations))
         return torch.where(self.degenerate, self.base_rate_logit.to(logits), logits)
@@ -137,27 +122,23 @@ class RiskPredictor(nn.Module, ABC):
             raise ValueError(f"`observations` must have a shape ending in {expected}, got {list(observations.shape)}.")
 
 
+class Predictor(ABC):
+    """Settings of a risk predictor."""
+
+    @abstractmethod
+    def build(self, obs_dim: int) -> RiskPredictor:
+        """Build the predictor of observations of size ``O``, not fitted."""
+
+
+Fit = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+"""Features ``[M, F]``, labels ``[M]``, the last coefficients and a generator -> new coefficients ``[F + 1]``."""
+
+
 class LogisticRiskModel(RiskPredictor):
     r"""Logistic regression on the standardised observation, the paper's risk model.
 
     .. math::
         r_\theta(s) = \sigma(w^\top \phi(s) + b), \qquad \phi(s) = s \;\text{or}\; [s, s^2]
-
-    Args:
-        obs_dim: Observation size ``O``.
-        squares: Whether :math:`\phi` holds the squares as well; False in the paper.
-        solver: ``"newton"`` fits to convergence from zero; ``"sgd"`` continues from the last fit, as in the paper.
-        l2: Penalty on the weights with ``"newton"``, at least 0. Keeps separable data from infinite weights.
-
-    Raises:
-        ValueError: If an argument is outside its range.
-
-    Example:
-        >>> model = LogisticRiskModel(obs_dim=1)
-        >>> observations = torch.linspace(-1.0, 1.0, 100).unsqueeze(1)
-        >>> model.fit(observations, observations[:, 0] > 0.5, generator=torch.Generator())
-        >>> bool(model(torch.tensor([0.9])) > 0 > model(torch.tensor([0.0])))
-        True
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, section 3.2. They do not
@@ -167,30 +148,56 @@ class LogisticRiskModel(RiskPredictor):
     coefficients: Tensor
     """Weights followed by the bias. Shape ``[F + 1]``, float64."""
 
-    def __init__(
-        self, obs_dim: int, *, squares: bool = True, solver: Literal["newton", "sgd"] = "newton", l2: float = 1e-4
-    ) -> None:
+    def __init__(self, obs_dim: int, *, squares: bool, fit: Fit) -> None:
         super().__init__(obs_dim, squares=squares)
-        if solver not in {"newton", "sgd"}:
-            raise ValueError(f"`solver` must be 'newton' or 'sgd', got {solver!r}.")
-        if not l2 >= 0.0:
-            raise ValueError(f"`l2` must be at least 0, got {l2}.")
-        self.solver = solver
-        self.l2 = l2
+        self._fit = fit
         self.register_buffer("coefficients", torch.zeros(self.num_features + 1, dtype=torch.float64))
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
-        """Fit weights and bias to features ``[M, F]`` and labels ``[M]``."""
-        if self.solver == "newton":
-            fitted = fit_logistic_newton(features, labels, l2=self.l2, initial=self.coefficients)
-        else:
-            fitted = fit_logistic_sgd(features, labels.double(), self.coefficients, generator=generator)
-        self.coefficients.copy_(fitted)
+        """Fit weights and bias."""
+        self.coefficients.copy_(self._fit(features, labels, self.coefficients, generator))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Apply the linear model to features ``[..., F]``."""
+        """Apply the linear model."""
         coefficients = self.coefficients.to(features)
         return features @ coefficients[:-1] + coefficients[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistic(Predictor):
+    """Logistic regression, fitted to convergence by Newton's method."""
+
+    squares: bool = True
+    """Whether squares are features as well; False in the paper."""
+    l2: float = 1e-4
+    """Penalty on the weights, at least 0. Keeps separable data from infinite weights."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require_not_negative(l2=self.l2)
+
+    def build(self, obs_dim: int) -> RiskPredictor:
+        """Build a `LogisticRiskModel`."""
+        return LogisticRiskModel(obs_dim, squares=self.squares, fit=self._fit)
+
+    def _fit(self, features: Tensor, labels: Tensor, last: Tensor, generator: torch.Generator) -> Tensor:
+        return fit_logistic_newton(features, labels, l2=self.l2, initial=last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StochasticLogistic(Predictor):
+    """Logistic regression, fitted by stochastic gradients that continue from the last fit, as in the paper."""
+
+    squares: bool = False
+    """Whether squares are features as well; False in the paper."""
+
+    def build(self, obs_dim: int) -> RiskPredictor:
+        """Build a `LogisticRiskModel`."""
+        return LogisticRiskModel(obs_dim, squares=self.squares, fit=_fit_stochastically)
+
+
+def _fit_stochastically(features: Tensor, labels: Tensor, last: Tensor, generator: torch.Generator) -> Tensor:
+    return fit_logistic_sgd(features, labels.double(), last, generator=generator)
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrl.risk.calibration_maps import CalibrationMap
+from rrl.risk.calibration import CalibrationMap
 from rrl.risk.logistic_regression import fit_logistic_newton
 
 INVERSE_TEMPERATURE_BOUNDS = (1e-2, 1e2)
@@ -22,12 +22,6 @@ class PlattScaling(CalibrationMap):
     finite on separable data and on one class. Where the logits are worse than chance the slope becomes negative and the
     ranking is turned round.
 
-    Example:
-        >>> calibration = PlattScaling()
-        >>> calibration.fit(torch.tensor([-8.0, -8.0, 8.0, 8.0]), torch.tensor([False, True, False, True]))
-        >>> calibration(torch.tensor([8.0])).round(decimals=2)
-        tensor([0.5000])
-
     References:
         Platt, "Probabilistic outputs for support vector machines and comparisons to regularized likelihood methods",
         1999, equations 1 and 3; our ``a`` and ``b`` are the negatives of his ``A`` and ``B``.
@@ -41,7 +35,7 @@ class PlattScaling(CalibrationMap):
         self.register_buffer("coefficients", torch.tensor([1.0, 0.0], dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
-        """Set slope and shift from logits ``[M]`` and labels ``[M]``."""
+        """Set slope and shift."""
         positives = labels.sum().double()
         negatives = labels.numel() - positives
         targets = torch.where(labels, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
@@ -56,7 +50,7 @@ class PlattScaling(CalibrationMap):
         self.coefficients[1] = 0.0
 
     def forward(self, risk_logits: Tensor) -> Tensor:
-        """Map logits of any shape to risks in ``[0, 1]``."""
+        """Map logits to risks."""
         slope, shift = self.coefficients.to(risk_logits)
         return torch.sigmoid(slope * risk_logits + shift)
 
@@ -70,25 +64,18 @@ class TemperatureScaling(CalibrationMap):
     The cross-entropy is convex in :math:`1/T`, so its minimum is found by halving the interval
     ``INVERSE_TEMPERATURE_BOUNDS``. One class alone says nothing about sharpness: the map then is the identity.
 
-    Example:
-        >>> calibration = TemperatureScaling()
-        >>> calibration.fit(torch.tensor([-2.0, -2.0, -2.0, 2.0]), torch.tensor([True, False, False, True]))
-        >>> calibration(torch.tensor([-2.0])).round(decimals=2)
-        tensor([0.2500])
-
     References:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
 
     inverse_temperature: Tensor
-    """:math:`1/T`. Scalar, float64."""
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("inverse_temperature", torch.tensor(1.0, dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
-        """Set the temperature from logits ``[M]`` and labels ``[M]``."""
+        """Set the temperature."""
         if labels.all() or not labels.any():
             self.reset()
             return
@@ -104,5 +91,5 @@ class TemperatureScaling(CalibrationMap):
         self.inverse_temperature.fill_(1.0)
 
     def forward(self, risk_logits: Tensor) -> Tensor:
-        """Map logits of any shape to risks in ``[0, 1]``."""
+        """Map logits to risks."""
         return torch.sigmoid(self.inverse_temperature.to(risk_logits) * risk_logits)

@@ -14,7 +14,7 @@ from lightning import Callback
 from rrl.algorithms import RCRARL
 from rrl.checkpoints import read_checkpoint
 from rrl.data import RolloutDataModule
-from rrl.risk import LabelOptions
+from rrl.risk import Gate, HorizonLabels
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
 from tests.games import game
@@ -62,12 +62,12 @@ def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_rule):
 @pytest.mark.mujoco
 def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
     data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
-    module = game(RCRARL, data, labels=LabelOptions(horizon_steps=10), min_open_steps=1, hidden_sizes=[8])
+    module = game(RCRARL, data, labels=HorizonLabels(horizon_steps=10), gate=Gate(min_open_steps=1), hidden_sizes=[8])
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
-    assert first["calibrator.fitted"]
-    assert first["states.num_states"] > 2 * 30  # those of both processes
-    assert first["states.stored_labels"].any()
+    assert first["risk.calibrator.fitted"]
+    assert first["risk.states.num_states"] > 2 * 30  # those of both processes
+    assert first["risk.states.stored_labels"].any()
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 

@@ -8,7 +8,7 @@ from rrl.algorithms import RARL, RCRARL
 from rrl.data import RolloutDataModule
 from rrl.evaluation import AttackEvaluation, run_episodes
 from rrl.evaluation.attacks import FIXED_ATTACKERS, PUSH_STEPS, AttackedWorlds, StepAttack, attackers_of
-from rrl.risk import LabelOptions
+from rrl.risk import AttackReturnLabels
 from tests.algorithms.test_rarl import Metrics
 from tests.games import SaddleGame, fit, game
 
@@ -58,12 +58,12 @@ def test_the_attack_reaches_the_worlds():
 def test_own_and_fixed_attackers_are_run_and_logged():
     data = RolloutDataModule("rrl/InvertedPendulumAdv-v1", num_envs=4, num_steps=64, iterations_per_epoch=2)
     lightning.seed_everything(0, verbose=False)
-    module = RCRARL(data.spaces, labels=LabelOptions("return_threshold", threshold_mode="once"))
+    module = RCRARL(data.spaces, labels=AttackReturnLabels())
     metrics = Metrics()
     trainer = fit(module, data, callbacks=[AttackEvaluation(every_n_epochs=1, num_episodes=2), metrics])
     logged = {key for key in trainer.callback_metrics if key.startswith("attack/")}
     assert logged == {f"attack/{name}" for name in (*FIXED_ATTACKERS, "learned", "gated")}
-    assert module.threshold.recent[-1] == trainer.callback_metrics["attack/learned"]
+    assert module.risk.labeller.recent[-1] == trainer.callback_metrics["attack/learned"]
 
 
 @pytest.mark.mujoco

@@ -6,14 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from rrl.risk.bins import equal_width_edges
-from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
+from rrl.risk.calibration import (
+    CalibrationMap,
+    Histogram,
+    HistogramBinning,
+    IdentityCalibration,
+    IsotonicCalibration,
+    equal_width_edges,
+)
 from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
-from rrl.risk.isotonic import IsotonicCalibration
-from rrl.risk.predictors import LogisticRiskModel, RiskPredictor
+from rrl.risk.dataset import hold_out_trajectories
+from rrl.risk.predictors import Logistic, RiskPredictor
 from rrl.risk.reliability import expected_calibration_error, reliability_curve
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
-from rrl.risk.trajectories import hold_out_trajectories
+
+
+def histogram() -> HistogramBinning:
+    return HistogramBinning(Histogram(num_bins=10))
 
 
 class RecordingPredictor(RiskPredictor):
@@ -79,7 +88,7 @@ def test_the_papers_choice_shows_everything_to_both():
     assert len(calibrator.predictor.seen) == calibrator.calibration_map.num_seen == len(labels)
 
 
-@pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
+@pytest.mark.parametrize("make", [histogram, PlattScaling, TemperatureScaling, IsotonicCalibration])
 def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make: Callable[[], CalibrationMap]):
     calibrator = RiskCalibrator(RecordingPredictor(), make())
     _fit(calibrator, *_data())
@@ -93,14 +102,14 @@ def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make:
 
 def test_the_report_counts_trajectories_and_failures():
     observations, labels, ids = _data(num_trajectories=7)
-    fit = _fit(RiskCalibrator(LogisticRiskModel(1), HistogramBinning()), observations, labels, ids)
+    fit = _fit(RiskCalibrator(Logistic().build(1), histogram()), observations, labels, ids)
     assert fit.num_trajectories == 7
     assert fit.base_rate == pytest.approx(float(labels.double().mean()))
     assert not fit.degenerate
 
 
 def test_one_class_is_flagged_and_finite():
-    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    calibrator = RiskCalibrator(Logistic().build(1), histogram())
     observations, labels, ids = _data(num_trajectories=5)
     fit = _fit(calibrator, observations, torch.zeros_like(labels), ids)
     assert fit.degenerate
@@ -108,16 +117,16 @@ def test_one_class_is_flagged_and_finite():
 
 
 def test_a_single_trajectory_leaves_the_map_the_identity():
-    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    calibrator = RiskCalibrator(Logistic().build(1), histogram())
     _fit(calibrator, *_data())
     observations, labels, ids = _data(num_trajectories=1)
     _fit(calibrator, observations, labels, ids)
     assert torch.allclose(calibrator(observations), calibrator.raw_risk(observations))
 
 
-@pytest.mark.parametrize("make", [HistogramBinning, PlattScaling, TemperatureScaling, IsotonicCalibration])
+@pytest.mark.parametrize("make", [histogram, PlattScaling, TemperatureScaling, IsotonicCalibration])
 def test_a_checkpoint_loads_into_a_new_calibrator(make: Callable[[], CalibrationMap]):
-    fitted, copy = (RiskCalibrator(LogisticRiskModel(1), make()) for _ in range(2))
+    fitted, copy = (RiskCalibrator(Logistic().build(1), make()) for _ in range(2))
     observations, labels, ids = _data()
     _fit(fitted, observations, labels, ids)
     assert not copy.fitted
@@ -127,7 +136,7 @@ def test_a_checkpoint_loads_into_a_new_calibrator(make: Callable[[], Calibration
 
 
 def test_the_same_data_and_generator_give_the_same_risks():
-    first, second = (RiskCalibrator(LogisticRiskModel(1), HistogramBinning()) for _ in range(2))
+    first, second = (RiskCalibrator(Logistic().build(1), histogram()) for _ in range(2))
     observations, labels, ids = _data()
     for calibrator in (first, second):
         _fit(calibrator, observations, labels, ids)
@@ -135,12 +144,12 @@ def test_the_same_data_and_generator_give_the_same_risks():
 
 
 def test_risks_carry_no_gradient():
-    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    calibrator = RiskCalibrator(Logistic().build(1), histogram())
     assert not calibrator(torch.zeros(1, 1, requires_grad=True)).requires_grad
 
 
 def test_bad_input_raises():
-    calibrator = RiskCalibrator(LogisticRiskModel(1), HistogramBinning())
+    calibrator = RiskCalibrator(Logistic().build(1), histogram())
     observations, labels, ids = _data()
     with pytest.raises(ValueError, match="`observations` must hold at least one sample"):
         calibrator.fit(observations[:0], labels[:0], ids[:0], held_out=None, generator=_generator())

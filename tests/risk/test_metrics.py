@@ -17,7 +17,7 @@ def _data(seed: int = 0, num_samples: int = 500) -> tuple[Tensor, Tensor, Tensor
 
 
 def test_the_collection_agrees_with_scikit_learn_over_several_updates():
-    metrics = risk_metrics()
+    metrics = risk_metrics(num_bins=10)
     parts = [_data(0), _data(1)]
     for risk, labels, ids in parts:
         metrics.update(risk, labels, trajectory_ids=ids)
@@ -32,7 +32,7 @@ def test_the_collection_agrees_with_scikit_learn_over_several_updates():
 
 
 def test_the_collection_holds_the_registered_names():
-    metrics = risk_metrics()
+    metrics = risk_metrics(num_bins=10)
     metrics.update(*_data()[:2], trajectory_ids=_data()[2])
     names = {"brier", "nll", "ece", "ece_equal_mass", "auroc", "average_precision", "base_rate", "num_trajectories"}
     assert set(metrics.compute()) == {f"risk/{name}" for name in names}
@@ -40,7 +40,7 @@ def test_the_collection_holds_the_registered_names():
 
 @pytest.mark.parametrize("outcome", [False, True])
 def test_ranking_is_undefined_for_one_class_and_says_so(outcome: bool):
-    metrics = risk_metrics()
+    metrics = risk_metrics(num_bins=10)
     risk, _, ids = _data()
     metrics.update(risk, torch.full((500,), outcome), trajectory_ids=ids)
     values = metrics.compute()
@@ -50,7 +50,7 @@ def test_ranking_is_undefined_for_one_class_and_says_so(outcome: bool):
 
 
 def test_a_rollout_without_known_labels_is_undefined_and_no_error():
-    metrics = risk_metrics()
+    metrics = risk_metrics(num_bins=10)
     metrics.update(torch.zeros(0), torch.zeros(0, dtype=torch.bool), trajectory_ids=torch.zeros(0).long())
     values = metrics.compute()
     assert values.pop("risk/num_trajectories") == 0

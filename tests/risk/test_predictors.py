@@ -10,16 +10,15 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from rrl.risk.networks import EnsembleRiskModel, MLPRiskModel
-from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel, RiskPredictor
-from rrl.risk.sequence import GRURiskModel
+from rrl.risk.networks import GRU, MLP
+from rrl.risk.predictors import FEATURE_BOUND, Logistic, RiskPredictor, StochasticLogistic
 
 PREDICTORS = {
-    "logistic": lambda: LogisticRiskModel(3),
-    "sgd": lambda: LogisticRiskModel(3, squares=False, solver="sgd"),
-    "mlp": lambda: MLPRiskModel(3, hidden_sizes=(16,), num_updates=150),
-    "ensemble": lambda: EnsembleRiskModel(3, num_members=2, hidden_sizes=(16,), num_updates=150),
-    "gru": lambda: GRURiskModel(3, history=4, hidden_size=8, num_updates=150),
+    "logistic": lambda: Logistic().build(3),
+    "sgd": lambda: StochasticLogistic().build(3),
+    "mlp": lambda: MLP(hidden_sizes=(16,), num_updates=150).build(3),
+    "ensemble": lambda: MLP(num_members=2, hidden_sizes=(16,), num_updates=150).build(3),
+    "gru": lambda: GRU(history=4, hidden_size=8, num_updates=150).build(3),
 }
 every_predictor = pytest.mark.parametrize("make", PREDICTORS.values(), ids=PREDICTORS.keys())
 
@@ -133,7 +132,7 @@ def test_bad_data_raise(make: Callable[[], Any]):
 
 @pytest.mark.parametrize("l2", [1e-1, 1e-4])
 def test_logistic_regression_agrees_with_scikit_learn(l2: float):
-    model = LogisticRiskModel(3, l2=l2)
+    model = Logistic(l2=l2).build(3)
     observations, labels = _data(model)
     model.fit(observations, labels, generator=_generator())
     raw = observations.double().numpy()
@@ -145,8 +144,8 @@ def test_logistic_regression_agrees_with_scikit_learn(l2: float):
 
 
 def test_stochastic_descent_approaches_the_converged_fit():
-    converged = LogisticRiskModel(3, squares=False)
-    descended = LogisticRiskModel(3, squares=False, solver="sgd")
+    converged = Logistic(squares=False).build(3)
+    descended = StochasticLogistic().build(3)
     observations, labels = _data(converged)
     converged.fit(observations, labels, generator=_generator())
     for _ in range(60):  # continues where it stopped
@@ -159,7 +158,7 @@ def test_squares_see_a_failure_to_either_side():
     labels = angles[:, 0].abs() > 1.0
     areas = []
     for squares in (False, True):
-        model = LogisticRiskModel(1, squares=squares)
+        model = Logistic(squares=squares).build(1)
         model.fit(angles, labels, generator=_generator())
         areas.append(float(binary_auroc(model(angles).sigmoid(), labels.long())))
     assert areas[0] < 0.65
@@ -167,14 +166,14 @@ def test_squares_see_a_failure_to_either_side():
 
 
 def test_logistic_logits_are_calibrated_in_the_large():
-    model = LogisticRiskModel(3)
+    model = Logistic().build(3)
     observations, labels = _data(model)
     model.fit(observations, labels, generator=_generator())
     assert float(model(observations).sigmoid().mean()) == pytest.approx(float(labels.double().mean()), abs=1e-4)
 
 
 def test_an_ensemble_returns_the_mean_probability_of_its_members():
-    model = EnsembleRiskModel(3, num_members=3)
+    model = MLP(num_members=3).build(3)
     model.fit(*_data(model, num_samples=100), generator=_generator())
     features = torch.randn(9, 3, generator=_generator())
     members = torch.stack([member(features).squeeze(-1).sigmoid() for member in model.members])
@@ -184,7 +183,7 @@ def test_an_ensemble_returns_the_mean_probability_of_its_members():
 
 def test_a_recurrent_model_sees_what_one_observation_does_not_show():
     """The label is whether the observation rises; its level says nothing."""
-    model = GRURiskModel(1, history=4, hidden_size=8, num_updates=200)
+    model = GRU(history=4, hidden_size=8, num_updates=200).build(1)
     direction = torch.rand(600, generator=_generator()) < 0.5
     slope = torch.where(direction, 1.0, -1.0)
     steps = torch.tensor([-3.0, -2.0, -1.0, 0.0])
@@ -197,13 +196,12 @@ def test_a_recurrent_model_sees_what_one_observation_does_not_show():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LogisticRiskModel(0), "`obs_dim` must be at least 1"),
-        (lambda: LogisticRiskModel(1, solver="lbfgs"), "`solver` must be"),
-        (lambda: LogisticRiskModel(1, l2=-1.0), "`l2` must be at least 0"),
-        (lambda: MLPRiskModel(1, num_updates=0), "`num_updates` must be at least 1"),
-        (lambda: MLPRiskModel(1, hidden_sizes=(0,)), "`hidden_sizes` must be at least 1"),
-        (lambda: EnsembleRiskModel(1, num_members=1), "`num_members` must be at least 2"),
-        (lambda: GRURiskModel(1, history=0), "`history` must be at least 1"),
+        (lambda: Logistic().build(0), "`obs_dim` must be at least 1"),
+        (lambda: Logistic(l2=-1.0), "`l2` must be at least 0"),
+        (lambda: MLP(num_updates=0), "`num_updates` must be at least 1"),
+        (lambda: MLP(hidden_sizes=(0,)), "`hidden_sizes` must be at least 1"),
+        (lambda: MLP(num_members=0), "`num_members` must be at least 1"),
+        (lambda: GRU(history=0), "`history` must be at least 1"),
     ],
 )
 def test_bad_arguments_raise(make: Callable[[], Any], message: str):

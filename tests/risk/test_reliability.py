@@ -1,22 +1,27 @@
-"""Reliability curve and calibration errors against scikit-learn and torchmetrics."""
+"""Reliability curve and calibration errors against scikit-learn, bootstrap intervals against SciPy."""
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryCalibrationError
 
-from rrl.risk.bins import equal_mass_edges, equal_width_edges
+from rrl.risk.calibration import equal_mass_edges, equal_width_edges
+from rrl.risk.metrics import CalibrationError
 from rrl.risk.reliability import (
-    EqualMassCalibrationError,
-    EqualWidthCalibrationError,
-    ReliabilityCurve,
+    ScoredStates,
+    bootstrap_by_trajectory,
     expected_calibration_error,
     reliability_curve,
 )
+
+EQUAL_WIDTH, EQUAL_MASS = (partial(CalibrationError, equal_mass=equal_mass) for equal_mass in (False, True))
 
 
 def _data(seed: int = 0, num_samples: int = 1003) -> tuple[Tensor, Tensor]:
@@ -36,14 +41,20 @@ def test_the_curve_agrees_with_scikit_learn(strategy: str, edges: Callable[[int]
 
 def test_the_equal_width_error_agrees_with_torchmetrics():
     risk, labels = _data()
-    ours, reference = EqualWidthCalibrationError(15), BinaryCalibrationError(n_bins=15, norm="l1")
+    ours, reference = EQUAL_WIDTH(15), BinaryCalibrationError(n_bins=15, norm="l1")
     for metric in (ours, reference):
         metric.update(risk, labels)
     assert float(ours.compute()) == pytest.approx(float(reference.compute()), abs=1e-6)
 
 
+def test_a_risk_on_an_edge_belongs_to_the_bin_below():
+    metric = EQUAL_WIDTH(2)
+    metric.update(torch.tensor([0.25, 0.5, 0.5]), torch.tensor([True, False, False]))
+    assert float(metric.compute()) == pytest.approx(1.25 / 3 - 1 / 3)
+
+
 def test_the_equal_mass_error_by_hand():
-    metric = EqualMassCalibrationError(2)
+    metric = EQUAL_MASS(2)
     metric.update(torch.tensor([0.1, 0.3]), torch.tensor([False, False]))
     metric.update(torch.tensor([0.6, 0.8]), torch.tensor([True, False]))
     assert float(metric.compute()) == pytest.approx(0.5 * 0.2 + 0.5 * 0.2)
@@ -55,7 +66,7 @@ def test_a_perfectly_reliable_risk_has_no_error():
     assert expected_calibration_error(reliability_curve(risk, labels, equal_width_edges(2))) == 0.0
 
 
-@pytest.mark.parametrize("make", [ReliabilityCurve, EqualWidthCalibrationError, EqualMassCalibrationError])
+@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
 def test_batches_and_ranks_add_up_to_the_whole(make: Callable[[int], Metric]):
     risk, labels = _data()
     whole, first, second = make(10), make(10), make(10)
@@ -65,26 +76,10 @@ def test_batches_and_ranks_add_up_to_the_whole(make: Callable[[int], Metric]):
     second.update(risk[500:], labels[500:])
     first.merge_state(second)
     first._computed = None
-    results = [metric.compute() for metric in (first, whole)]
-    stacked = [torch.stack(list(result)) if isinstance(result, tuple) else result for result in results]
-    assert torch.allclose(*stacked)
+    assert torch.allclose(first.compute(), whole.compute())
 
 
-def test_the_curve_needs_constant_memory():
-    metric = ReliabilityCurve(10)
-    for seed in range(3):
-        metric.update(*_data(seed))
-    assert all(state.shape == (10,) for state in metric.metric_state.values())
-
-
-def test_a_reset_forgets():
-    metric = ReliabilityCurve(4)
-    metric.update(*_data())
-    metric.reset()
-    assert metric.counts.sum() == 0
-
-
-@pytest.mark.parametrize("make", [ReliabilityCurve, EqualWidthCalibrationError, EqualMassCalibrationError])
+@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
 @pytest.mark.parametrize(
     ("risk", "labels", "message"),
     [
@@ -99,7 +94,78 @@ def test_bad_predictions_raise(make: Callable[[int], Metric], risk: Tensor, labe
         make(5).update(risk, labels)
 
 
-@pytest.mark.parametrize("make", [ReliabilityCurve, EqualWidthCalibrationError, EqualMassCalibrationError])
+@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
 def test_without_bins_it_raises(make: Callable[[int], Metric]):
     with pytest.raises(ValueError, match="`num_bins` must be at least 1, got 0"):
         make(0)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _rate(risk: Tensor, labels: Tensor) -> Tensor:
+    return labels.double().mean()
+
+
+def _clustered(num_trajectories: int, length: int, seed: int = 0) -> ScoredStates:
+    """All states of a trajectory share one label."""
+    fates = torch.rand(num_trajectories, generator=_generator(seed)) < 0.3
+    ids = torch.arange(num_trajectories).repeat_interleave(length)
+    return ScoredStates(torch.rand(len(ids), generator=_generator(seed + 1)), fates[ids], ids)
+
+
+def test_agrees_with_scipy_on_trajectories_of_one_state():
+    values = torch.randn(60, generator=_generator(), dtype=torch.float64)
+    low, high = bootstrap_by_trajectory(
+        lambda risk, _: risk.mean(),
+        ScoredStates(values, values > 0, torch.arange(60)),
+        generator=_generator(),
+        num_resamples=4000,
+    )
+    reference = bootstrap(
+        (values.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert float(low) == pytest.approx(reference.low, abs=0.02)
+    assert float(high) == pytest.approx(reference.high, abs=0.02)
+
+
+def test_repeating_every_state_does_not_narrow_the_interval():
+    widths = []
+    for length in (1, 20):
+        low, high = bootstrap_by_trajectory(_rate, _clustered(40, length), generator=_generator())
+        widths.append(float(high - low))
+    assert widths[1] == pytest.approx(widths[0])
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    covered = 0
+    for seed in range(100):
+        data = _clustered(40, 3, seed=1000 * seed)
+        low, high = bootstrap_by_trajectory(_rate, data, generator=_generator(seed), num_resamples=200, confidence=0.9)
+        covered += bool(low <= 0.3 <= high)
+    assert 80 <= covered <= 98
+
+
+def test_bands_of_a_curve_leave_resamples_with_an_empty_bin_out():
+    risk, labels, ids = _clustered(10, 5)
+    risk[:5] = 0.99  # one trajectory alone reaches the last bin
+    risk[5:] *= 0.8
+
+    def rates(risk: Tensor, labels: Tensor) -> Tensor:
+        return reliability_curve(risk, labels, equal_width_edges(10)).failure_rate
+
+    low, high = bootstrap_by_trajectory(rates, ScoredStates(risk, labels, ids), generator=_generator())
+    assert low.shape == high.shape == (10,)
+    assert low[-1] == high[-1] == labels[0].double()
+    assert low[8].isnan()
+
+
+def test_bad_arguments_raise():
+    states = _clustered(3, 2)
+    with pytest.raises(ValueError, match="must have one shape"):
+        bootstrap_by_trajectory(_rate, states._replace(trajectory_ids=states.risk[:-1]), generator=_generator())
+    with pytest.raises(ValueError, match="`num_resamples` must be at least 1"):
+        bootstrap_by_trajectory(_rate, states, generator=_generator(), num_resamples=0)
+    with pytest.raises(ValueError, match="`confidence` must lie"):
+        bootstrap_by_trajectory(_rate, states, generator=_generator(), confidence=1.0)

@@ -3,22 +3,35 @@
 import pytest
 import torch
 
-from rrl.risk import HistogramBinning, LogisticRiskModel, PlattScaling, RiskCalibrator, RiskGate
-from rrl.risk.fast import gate_rule
+from rrl.risk import (
+    AdaptiveBudget,
+    BaseRateThreshold,
+    Budget,
+    FixedThreshold,
+    Gate,
+    Histogram,
+    Logistic,
+    RiskCalibrator,
+    RiskGate,
+)
+from rrl.risk.calibration import HistogramBinning
+from rrl.risk.gate import ThresholdRule
+from rrl.risk.gate_rule import gate_rule
+from rrl.risk.scaling import PlattScaling
 
 
 def fitted(calibration=None, *, squares: bool = True) -> tuple[RiskCalibrator, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     observations = torch.randn(2000, 4, generator=generator) * torch.tensor([1.0, 0.01, 100.0, 0.0]) + 3.0
     labels = torch.rand(2000, generator=generator) < ((observations[:, 0] - 2.0).square() - 2.0).sigmoid()
-    calibrator = RiskCalibrator(LogisticRiskModel(4, squares=squares), calibration or HistogramBinning())
+    calibrator = RiskCalibrator(Logistic(squares=squares).build(4), calibration or HistogramBinning(Histogram()))
     ids = torch.arange(2000) // 10
     calibrator.fit(observations, labels, ids, held_out=ids >= 160, generator=generator)
     return calibrator, observations * 1.5
 
 
 def gate_for(risk: torch.Tensor, **options: object) -> RiskGate:
-    gate = RiskGate(**options)
+    gate = RiskGate(Gate(**options))
     gate.update(risk, base_rate=0.3)
     return gate
 
@@ -34,11 +47,13 @@ def test_the_rule_knows_the_calibrated_risk(squares: bool):
     assert expected.unique().numel() > 1
 
 
-@pytest.mark.parametrize("mode", ["fixed", "base_rate", "quantile", "adaptive"])
+@pytest.mark.parametrize(
+    "rule", [FixedThreshold(), BaseRateThreshold(), Budget(budget=0.3), AdaptiveBudget(budget=0.3)]
+)
 @pytest.mark.parametrize("exploration", [0.0, 0.05, 1.0])
-def test_the_rule_opens_where_the_gate_does(mode: str, exploration: float):
+def test_the_rule_opens_where_the_gate_does(rule: ThresholdRule, exploration: float):
     calibrator, new = fitted()
-    gate = gate_for(calibrator(new), mode=mode, budget=0.3, exploration=exploration, threshold=0.2)
+    gate = gate_for(calibrator(new), rule=rule, exploration=exploration)
     gate.skill.fill_(0.7)
     uniforms = torch.rand(2000, generator=torch.Generator().manual_seed(1))
     risk, is_open = gate_rule(calibrator, gate)(new, uniforms)
@@ -46,7 +61,8 @@ def test_the_rule_opens_where_the_gate_does(mode: str, exploration: float):
 
 
 @pytest.mark.parametrize(
-    "calibration", [PlattScaling(), HistogramBinning(10_000, binning="equal_width", shrinkage=0.0)]
+    "calibration",
+    [PlattScaling(), HistogramBinning(Histogram(num_bins=10_000, binning="equal_width", shrinkage=0.0))],
 )
 def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
     calibrator, new = fitted(calibration)
@@ -57,5 +73,5 @@ def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
 
 
 def test_before_the_first_fit_every_state_is_open():
-    rule = gate_rule(RiskCalibrator(LogisticRiskModel(4), HistogramBinning()), RiskGate(exploration=0.0))
+    rule = gate_rule(RiskCalibrator(Logistic().build(4), PlattScaling()), RiskGate(Gate(exploration=0.0)))
     assert rule(torch.randn(5, 4), torch.zeros(5)).is_open.all()

@@ -1,22 +1,35 @@
-"""Histogram binning by hand, and what every map promises."""
+"""Bins and histogram binning by hand, isotonic regression against scikit-learn, and what every map promises."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
-from rrl.risk.bins import equal_width_edges
-from rrl.risk.calibration_maps import CalibrationMap, HistogramBinning, IdentityCalibration
-from rrl.risk.isotonic import IsotonicCalibration
+from rrl.risk.calibration import (
+    CalibrationMap,
+    Histogram,
+    HistogramBinning,
+    IdentityCalibration,
+    IsotonicCalibration,
+    bin_index,
+    equal_mass_edges,
+    equal_width_edges,
+)
 from rrl.risk.metrics import BrierScore
 from rrl.risk.reliability import expected_calibration_error, reliability_curve
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 
+
+def histogram(**settings: Any) -> HistogramBinning:
+    return HistogramBinning(Histogram(**settings))
+
+
 MAPS = [
-    HistogramBinning,
-    lambda: HistogramBinning(binning="equal_width", shrinkage=0.0),
+    histogram,
+    lambda: histogram(binning="equal_width", shrinkage=0.0),
     PlattScaling,
     TemperatureScaling,
     IsotonicCalibration,
@@ -37,34 +50,34 @@ def _logits(*risks: float) -> Tensor:
 
 
 def test_histogram_binning_by_hand():
-    calibration = HistogramBinning(4, binning="equal_width", shrinkage=0.0)
+    calibration = histogram(num_bins=4, binning="equal_width", shrinkage=0.0)
     calibration.fit(_logits(0.1, 0.2, 0.2, 0.9, 0.8), torch.tensor([True, False, False, True, True]))
     assert calibration.counts.tolist() == [3, 0, 0, 2]
     assert torch.allclose(calibration(_logits(0.01, 0.2, 0.99)), torch.tensor([1 / 3, 1 / 3, 1.0]).double())
 
 
 def test_an_empty_bin_is_the_identity():
-    calibration = HistogramBinning(4, binning="equal_width", shrinkage=0.0)
+    calibration = histogram(num_bins=4, binning="equal_width", shrinkage=0.0)
     calibration.fit(_logits(0.1, 0.9), torch.tensor([True, False]))
     assert torch.allclose(calibration(_logits(0.3, 0.7)), torch.tensor([0.3, 0.7]).double())
 
 
 def test_shrinkage_pulls_to_the_mean_raw_probability_of_the_bin():
-    calibration = HistogramBinning(1, shrinkage=2.0)
+    calibration = histogram(num_bins=1, shrinkage=2.0)
     calibration.fit(_logits(0.2, 0.4), torch.tensor([True, True]))
     assert calibration(_logits(0.5)).item() == pytest.approx((2 + 2 * 0.3) / 4)
 
 
 def test_equal_mass_bins_hold_equally_many_samples():
     logits, labels = _overconfident(0, num_samples=1000)
-    calibration = HistogramBinning(10)
+    calibration = histogram(num_bins=10)
     calibration.fit(logits, labels)
     assert calibration.counts.tolist() == [100] * 10
 
 
 def test_in_sample_calibration_error_of_plain_binning_is_zero_by_construction():
     logits, labels = _overconfident(0)
-    calibration = HistogramBinning(10, binning="equal_width", shrinkage=0.0)
+    calibration = histogram(num_bins=10, binning="equal_width", shrinkage=0.0)
     calibration.fit(logits, labels)
     curve = reliability_curve(calibration(logits.double()), labels, equal_width_edges(10))
     assert expected_calibration_error(curve) < 1e-12
@@ -147,4 +160,52 @@ def test_bad_data_raise(make: Callable[[], CalibrationMap], logits: Tensor, labe
 )
 def test_bad_arguments_raise(arguments: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
-        HistogramBinning(**arguments)
+        Histogram(**arguments)
+
+
+def test_the_edges_cover_the_unit_interval():
+    for edges in (equal_width_edges(7), equal_mass_edges(torch.rand(50), 7)):
+        assert (edges[0], edges[-1]) == (0.0, 1.0)
+        assert (edges.diff() >= 0).all()
+
+
+def test_a_bin_holds_its_upper_edge_and_the_first_one_zero():
+    risk = torch.tensor([0.0, 0.25, 0.2501, 0.5, 0.75, 0.76, 1.0])
+    assert bin_index(risk, equal_width_edges(4)).tolist() == [0, 0, 1, 1, 2, 3, 3]
+
+
+def test_one_value_shared_by_all_falls_into_one_bin():
+    risk = torch.full((10,), 0.3)
+    assert bin_index(risk, equal_mass_edges(risk, 5)).unique().numel() == 1
+
+
+def _risks(seed: int, decimals: int, num_samples: int = 800) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    risk = torch.rand(num_samples, generator=generator, dtype=torch.float64).round(decimals=decimals).clamp(0.01, 0.99)
+    return risk, torch.rand(num_samples, generator=generator) < risk**2
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 9])
+def test_agrees_with_scikit_learn_with_and_without_ties(decimals: int):
+    risk, labels = _risks(0, decimals)
+    calibration = IsotonicCalibration()
+    calibration.fit(risk.logit(), labels)
+    reference = IsotonicRegression(out_of_bounds="clip").fit(risk.numpy(), labels.double().numpy())
+    grid = torch.linspace(0.001, 0.999, 777, dtype=torch.float64)
+    expected = torch.from_numpy(reference.predict(grid.numpy()))
+    assert torch.allclose(calibration(grid.logit()), expected, atol=1e-9)
+
+
+def test_too_many_knots_are_thinned_and_the_map_stays_monotone():
+    risk, labels = _risks(0, 9)
+    thinned, full = IsotonicCalibration(max_knots=6), IsotonicCalibration()
+    for calibration in (thinned, full):
+        calibration.fit(risk.logit(), labels)
+    grid = torch.linspace(-6.0, 6.0, 500)
+    assert (thinned(grid).diff() >= 0).all()
+    assert (thinned(grid) - full(grid)).abs().mean() < 0.1
+
+
+def test_one_knot_raises():
+    with pytest.raises(ValueError, match="`max_knots` must be at least 2, got 1"):
+        IsotonicCalibration(max_knots=1)

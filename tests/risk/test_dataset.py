@@ -1,17 +1,65 @@
-"""Trajectory identifiers, the held-out split, and histories."""
+"""The labelled states of the last iterations, trajectory identifiers, the held-out split, and histories."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from rrl.risk.trajectories import (
-    TrajectoryNumbering,
+from rrl.risk.dataset import (
+    LabelledStates,
     hold_out_newest,
     hold_out_trajectories,
     push_history,
     stack_history,
     trajectory_ids,
 )
+
+
+def _append(states: LabelledStates, value: float, num_states: int) -> None:
+    ids = torch.arange(num_states) % 2
+    states.append(torch.full((num_states, 2), value), ids == 0, ids)
+
+
+def test_iterations_come_out_in_order_and_the_old_are_forgotten():
+    states = LabelledStates((2,), capacity=100, max_iterations=2)
+    for value, num_states in ((1.0, 5), (2.0, 3), (3.0, 4)):
+        _append(states, value, num_states)
+    assert states.observations[:, 0].tolist() == [2.0] * 3 + [3.0] * 4
+    assert states.labels.tolist() == [True, False, True, True, False, True, False]
+
+
+def test_the_oldest_states_give_way_at_the_capacity():
+    states = LabelledStates((2,), capacity=6, max_iterations=None)
+    for value, num_states in ((1.0, 5), (2.0, 3)):
+        _append(states, value, num_states)
+    assert states.observations[:, 0].tolist() == [1.0] * 3 + [2.0] * 3
+    _append(states, 3.0, 50)
+    assert states.observations[:, 0].tolist() == [3.0] * 6
+
+
+def test_an_iteration_without_known_labels_ages_the_others():
+    states = LabelledStates((2,), capacity=10, max_iterations=2)
+    _append(states, 1.0, 3)
+    for _ in range(2):
+        _append(states, 0.0, 0)
+    assert states.labels.numel() == 0
+
+
+def test_a_restored_data_set_goes_on_as_the_first_one():
+    first, second = (LabelledStates((2,), capacity=7, max_iterations=3) for _ in range(2))
+    _append(first, 1.0, 4)
+    second.load_state_dict(first.state_dict())
+    for states in (first, second):
+        _append(states, 2.0, 5)
+    assert torch.equal(first.observations, second.observations)
+    assert torch.equal(first.trajectory_ids, second.trajectory_ids)
+
+
+def test_data_of_other_shapes_raise():
+    states = LabelledStates((2,), capacity=5, max_iterations=None)
+    with pytest.raises(ValueError, match=r"`observations` must have shape"):
+        states.append(torch.zeros(1, 3), torch.tensor([True]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"`labels` and `trajectory_ids` must have shape \[1\]"):
+        states.append(torch.zeros(1, 2), torch.tensor([True, False]), torch.tensor([0]))
 
 
 def _column(*values: bool) -> Tensor:
@@ -30,31 +78,6 @@ def test_ids_change_after_either_kind_of_end_and_differ_between_worlds():
 def test_ids_stay_distinct_where_every_step_ends_an_episode():
     ended = torch.ones(5, 3, dtype=torch.bool)
     assert trajectory_ids(ended, ended).unique().numel() == 15
-
-
-def test_numbers_run_through_interrupted_episodes_and_are_never_used_twice():
-    """Numbering a run in parts gives the same trajectories as numbering it in one."""
-    generator = torch.Generator().manual_seed(0)
-    terminated = torch.rand(30, 4, generator=generator) < 0.2
-    truncated = torch.rand(30, 4, generator=generator) < 0.1
-    numbering = TrajectoryNumbering(4)
-    parts = [numbering(*part) for part in zip(terminated.split(7), truncated.split(7), strict=True)]
-    pairs = torch.stack([torch.cat(parts).flatten(), trajectory_ids(terminated, truncated).flatten()])
-    num_pairs = pairs.unique(dim=1).shape[1]
-    assert num_pairs == pairs[0].unique().numel() == pairs[1].unique().numel()
-
-
-def test_numbering_goes_on_after_a_checkpoint():
-    ended = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)) < 0.3
-    first, second = TrajectoryNumbering(3), TrajectoryNumbering(3)
-    first(ended, ended)
-    second.load_state_dict(first.state_dict())
-    assert torch.equal(first(ended, ended), second(ended, ended))
-
-
-def test_another_number_of_worlds_raises():
-    with pytest.raises(ValueError, match=r"`terminated` must have shape \[T, 3\], got \[6, 2\]"):
-        TrajectoryNumbering(3)(torch.zeros(6, 2, dtype=torch.bool), torch.zeros(6, 2, dtype=torch.bool))
 
 
 def test_the_split_never_divides_a_trajectory():

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rrl.risk.calibration_maps import HistogramBinning
+from rrl.risk.calibration import HistogramBinning
 from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.gate import RiskGate
 from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel
@@ -30,32 +30,24 @@ GateRule = Callable[[Tensor, Tensor], GateDecision]
 
 
 def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
-    """Freeze a calibrator and a gate into one rule. Made anew after each fit.
+    """Freeze a calibrator and a gate, on the CPU, into one rule. Made anew after each fit.
 
     A logistic model with histogram binning, the default, takes few values: the bin that a logit falls into decides both
     the risk and the probability with which the gate is shut. That is ten NumPy operations; the modules need fifty.
 
-    Args:
-        calibrator: On the CPU.
-        gate: On the CPU.
-
     Returns:
         Decides as the modules do, except that a probability within rounding of a bin's edge may fall on its other side.
         The modules themselves where there is no shorter way.
-
-    Example:
-        >>> calibrator, gate = RiskCalibrator(LogisticRiskModel(obs_dim=1), HistogramBinning()), RiskGate()
-        >>> observations, labels = torch.linspace(0, 1, 90).unsqueeze(1), torch.arange(90) % 7 > 3
-        >>> held_out, ids = torch.arange(90) >= 72, torch.arange(90) // 9
-        >>> fit = calibrator.fit(observations, labels, ids, held_out=held_out, generator=torch.Generator())
-        >>> gate.update(calibrator(observations), base_rate=0.4)
-        >>> decision = gate_rule(calibrator, gate)(observations, torch.full((90,), 0.5))
-        >>> torch.equal(decision.is_open, gate(calibrator(observations), torch.full((90,), 0.5)))
-        True
     """
     predictor, bins = calibrator.predictor, calibrator.calibration_map
-    by_modules = rule_of(calibrator, gate)
-    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)) or predictor.degenerate:
+
+    def by_modules(observations: Tensor, uniforms: Tensor) -> GateDecision:
+        risk = signal_of(calibrator, gate, observations)
+        return GateDecision(risk, gate(risk, uniforms))
+
+    if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)):
+        return by_modules
+    if predictor.degenerate or gate.settings.signal != "calibrated":
         return by_modules
     risks = bins.rates.float()
     shut = gate.shut_probability(risks).numpy()
@@ -72,22 +64,12 @@ def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
     return decide
 
 
-def rule_of(risk_of: Callable[[Tensor], Tensor], gate: RiskGate) -> GateRule:
-    """Let a gate decide by any risk.
-
-    Args:
-        risk_of: Observations, or histories, to risks.
-        gate: Decides by them.
-
-    Returns:
-        The two in turn.
-    """
-
-    def decide(observations: Tensor, uniforms: Tensor) -> GateDecision:
-        risk = risk_of(observations)
-        return GateDecision(risk, gate(risk, uniforms))
-
-    return decide
+def signal_of(calibrator: RiskCalibrator, gate: RiskGate, observations: Tensor) -> Tensor:
+    """Compute the risk ``[...]`` that the gate looks at for observations ``[..., O]`` or histories ``[..., L, O]``."""
+    if gate.settings.signal == "raw":
+        return calibrator.raw_risk(observations)
+    risk: Tensor = calibrator(observations)
+    return risk if gate.settings.signal == "calibrated" else torch.full_like(risk, 0.5)
 
 
 def _quadratic_logit(predictor: LogisticRiskModel) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:

@@ -1,0 +1,217 @@
+"""Which states count as failures: the settings of the labels, and the labellers that they build."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rrl.checks import require_at_least, require_one_of, require_positive, require_within
+from rrl.distributed import gather_objects
+from rrl.risk.labels import (
+    FailureLabels,
+    decided_within,
+    failure_labels_batch_quantile,
+    failure_labels_below_return,
+    failure_labels_within_horizon,
+)
+from rrl.types import Rollout
+
+
+class Labeller(nn.Module):
+    """Labels the states of rollouts; ``label`` does it for one on its own."""
+
+    needs_tests = False
+    """True where it learns from tests of the protagonist against the learned adversary."""
+
+    def __init__(self, label: Callable[[Rollout], FailureLabels]) -> None:
+        super().__init__()
+        self._label = label
+
+    def forward(self, rollout: Rollout) -> FailureLabels:
+        """Label the states ``[T, N]`` of a rollout with an adversary."""
+        return self._label(rollout)
+
+    def take_test(self, mean_return: float) -> None:
+        """Take in the mean return of a test against the learned adversary; ignored unless `needs_tests`."""
+
+    @property
+    def return_threshold(self) -> float:
+        """Return below which an episode counts as failed; not a number until, or where, there is none."""
+        return math.nan
+
+
+class LabelSource(ABC):
+    """Settings: what counts as a failure."""
+
+    @abstractmethod
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build the labeller for a task: the simulated time of its steps, if known, and whether it can terminate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizon(LabelSource):
+    """How far labels look ahead."""
+
+    horizon_seconds: float = 0.5
+    """How soon, simulated seconds."""
+    horizon_steps: int | None = None
+    """The same in environment steps, which then counts."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_positive(horizon_seconds=self.horizon_seconds)
+        require_at_least(1, horizon_steps=self.horizon_steps)
+
+    def steps(self, step_seconds: float | None) -> int:
+        """Convert the horizon to environment steps, at least 1.
+
+        Example:
+            >>> HorizonLabels(horizon_seconds=0.5).steps(0.05)
+            10
+        """
+        if self.horizon_steps is not None:
+            return self.horizon_steps
+        if step_seconds is None:
+            raise ValueError("`horizon_steps` must be given where the environment does not tell the length of a step.")
+        return max(round(self.horizon_seconds / step_seconds), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizonLabels(Horizon):
+    """The episode terminates soon."""
+
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build a `failure_labels_within_horizon`."""
+        if not can_fail:
+            raise ValueError(
+                "`labels: HorizonLabels` needs a task whose episodes can fail, and those of this one never do; "
+                "use `QuantileLabels`."
+            )
+        return Labeller(partial(self._label, steps=self.steps(step_seconds)))
+
+    def _label(self, rollout: Rollout, *, steps: int) -> FailureLabels:
+        ends = rollout.transitions.terminated, rollout.transitions.truncated
+        return decided_within(failure_labels_within_horizon(*ends, horizon_steps=steps), steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantileLabels(Horizon):
+    """The rewards to come are low among those of the rollout: for tasks that cannot terminate (HalfCheetah)."""
+
+    fraction: float = 0.2
+    """Share of the states that counts as failing, in ``(0, 1)``."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        require_within("(0, 1)", fraction=self.fraction)
+
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build a `failure_labels_batch_quantile`."""
+        return Labeller(partial(self._label, steps=self.steps(step_seconds)))
+
+    def _label(self, rollout: Rollout, *, steps: int) -> FailureLabels:
+        batch = rollout.transitions
+        labels = failure_labels_batch_quantile(
+            batch.rewards, batch.terminated, batch.truncated, horizon_steps=steps, fraction=self.fraction
+        )
+        return decided_within(labels, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReturnLabels(LabelSource):
+    """The return of the episode is low among those of the rollout."""
+
+    percentile: float = 20.0
+    """Percentile of the returns below which an episode counts as failed, in ``(0, 100)``; ``20`` in the paper."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_within("(0, 100)", percentile=self.percentile)
+
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build a `ReturnLabeller`."""
+        return ReturnLabeller(self.percentile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackReturnLabels(ReturnLabels):
+    """The return of the episode is low among those of tests against the learned adversary, as in the paper."""
+
+    keep: Literal["first", "last"] = "first"
+    """Which tests: the first ones for good, as in the paper, which loses all positives as the policy improves, and with
+    them the adversary; or always the last ones."""
+    window: int = 5
+    """Number of tests ``M``, at least 1. The paper does not state it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        require_one_of(("first", "last"), keep=self.keep)
+        require_at_least(1, window=self.window)
+
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build a `ReturnLabeller` that waits for tests."""
+        return ReturnLabeller(self.percentile, window=self.window, keep_first=self.keep == "first")
+
+
+class ReturnLabeller(Labeller):
+    """Labels by `failure_labels_below_return`.
+
+    Args:
+        percentile: Percentile of the returns that makes the threshold.
+        window: Number of tests that are looked at; 0 for the rollout's own episodes.
+        keep_first: Whether the first full window counts for good.
+
+    References:
+        Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 1, lines 2 to 4. Their
+        slice ``[k - M + 1 : k]`` is read as the last ``M`` returns available.
+    """
+
+    threshold: Tensor
+    """Failure threshold, in units of return; not a number until enough returns have been seen. Scalar, float64."""
+    recent: Tensor
+    """Last test returns, oldest first; not a number where there are fewer. Shape ``[M]``, float64."""
+
+    def __init__(self, percentile: float, *, window: int = 0, keep_first: bool = False) -> None:
+        super().__init__(self._below_threshold)
+        self.percentile, self.keep_first, self.needs_tests = percentile, keep_first, window > 0
+        self.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("recent", torch.full((window,), math.nan, dtype=torch.float64))
+
+    def forward(self, rollout: Rollout) -> FailureLabels:
+        """Move the threshold to the episodes of all ranks unless tests do, then label."""
+        if not self.needs_tests:
+            self._move(torch.cat([episodes.returns for episodes in gather_objects(rollout.episodes.to("cpu"))]))
+        return super().forward(rollout)
+
+    @property
+    def return_threshold(self) -> float:
+        """The threshold."""
+        return float(self.threshold)
+
+    def take_test(self, mean_return: float) -> None:
+        """Move the threshold once the window is full."""
+        if self.needs_tests:
+            self.recent.copy_(torch.cat([self.recent[1:], self.recent.new_tensor([mean_return])]))
+            if not (self.recent.isnan().any() or (self.keep_first and self.threshold.isfinite())):
+                self._move(self.recent)
+
+    def _move(self, returns: Tensor) -> None:
+        if returns.numel() > 0:
+            self.threshold.copy_(returns.to(self.threshold).quantile(self.percentile / 100.0))
+
+    def _below_threshold(self, rollout: Rollout) -> FailureLabels:
+        if rollout.attack is None:
+            raise ValueError("`rollout` must have an adversary.")
+        batch, previous = rollout.transitions, rollout.attack.previous_returns
+        return failure_labels_below_return(
+            batch.rewards, batch.terminated, batch.truncated, self.return_threshold, previous_returns=previous
+        )

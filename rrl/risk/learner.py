@@ -1,0 +1,235 @@
+"""Risk learning in a run: label a rollout, score the risk model on it, refit the model to it, set the gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from rrl.checks import require_at_least, require_one_of
+from rrl.distributed import all_reduce_sum, gather_objects
+from rrl.random_streams import Purpose, seeded_globally, torch_stream
+from rrl.risk.calibration import CalibrationMap, Histogram, HistogramBinning, IdentityCalibration, IsotonicCalibration
+from rrl.risk.calibrator import RiskCalibrator
+from rrl.risk.dataset import LabelledStates, hold_out_newest, hold_out_trajectories, stack_history
+from rrl.risk.gate import Gate, GateEvidence, RiskGate
+from rrl.risk.gate_rule import signal_of
+from rrl.risk.label_sources import LabelSource
+from rrl.risk.metrics import brier_skill_score, risk_metrics
+from rrl.risk.predictors import Logistic, Predictor
+from rrl.risk.reliability import ScoredStates
+from rrl.risk.scaling import PlattScaling, TemperatureScaling
+from rrl.types import AttackRecord, Rollout, RolloutBatch
+
+RANDOM_SHARE = 0.2
+"""Share of the trajectories that ``held_out: random`` keeps for the calibration map."""
+RAW_METRICS = ("brier", "nll", "ece", "ece_equal_mass")
+"""Metrics that calibration is meant to improve, which are logged without it as well."""
+MAPS: dict[str, Callable[[], CalibrationMap]] = {
+    "platt": PlattScaling,
+    "temperature": TemperatureScaling,
+    "isotonic": IsotonicCalibration,
+    "none": IdentityCalibration,
+}
+"""Calibration maps without settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskModel:
+    """How the risk is predicted and calibrated.
+
+    The paper's: ``predictor: StochasticLogistic``, ``calibration`` of equal widths without shrinkage,
+    ``held_out=none``, ``buffer_iterations=None``, ``update_every=2``.
+    """
+
+    predictor: Predictor = Logistic()
+    """The model of the raw risk."""
+    calibration: Histogram | Literal["platt", "temperature", "isotonic", "none"] = Histogram()
+    """The map from raw risks to calibrated ones; see `rrl.risk.calibration` and `rrl.risk.scaling`."""
+    held_out: Literal["newest", "random", "none"] = "newest"
+    """Trajectories that only the calibration map sees: those of the newest rollout, or a random fifth; with ``none``
+    predictor and map see everything."""
+    buffer_capacity: int = 100_000
+    """States to fit to, at most."""
+    buffer_iterations: int | None = 5
+    """Rollouts of the protagonist to fit to; all where None."""
+    update_every: int = 1
+    """Updates of the protagonist between two fits."""
+    error_bins: int = 20
+    """Bins of the calibration errors that are logged."""
+    reliability_updates: tuple[int, ...] = (6, 10, 30, 60, 100)
+    """Updates of the protagonist after which a reliability diagram is drawn."""
+    seed: int = 0
+    """Seed of the splits and of the predictor's random choices."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not isinstance(self.calibration, Histogram) and self.calibration not in MAPS:
+            raise ValueError(f"`calibration` must be a histogram or one of {sorted(MAPS)}, got {self.calibration!r}.")
+        require_one_of(("newest", "random", "none"), held_out=self.held_out)
+        require_at_least(1, buffer_capacity=self.buffer_capacity, buffer_iterations=self.buffer_iterations)
+        require_at_least(1, update_every=self.update_every, error_bins=self.error_bins)
+
+    def build(self, obs_dim: int) -> RiskCalibrator:
+        """Build predictor and map, not fitted. The global random stream is left as it was."""
+        chosen = self.calibration
+        with seeded_globally(Purpose.RISK_NETWORK, self.seed):
+            predictor = self.predictor.build(obs_dim)
+        return RiskCalibrator(predictor, HistogramBinning(chosen) if isinstance(chosen, Histogram) else MAPS[chosen]())
+
+
+class RiskReport(NamedTuple):
+    """What was learnt from one rollout."""
+
+    metrics: dict[str, float]
+    """What is to be logged, ``risk/*`` and ``gate/*``; equal on all ranks."""
+    scored: dict[str, ScoredStates]
+    """What a reliability diagram shows, by name: the raw and the calibrated risks of this rollout, which the model had
+    not seen, and the calibrated ones of the data that the map was then fitted to. Empty before the first fit."""
+
+
+class RiskLearner(nn.Module):
+    """The labels, the risk model with its data, and the gate of a run; everything that a resumed run needs.
+
+    Args:
+        obs_dim: Observation size, ``O``.
+        labels: What counts as a failure.
+        model: How the risk is predicted and calibrated.
+        gate: Where the adversary may push.
+        step_seconds: Simulated time of an environment step; None where it is not known.
+        can_fail: Whether episodes can terminate.
+    """
+
+    num_fits: Tensor
+    """Fits of the risk model so far. Scalar."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        *,
+        labels: LabelSource,
+        model: RiskModel,
+        gate: Gate,
+        step_seconds: float | None,
+        can_fail: bool,
+    ) -> None:
+        super().__init__()
+        self.settings = model
+        self.labeller = labels.build(step_seconds=step_seconds, can_fail=can_fail)
+        self.calibrator = model.build(obs_dim)
+        self.gate = RiskGate(gate)
+        length = self.calibrator.predictor.history
+        shape = (obs_dim,) if length is None else (length, obs_dim)
+        self.states = LabelledStates(shape, capacity=model.buffer_capacity, max_iterations=model.buffer_iterations)
+        self.metrics = nn.ModuleDict({name: risk_metrics(model.error_bins) for name in ("raw", "calibrated")})
+        self.register_buffer("num_fits", torch.zeros((), dtype=torch.long))
+
+    def learn(self, rollout: Rollout, *, update: int) -> RiskReport:
+        """Score the risk model on a rollout that it has not seen, then refit it and set the gate.
+
+        Args:
+            rollout: A rollout with an adversary, in a phase of the protagonist.
+            update: Number of the protagonist's update that it is for, from 1.
+
+        Raises:
+            ValueError: If there was no adversary, or the rollout is no longer than the horizon of the labels.
+        """
+        if rollout.attack is None:
+            raise ValueError("`rollout` must have an adversary.")
+        labels, known = self.labeller(rollout)
+        features = self._features(rollout.transitions)
+        new = (features[known], labels[known], rollout.attack.episodes[known])
+        report, evidence = RiskReport({}, {}), None
+        if bool(self.calibrator.fitted) and bool(all_reduce_sum(known.sum()) > 0):
+            evidence = self._score(*new, rollout.attack, report)
+        self._append(*new)
+        if update % self.settings.update_every == 0 and self.states.num_states > 0:
+            self._fit(features, evidence, report)
+        return RiskReport({key: value for key, value in report.metrics.items() if not math.isnan(value)}, report.scored)
+
+    def _features(self, transitions: RolloutBatch) -> Tensor:
+        """Return what the predictor reads, as it was read in acting. Shape ``[T, N, O]`` or ``[T, N, L, O]``."""
+        length = self.calibrator.predictor.history
+        observations = transitions.observations
+        return observations if length is None else stack_history(observations, transitions.ended, length)
+
+    def _score(
+        self, features: Tensor, labels: Tensor, episodes: Tensor, attack: AttackRecord, report: RiskReport
+    ) -> GateEvidence:
+        """Report how good the risk is on states ``[M]`` that it has not seen, and what that says about the gate."""
+        risks = {"raw": self.calibrator.raw_risk(features), "calibrated": self.calibrator(features)}
+        values: dict[str, dict[str, float]] = {}
+        for name, risk in risks.items():
+            report.scored[f"{name}, unseen rollout"] = ScoredStates(risk, labels, episodes)
+            metrics = cast(MetricCollection, self.metrics[name])
+            metrics.reset()
+            metrics.update(risk, labels, trajectory_ids=episodes)
+            values[name] = {key: float(value) for key, value in metrics.compute().items()}
+        report.metrics.update({f"risk/{key}_raw": values["raw"][f"risk/{key}"] for key in RAW_METRICS})
+        calibrated = values["calibrated"]
+        report.metrics.update(calibrated)
+        return GateEvidence(
+            auroc=calibrated["risk/auroc"],
+            brier_skill=brier_skill_score(calibrated["risk/brier"], calibrated["risk/base_rate"]),
+            open_fraction=_mean_where(~attack.explored, attack.is_open),
+        )
+
+    def _append(self, *columns: Tensor) -> None:
+        """Add features, labels and episodes of all ranks, in the same order on each, to the data of the risk model."""
+        gathered = gather_objects(tuple(column.cpu() for column in columns))
+        device = self.states.stored_labels.device
+        self.states.append(*(torch.cat(parts).to(device) for parts in zip(*gathered, strict=True)))
+
+    def _fit(self, features: Tensor, evidence: GateEvidence | None, report: RiskReport) -> None:
+        """Refit the risk model to the data, and set the gate by the risks of the latest states."""
+        self.num_fits += 1
+        # A stream for each fit instead of one: a resumed run and all ranks draw the same without further state.
+        generator = torch_stream(Purpose.RISK_FIT, self.settings.seed, int(self.num_fits))
+        data = (self.states.observations, self.states.labels, self.states.trajectory_ids)
+        fit = self.calibrator.fit(*data, held_out=self._held_out(generator), generator=generator)
+        if report.scored:
+            observations, labels, episodes = (column[fit.calibrated_on] for column in data)
+            in_sample = ScoredStates(self.calibrator(observations), labels, episodes)
+            report.scored["calibrated, data it was fitted to"] = in_sample
+        risk = signal_of(self.calibrator, self.gate, features).flatten()
+        risk = torch.cat(gather_objects(risk.cpu())).to(risk.device)
+        self.gate.update(risk, base_rate=fit.base_rate, evidence=evidence)
+        report.metrics.update({
+            "risk/fit_base_rate": fit.base_rate,
+            "risk/fit_trajectories": float(fit.num_trajectories),
+            "risk/degenerate": float(fit.degenerate),
+            "risk/return_threshold": self.labeller.return_threshold,
+            "gate/threshold": float(self.gate.threshold),
+            "gate/skill": float(self.gate.skill),
+            "gate/budget": float(self.gate.requested_fraction),
+        })
+
+    def _held_out(self, generator: torch.Generator) -> Tensor | None:
+        """Choose the states that only the calibration map sees; None where it sees what the predictor sees."""
+        states = self.states
+        if self.settings.held_out == "newest":
+            return hold_out_newest(states.trajectory_ids, states.newest, generator=generator)
+        if self.settings.held_out == "random":
+            return hold_out_trajectories(states.trajectory_ids, RANDOM_SHARE, generator=generator)
+        return None
+
+
+def gate_metrics(attack: AttackRecord) -> dict[str, float]:
+    """Say how open the gate stood in a rollout, over all ranks: ``gate/*``, without what is undefined."""
+    values = {
+        "gate/open_fraction": _mean_where(torch.ones_like(attack.is_open), attack.is_open),
+        "gate/open_fraction_ruled": _mean_where(~attack.explored, attack.is_open),
+        "gate/mean_risk_open": _mean_where(attack.is_open, attack.risk.nan_to_num()),
+    }
+    return {key: value for key, value in values.items() if not math.isnan(value)}
+
+
+def _mean_where(mask: Tensor, values: Tensor) -> float:
+    """Average values where a mask holds, over all ranks; not a number where it holds nowhere."""
+    total, count = all_reduce_sum(torch.stack([values[mask].double().sum(), mask.sum().double()]))
+    return float(total / count)
