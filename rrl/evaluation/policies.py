@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rrl.checkpoints import CheckpointError, load_algorithm, load_policy, read_checkpoint
+from rrl.checkpoints import CheckpointError, build_algorithm, build_policy, read_checkpoint
 from rrl.checkpoints.loading import MARKER
 from rrl.cli_errors import suggestion
 from rrl.envs import ADVERSARIAL_TASKS, make_vec_env
@@ -142,10 +142,10 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
     worlds = checkpoint[MARKER]["worlds"]
     if base_task(worlds["env_id"]) != base_task(env_id):
         raise CheckpointError(f"{source.entry} was trained on {worlds['env_id']}, the evaluation is on {env_id}.")
-    algorithm: Any = load_algorithm(source.entry)
+    algorithm: Any = build_algorithm(checkpoint, source.entry)
     own = attackers_of(algorithm).get("learned") if hasattr(algorithm, "opponent") else None
     return LoadedPolicy(
-        load_policy(source.entry).act,
+        build_policy(checkpoint, source.entry).act,
         PolicyLabel(source.method, source.entry, int(worlds["seed"])),
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         adversary=own,

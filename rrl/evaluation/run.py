@@ -80,7 +80,7 @@ class Evaluation:
         """
         done = {CellKey.of(row) for row in self._store.rows()}
         tasks = plan(self.settings, self._policies, self.suite.cells, done)
-        findings = run_tasks(tasks, workers=self.settings.workers, ray=self.settings.ray)
+        findings = run_tasks(tasks, dict(self._policies), workers=self.settings.workers, ray=self.settings.ray)
         costs = self._costs(tasks)
         hidden = not show_progress or not tasks
         with tqdm(total=sum(costs.values()), unit="episode", desc="evaluating", disable=hidden) as bar:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.conditions import Condition
 from rrl.evaluation.fresh_adversaries import adversarial_task
 from rrl.evaluation.grids import evaluate_cells
-from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
+from rrl.evaluation.policies import LoadedPolicy, PolicySource
 from rrl.evaluation.result_store import CellKey
 from rrl.evaluation.results import CellResult
 from rrl.evaluation.settings import EvaluationSettings
@@ -52,16 +51,16 @@ class EvaluationTask:
                 costs[self.attack.name] += held + self.attack_options.restarts * (self.num_episodes + training)
         return costs
 
-    def run(self, num_threads: int | None = None) -> Iterator[Finding]:
+    def run(self, policy: LoadedPolicy, num_threads: int | None = None) -> Iterator[Finding]:
         """Do it.
 
         Args:
+            policy: What :func:`~rrl.evaluation.policies.load_source` made of the source.
             num_threads: Native threads; ``None`` takes one per available core.
 
         Yields:
             Rows of cells, or the result of the attack.
         """
-        policy = _load(self.source, self.env_id)
         common: dict[str, Any] = {
             "num_episodes": self.num_episodes,
             "seed": self.seed,
@@ -74,12 +73,6 @@ class EvaluationTask:
             yield evaluate_attack(
                 policy.act, self.env_id, self.attack, self.attack_options, own=policy.adversary, **common
             )
-
-
-@lru_cache(maxsize=4)
-def _load(source: PolicySource, env_id: str) -> LoadedPolicy:
-    """Load a policy once for all its tasks that follow each other in a process."""
-    return load_source(source, env_id)
 
 
 def plan(

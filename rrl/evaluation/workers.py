@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
 
 import torch
 
+from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
 from rrl.evaluation.tasks import EvaluationTask, Finding, available_cores
 
 
@@ -15,11 +17,18 @@ class WorkerError(RuntimeError):
     """Processes or a cluster that cannot go on; the message is one line for the user."""
 
 
-def run_tasks(tasks: Sequence[EvaluationTask], *, workers: int = 1, ray: str | None = None) -> Iterator[Finding]:
+def run_tasks(
+    tasks: Sequence[EvaluationTask],
+    policies: Mapping[PolicySource, LoadedPolicy],
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+) -> Iterator[Finding]:
     """Run tasks wherever there is a place for them.
 
     Args:
         tasks: In the order in which they are begun.
+        policies: The policies of the tasks, as this process has loaded them; every other process loads its own.
         workers: Local processes; 1 runs everything in this one.
         ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes.
             A task whose process dies there is run again.
@@ -32,15 +41,15 @@ def run_tasks(tasks: Sequence[EvaluationTask], *, workers: int = 1, ray: str | N
     """
     if ray is not None:
         return _on_ray(tasks, workers, ray)
-    return _in_processes(tasks, workers) if workers > 1 else _here(tasks)
+    return _in_processes(tasks, workers) if workers > 1 else _here(tasks, policies)
 
 
-def _here(tasks: Sequence[EvaluationTask]) -> Iterator[Finding]:
+def _here(tasks: Sequence[EvaluationTask], policies: Mapping[PolicySource, LoadedPolicy]) -> Iterator[Finding]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums over several threads round differently
     try:
         for task in tasks:
-            yield from task.run()
+            yield from task.run(policies[task.source])
     finally:
         torch.set_num_threads(threads)
 
@@ -102,7 +111,13 @@ def run_alone(task: EvaluationTask, num_threads: int) -> list[Finding]:
         All that it finds.
     """
     torch.set_num_threads(1)
-    return list(task.run(num_threads))
+    return list(task.run(_load(task.source, task.env_id), num_threads))
+
+
+@lru_cache(maxsize=4)
+def _load(source: PolicySource, env_id: str) -> LoadedPolicy:
+    """Load a policy once for all its tasks that follow each other in a process."""
+    return load_source(source, env_id)
 
 
 def ignore_interrupts() -> None:

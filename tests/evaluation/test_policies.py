@@ -8,10 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import train
 from rrl.checkpoints import CheckpointError, load_policy
+from rrl.evaluation.attack_cells import AttackOptions
 from rrl.evaluation.policies import find_policies, load_policies
+from rrl.evaluation.report import evaluate_checkpoint
+from rrl.evaluation.run import Evaluation
+from rrl.evaluation.settings import EvaluationSettings
 from tests.conftest import PROJECT
 
 TASK = "InvertedPendulum-v5"
@@ -83,6 +88,24 @@ def test_a_checkpoint_acts_as_it_does_elsewhere_and_knows_its_training(here):
     assert first.env_steps == 16 * 64
     assert first.origin["run_name"] == "run3"
     assert first.adversary is None
+
+
+@pytest.mark.mujoco
+def test_a_checkpoint_is_read_once_in_a_whole_evaluation(here, tmp_path, monkeypatch):
+    reads, read = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: reads.append(str(path)) or read(path, **options))
+    attacks = AttackOptions(force_limits=[5.0], restarts=0)
+    settings = {"env_id": TASK, "policies": {"TRPO": ["runs"]}, "suite": "nominal", "episodes": 1, "attacks": attacks}
+    rows = Evaluation(EvaluationSettings(**settings, output=str(tmp_path))).run(show_progress=False)
+    assert {row.policy for row in rows} == set(reads)
+    assert len(reads) == 2
+
+
+def test_the_evaluation_of_a_checkpoint_reads_it_once(here, monkeypatch):
+    reads, read = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: reads.append(str(path)) or read(path, **options))
+    evaluate_checkpoint("runs/run3/checkpoints/last.ckpt", 1)
+    assert reads == ["runs/run3/checkpoints/last.ckpt"]
 
 
 @pytest.mark.mujoco

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rrl.evaluation.policies import PolicySource
+from rrl.evaluation.policies import PolicySource, load_source
 from rrl.evaluation.result_store import CellKey
 from rrl.evaluation.suites import load_suite
 from rrl.evaluation.tasks import EvaluationTask
@@ -39,12 +39,14 @@ def test_a_killed_process_of_a_ray_cluster_changes_nothing(tmp_path, monkeypatch
     order.write_text("kill")
     monkeypatch.setenv("TREACHERY", str(order))
     monkeypatch.setenv("HOME", str(tmp_path))  # where a local cluster keeps its token
-    distributed = found(run_tasks(tasks("treacherous"), workers=2, ray="local"))
+    distributed = found(run_tasks(tasks("treacherous"), {}, workers=2, ray="local"))
     assert not order.exists()
-    assert distributed == found(run_tasks(tasks("treacherous")))
+    here = tasks("treacherous")
+    policies = {here[0].source: load_source(here[0].source, TASK)}
+    assert distributed == found(run_tasks(here, policies))
 
 
 def test_without_ray_the_way_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(WorkerError, match=r"`pip install 'rrl\[ray\]'`"):
-        list(run_tasks(tasks(), ray="local"))
+        list(run_tasks(tasks(), {}, ray="local"))

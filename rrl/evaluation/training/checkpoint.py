@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
+from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_checkpoint
 from rrl.evaluation.callback import nominal_worlds
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
@@ -59,7 +59,7 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
         raise ValueError(f"`--episodes` must be at least 1, got {num_episodes}.")
     checkpoint = read_checkpoint(path)
     worlds = checkpoint[MARKER]["worlds"]
-    actor = actor_of(load_algorithm(path))
+    actor = actor_of(build_algorithm(checkpoint, path))
     envs = nominal_worlds(worlds, num_episodes, Purpose.CHECKPOINT_EVALUATION)
     try:
         episodes = run_episodes(envs, actor, num_episodes)
