@@ -18,15 +18,14 @@ import gymnasium
 import mujoco
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rrl import load_policy
 from rrl.envs.tasks import make_task
 from rrl.evaluation import Cell, evaluate_cells, load_suite
-from rrl.evaluation.draws import EpisodeDraws
+from rrl.evaluation.cells.draws import EpisodeDraws
+from rrl.evaluation.episodes import BatchPolicy, Trial
 
 SWEEP = "mass x friction"
-Policy = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Speed(NamedTuple):
@@ -93,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose_policy(arguments: argparse.Namespace) -> Policy:
+def choose_policy(arguments: argparse.Namespace) -> BatchPolicy:
     """Load the policy, or make a linear one.
 
     Args:
@@ -124,7 +123,7 @@ def measure(run: Callable[[], float]) -> Speed:
     return Speed(steps, time.perf_counter() - start, time.process_time() - cpu_start)
 
 
-def run_grid(policy: Policy, cells: Sequence[Cell], arguments: argparse.Namespace) -> float:
+def run_grid(policy: BatchPolicy, cells: Sequence[Cell], arguments: argparse.Namespace) -> float:
     """Run all cells natively.
 
     Args:
@@ -135,12 +134,12 @@ def run_grid(policy: Policy, cells: Sequence[Cell], arguments: argparse.Namespac
     Returns:
         Environment steps.
     """
-    settings = {"num_episodes": arguments.episodes, "num_threads": arguments.num_threads}
-    rows = list(evaluate_cells(policy, arguments.env_id, cells, **settings))
+    trial = Trial(arguments.env_id, arguments.episodes)
+    rows = list(evaluate_cells(policy, trial, cells, num_threads=arguments.num_threads))
     return sum(row.length_mean * row.episodes for row in rows)
 
 
-def run_loop(policy: Policy, cells: Sequence[Cell], arguments: argparse.Namespace) -> float:
+def run_loop(policy: BatchPolicy, cells: Sequence[Cell], arguments: argparse.Namespace) -> float:
     """Run some cells in Gymnasium's environment, one episode after another.
 
     Args:
@@ -174,7 +173,7 @@ def change_physics(env: gymnasium.Env[Any, Any], factors: dict[str, float]) -> N
     mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
-def run_episodes(env: gymnasium.Env[Any, Any], policy: Policy, arguments: argparse.Namespace) -> list[int]:
+def run_episodes(env: gymnasium.Env[Any, Any], policy: BatchPolicy, arguments: argparse.Namespace) -> list[int]:
     """Run the episodes of one cell.
 
     Args:

@@ -20,7 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rc_rarl_runs import METHODS, SETTINGS, Run, complete_runs
 
 from rrl.checkpoints import load_policy, read_checkpoint
-from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
+from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, evaluate_attack
+from rrl.evaluation.episodes import Trial
 
 FORCE_LIMIT = 5.0
 """Newtons along an axis; that of the training."""
@@ -54,17 +55,10 @@ def attack(run: Run) -> list[dict[str, object]]:
     """Return a row for each attack on a run's final policy."""
     worlds = read_checkpoint(run.checkpoint)["rrl"]["worlds"]
     policy = load_policy(run.checkpoint)
+    trial = Trial(worlds["env_id"], EPISODES, run.seed, worlds["env_kwargs"])
     rows = []
     for name, (cell, options) in ATTACKS.items():
-        found = evaluate_attack(
-            policy.act,
-            worlds["env_id"],
-            cell,
-            options,
-            num_episodes=EPISODES,
-            seed=run.seed,
-            env_kwargs=worlds["env_kwargs"],
-        )
+        found = evaluate_attack(policy.act, trial, cell, options)
         values = (found.row.return_mean, found.row.return_worst, found.row.length_mean, found.force_rms)
         identity = (run.setting, run.method, run.seed, name, cell.force_limit)
         rows.append(dict(zip(COLUMNS, (*identity, *values), strict=True)))

@@ -13,7 +13,8 @@ import train
 from rrl.algorithms import TRPO
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cvar import empirical_cvar
-from rrl.evaluation.attack_cells import AttackCell, AttackOptions, evaluate_attack
+from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, evaluate_attack
+from rrl.evaluation.episodes import Trial
 from rrl.tracking.outbox import read_lines
 from rrl.trpo import TrustRegion
 from tests.conftest import PROJECT
@@ -68,15 +69,8 @@ def test_the_quickstart_learns_and_imagines_worse_returns_when_guided(workdir):
 def return_under_the_worst_held_push(folder: Path) -> float:
     (last,) = folder.glob("runs/*/checkpoints/last.ckpt")
     worlds = read_checkpoint(last)["rrl"]["worlds"]
-    attack = AttackCell("strongest", 2.5)
-    found = evaluate_attack(
-        load_policy(last).act,
-        worlds["env_id"],
-        attack,
-        AttackOptions(restarts=0),
-        num_episodes=20,
-        env_kwargs=worlds["env_kwargs"],
-    )
+    trial = Trial(worlds["env_id"], 20, env_kwargs=worlds["env_kwargs"])
+    found = evaluate_attack(load_policy(last).act, trial, AttackCell("strongest", 2.5), AttackOptions(restarts=0))
     return found.row.return_mean
 
 

@@ -15,8 +15,8 @@ from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.report.write import log_report
 from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
+from rrl.evaluation.tasks import WorkerError
 from rrl.evaluation.video import VideoError
-from rrl.evaluation.workers import WorkerError
 
 BAD_INPUT = (ArgumentError, ValueError, TypeError, OSError, gymnasium.error.Error)
 
@@ -61,11 +61,7 @@ def run_command(args: Sequence[str]) -> int:
 
 
 def make_parser() -> ArgumentParser:
-    """Make the parser of a configuration.
-
-    Returns:
-        One option for each field of the settings; errors are exceptions, abbreviations mistakes.
-    """
+    """Make the parser of a configuration: an option for each setting; errors are exceptions, abbreviations mistakes."""
     parser = ArgumentParser(prog="evaluate.py", description=__doc__, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file such as conf/evaluation/walker.yaml")
     parser.add_class_arguments(EvaluationSettings)
@@ -73,17 +69,7 @@ def make_parser() -> ArgumentParser:
 
 
 def read_settings(parser: ArgumentParser, args: Sequence[str]) -> EvaluationSettings:
-    """Read a configuration.
-
-    What is wrong with it raises as the parser and the settings do.
-
-    Args:
-        parser: What :func:`make_parser` made.
-        args: Command line arguments.
-
-    Returns:
-        The settings.
-    """
+    """Read a configuration; what is wrong with it raises as the parser and the settings do."""
     values: dict[str, Any] = vars(parser.instantiate_classes(parser.parse_args(list(args))))
     return EvaluationSettings(**{name: value for name, value in values.items() if name != "config"})
 

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from torch import Tensor
 
+from rrl.checks import require_at_least
+from rrl.envs import flat_box
 from rrl.types import Actor
 
 Array = NDArray[np.float64]
+BatchPolicy = Callable[[Array], Array]
+"""From raw observations ``[N, O]``, float64, to actions ``[N, A]`` in the environment's units, without exploration;
+whoever executes them clips them to the action box. It must treat rows independently and keep no memory."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The episodes that every policy meets, in every cell and under every attack."""
+
+    env_id: str
+    """The environment."""
+    num_episodes: int
+    """Episodes of each cell, and for each candidate of a search for attacks as many to choose by."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the environment's constructor, such as ``reset_noise_scale``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is none."""
+        require_at_least(1, num_episodes=self.num_episodes)
+        require_at_least(0, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -32,8 +56,30 @@ class EpisodeReturns:
     Shape ``[E]``."""
 
 
+class MeanActions:
+    """The mean action of an actor, of size ``A``: a :data:`BatchPolicy`, and an actor without exploration noise."""
+
+    def __init__(self, actor: Actor, action_dim: int) -> None:
+        self._actor, self._action_dim = actor, action_dim
+
+    def __call__(self, observations: Array) -> Array:
+        """Choose actions ``[N, A]`` for observations ``[N, O]``."""
+        with torch.no_grad():
+            actions = self.act(torch.as_tensor(observations, dtype=torch.float32))
+        return actions.numpy().astype(np.float64)
+
+    def act(self, observations: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Choose actions whatever the noise; see :class:`rrl.types.Actor`."""
+        return self._actor.act(observations, torch.zeros(len(observations), self._action_dim))
+
+
 def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int) -> EpisodeReturns:
-    """Run episodes with the mean action.
+    """Run episodes with the mean action of an actor, see :func:`collect_episodes`."""
+    return collect_episodes(envs, MeanActions(actor, len(flat_box(envs.single_action_space).low)), num_episodes)
+
+
+def collect_episodes(envs: VectorEnv[Any, Any, Any], policy: BatchPolicy, num_episodes: int) -> EpisodeReturns:
+    """Run episodes, shared out evenly among the worlds, and return them world by world.
 
     Each world runs a number of episodes that is fixed beforehand. Taking whichever episodes end first would favour
     short ones, and a short episode is a failed one.
@@ -41,63 +87,22 @@ def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int
     Args:
         envs: ``N`` worlds with a time limit that reset themselves within the step (``AutoresetMode.SAME_STEP``); they
             are reset first.
-        actor: The policy. Its actions are clipped to the action box.
-        num_episodes: Episodes in all, at least 1, shared out evenly among the worlds.
+        policy: Its actions are clipped to the action box.
+        num_episodes: Episodes in all; fewer than 1 are a ValueError.
 
     Returns:
-        Exactly ``num_episodes`` episodes, world by world. Fewer than 1 raise ValueError.
+        Exactly ``num_episodes`` episodes.
     """
-    return collect_episodes(envs, lambda observations: mean_actions(envs, actor, observations), num_episodes)
-
-
-def collect_episodes(
-    envs: VectorEnv[Any, Any, Any], choose: Callable[[Array], Array], num_episodes: int
-) -> EpisodeReturns:
-    """Run episodes as :func:`run_episodes` does, with any function that chooses the actions.
-
-    Args:
-        envs: ``N`` worlds.
-        choose: From raw observations ``[N, O]`` to the actions ``[N, A]`` that are executed.
-        num_episodes: Episodes in all, at least 1.
-
-    Returns:
-        Exactly ``num_episodes`` episodes, world by world.
-
-    Raises:
-        ValueError: If ``num_episodes`` is below 1.
-    """
-    if num_episodes < 1:
-        raise ValueError(f"`num_episodes` must be at least 1, got {num_episodes}.")
+    require_at_least(1, num_episodes=num_episodes)
+    box = flat_box(envs.single_action_space)
     records = _EpisodeRecords(envs, num_episodes)
     observations, _ = envs.reset()
     records.start()
     while not records.complete:
-        observations, rewards, terminated, truncated, _ = envs.step(choose(observations))
+        actions = np.clip(policy(observations), box.low, box.high)
+        observations, rewards, terminated, truncated, _ = envs.step(actions)
         records.add(np.asarray(rewards), terminated, terminated | truncated)
     return records.result()
-
-
-def mean_actions(envs: VectorEnv[Any, Any, Any], actor: Actor, observations: Array) -> Array:
-    """Ask an actor for its actions without exploration noise.
-
-    Args:
-        envs: The worlds, for their action box.
-        actor: The policy.
-        observations: Raw observations. Shape ``[N, O]``.
-
-    Returns:
-        Actions clipped to the box. Shape ``[N, A]``.
-
-    Raises:
-        TypeError: If actions are not continuous.
-    """
-    space = envs.single_action_space
-    if not isinstance(space, Box):
-        raise TypeError(f"The action space must be a Box, got {space}.")
-    noise = torch.zeros(envs.num_envs, space.shape[0])
-    with torch.no_grad():
-        actions = actor.act(torch.as_tensor(observations, dtype=torch.float32), noise)
-    return np.clip(actions.numpy().astype(np.float64), space.low, space.high)
 
 
 class _EpisodeRecords:
@@ -117,8 +122,7 @@ class _EpisodeRecords:
 
     def start(self) -> None:
         """Note where the worlds stand at the start."""
-        position = forward_positions(self._envs)
-        self._start, self._latest = position, position
+        self._start = self._latest = _forward_positions(self._envs)
 
     def add(self, rewards: Array, failed: NDArray[np.bool_], ended: NDArray[np.bool_]) -> None:
         """Add a step of all worlds. The worlds that have ended stand at their next start already."""
@@ -130,7 +134,7 @@ class _EpisodeRecords:
                 record = (float(self._sums[world]), int(self._steps[world]), bool(failed[world]), distance)
                 self._ended[world].append(record)
         self._sums[ended], self._steps[ended] = 0.0, 0
-        position = forward_positions(self._envs)
+        position = _forward_positions(self._envs)
         self._start, self._latest = np.where(ended, position, self._start), position
 
     def result(self) -> EpisodeReturns:
@@ -145,15 +149,8 @@ class _EpisodeRecords:
         )
 
 
-def forward_positions(envs: VectorEnv[Any, Any, Any]) -> Array:
-    """Read how far the worlds have moved along their x axis.
-
-    Args:
-        envs: The worlds.
-
-    Returns:
-        Positions in metres; NaN where the task does not move forward or the worlds are not our own. Shape ``[N]``.
-    """
+def _forward_positions(envs: VectorEnv[Any, Any, Any]) -> Array:
+    """Read the worlds' x positions in metres; NaN where the task does not move forward or they are not our own."""
     if not getattr(getattr(envs, "task", None), "moves", False):
         return np.full(envs.num_envs, np.nan)
     return np.array(envs.simulator_states()[:, 0])  # type: ignore[attr-defined]  # only the native worlds have it

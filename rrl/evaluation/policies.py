@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
+import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rrl.checkpoints import CheckpointError, load_algorithm, load_policy, read_checkpoint
+from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER
 from rrl.cli_errors import suggestion
-from rrl.envs import ADVERSARIAL_TASKS, make_vec_env
-from rrl.evaluation.attacks import MakeAttacker, attackers_of
-from rrl.evaluation.episode_queue import Policy
-from rrl.evaluation.grids import PolicyLabel
-from rrl.evaluation.policy_files import find_files
-from rrl.evaluation.sb3_policies import load_sb3_policy
+from rrl.envs import make_vec_env
+from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
+from rrl.evaluation.cells.suites import base_task
+from rrl.evaluation.episodes import BatchPolicy, MeanActions
+from rrl.evaluation.policies_sb3 import load_sb3_policy
+from rrl.evaluation.rows import PolicyLabel
+from rrl.types import HasActor
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+LAST = "last.ckpt"
+SUFFIXES = {".ckpt", ".zip"}
 
 
 class PolicySource(NamedTuple):
@@ -38,8 +45,7 @@ class PolicySource(NamedTuple):
 class LoadedPolicy:
     """A policy, and what is known of its training."""
 
-    act: Policy
-    """From raw observations ``[N, O]`` to actions ``[N, A]`` in the environment's units."""
+    act: BatchPolicy
     label: PolicyLabel
     env_steps: int | None = None
     """Environment steps of the training."""
@@ -83,58 +89,78 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
     return sources
 
 
-def load_policies(methods: Mapping[str, Sequence[str]], env_id: str) -> list[LoadedPolicy]:
-    """Find, load and check all policies of an evaluation.
+def find_files(entry: str) -> list[str]:
+    """Find the policy files that a file, a pattern, a folder, or the id of an MLflow run means, sorted by path.
 
-    What is wrong with one raises as :func:`find_policies` and :func:`load_source` do, before anything has run.
-
-    Args:
-        methods: Entries by name of the method.
-        env_id: The task of the evaluation.
-
-    Returns:
-        The policies, method by method.
+    A folder means every ``last.ckpt`` below it, or else the ``.zip`` files in it. If there is none, that is a
+    CheckpointError.
     """
-    return [load_source(source, env_id) for source in find_policies(methods)]
+    path = Path(entry).expanduser()
+    if path.exists():
+        return _files_at(path)
+    if RUN_ID.fullmatch(entry):
+        return [_of_run(entry)]
+    if not glob.has_magic(entry):
+        raise CheckpointError(f"There is no checkpoint, folder, run or function {entry}.")
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
+    if not matches:
+        raise CheckpointError(f"Nothing matches {entry}.")
+    return [file for match in matches for file in _files_at(match)]
 
 
 def load_source(source: PolicySource, env_id: str) -> LoadedPolicy:
-    """Load a policy, and let it act once to see that it fits the task.
-
-    Args:
-        source: What :func:`find_policies` found.
-        env_id: The task of the evaluation.
-
-    Returns:
-        The policy.
+    """Load a policy, and let it act once to see that it fits the task of the evaluation.
 
     Raises:
         CheckpointError: If it cannot be loaded, was trained on another task, or has the wrong sizes.
     """
     if FUNCTION.fullmatch(source.entry):
-        loaded = _from_function(source)
+        loaded = LoadedPolicy(_call_function(source.entry), PolicyLabel(*source))
     elif source.entry.endswith(".zip"):
-        loaded = _from_sb3(source)
+        saved = load_sb3_policy(Path(source.entry))
+        seed = source.place if saved.seed is None else saved.seed
+        loaded = LoadedPolicy(saved.policy, PolicyLabel(source.method, source.entry, seed), env_steps=saved.num_steps)
     else:
         loaded = _from_checkpoint(source, env_id)
     _check_fits(loaded.act, source.entry, env_id)
     return loaded
 
 
-def base_task(env_id: str) -> str:
-    """Return the task without its adversary.
+def _files_at(path: Path) -> list[str]:
+    if not path.is_dir():
+        if path.suffix not in SUFFIXES:
+            raise CheckpointError(f"A policy is a .ckpt or a .zip file, got {path}.")
+        return [str(path)]
+    # MLflow keeps copies of checkpoints: the same policy twice would count twice.
+    found = sorted(file for file in path.rglob(LAST) if "mlruns" not in file.relative_to(path).parts)
+    found = found or sorted(path.glob("*.zip"))
+    if not found:
+        raise CheckpointError(f"The folder {path} holds neither {LAST} nor .zip files.")
+    return [str(file) for file in found]
 
-    Args:
-        env_id: Any environment.
 
-    Returns:
-        The identifier of Gymnasium's environment.
+def _of_run(run_id: str) -> str:
+    """Find the last checkpoint of a run in its folder here; if it ran elsewhere, fetch it to where it would be."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
 
-    Example:
-        >>> base_task("rrl/Hopper6Adv-v1"), base_task("Hopper-v5")
-        ('Hopper-v5', 'Hopper-v5')
-    """
-    return ADVERSARIAL_TASKS[env_id].env_id if env_id in ADVERSARIAL_TASKS else env_id
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    # Connecting to an SQLite file that is not there would create it.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise CheckpointError(f"The run {run_id} cannot be looked up: there is no database at {uri}.")
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        local = Path("runs") / client.get_run(run_id).info.run_name / "checkpoints" / LAST
+        if not local.is_file():
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=local.parent) as folder:
+                os.replace(client.download_artifacts(run_id, f"checkpoints/{LAST}", dst_path=folder), local)
+        return str(local)
+    except Exception as error:  # an unknown run, one without checkpoints, or a server that does not answer
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise CheckpointError(f"The last checkpoint of run {run_id} cannot be had from {uri} ({reason}).") from error
 
 
 def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
@@ -142,10 +168,11 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
     worlds = checkpoint[MARKER]["worlds"]
     if base_task(worlds["env_id"]) != base_task(env_id):
         raise CheckpointError(f"{source.entry} was trained on {worlds['env_id']}, the evaluation is on {env_id}.")
-    algorithm: Any = load_algorithm(source.entry)
-    own = attackers_of(algorithm).get("learned") if hasattr(algorithm, "opponent") else None
+    algorithm = build_algorithm(checkpoint, source.entry)
+    spaces = cast(HasActor, algorithm).spaces
+    own = attackers_of(algorithm).get("learned") if isinstance(algorithm, HasOpponent) else None
     return LoadedPolicy(
-        load_policy(source.entry).act,
+        MeanActions(actor_of(algorithm), spaces.action_dim),
         PolicyLabel(source.method, source.entry, int(worlds["seed"])),
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         adversary=own,
@@ -154,26 +181,8 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
     )
 
 
-def _from_sb3(source: PolicySource) -> LoadedPolicy:
-    loaded = load_sb3_policy(Path(source.entry))
-    seed = source.place if loaded.seed is None else loaded.seed
-    return LoadedPolicy(loaded.policy, PolicyLabel(source.method, source.entry, seed), env_steps=loaded.num_steps)
-
-
-def _from_function(source: PolicySource) -> LoadedPolicy:
-    make = _find_function(source.entry)
-    try:
-        policy = make()
-    except Exception as error:  # whatever its author raises
-        message = f"{source.entry} must take no argument and return the policy, but calling it failed ({_kind(error)})."
-        raise CheckpointError(message) from error
-    if not callable(policy):
-        raise CheckpointError(f"{source.entry} must return a callable, got {type(policy).__name__}.")
-    return LoadedPolicy(policy, PolicyLabel(source.method, source.entry, source.place))
-
-
-def _find_function(entry: str) -> Callable[[], Policy]:
-    """Import what ``module:function`` names."""
+def _call_function(entry: str) -> BatchPolicy:
+    """Import what ``module:function`` names, and let it make the policy."""
     module_name, _, name = entry.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -186,10 +195,17 @@ def _find_function(entry: str) -> Callable[[], Policy]:
         functions = [known for known, item in vars(module).items() if callable(item)]
         reason = f"the module {module_name} has no function {name}{suggestion(name, functions)}"
         raise CheckpointError(f"{entry} must be an importable module:function, but {reason}")
-    function: Callable[[], Policy] = getattr(module, name)
-    if not callable(function):
-        raise CheckpointError(f"{entry} must be a function that returns the policy, got {type(function).__name__}.")
-    return function
+    make: Callable[[], BatchPolicy] = getattr(module, name)
+    if not callable(make):
+        raise CheckpointError(f"{entry} must be a function that returns the policy, got {type(make).__name__}.")
+    try:
+        policy = make()
+    except Exception as error:  # whatever its author raises
+        message = f"{entry} must take no argument and return the policy, but calling it failed ({_kind(error)})."
+        raise CheckpointError(message) from error
+    if not callable(policy):
+        raise CheckpointError(f"{entry} must return a callable, got {type(policy).__name__}.")
+    return policy
 
 
 def _kind(error: Exception) -> str:
@@ -197,7 +213,7 @@ def _kind(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def _check_fits(policy: Policy, entry: str, env_id: str) -> None:
+def _check_fits(policy: BatchPolicy, entry: str, env_id: str) -> None:
     """Let a policy act on the first observations of the task."""
     envs = make_vec_env(env_id, 2)
     try:

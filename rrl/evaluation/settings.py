@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rrl.evaluation.attack_cells import AttackOptions
+from rrl.checks import require_at_least
+from rrl.evaluation.attacks.evaluate import AttackOptions
+from rrl.evaluation.episodes import Trial
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class EvaluationSettings:
     ray: str | None = None
     """Address of a Ray cluster that takes the place of local processes, ``local`` for one on this machine."""
 
+    @property
+    def trial(self) -> Trial:
+        """The episodes of each cell."""
+        return Trial(self.env_id, self.episodes, self.seed, self.env_kwargs)
+
     def __post_init__(self) -> None:
         """Refuse what cannot be evaluated."""
-        for name in ("episodes", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.seed < 0:
-            raise ValueError(f"`seed` must be at least 0, got {self.seed}.")
+        require_at_least(1, episodes=self.episodes, workers=self.workers)
+        require_at_least(0, seed=self.seed)
         if self.baseline is not None and self.baseline not in self.policies:
             raise ValueError(f"`baseline` must be one of {list(self.policies)}, got {self.baseline!r}.")

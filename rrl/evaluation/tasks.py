@@ -1,30 +1,36 @@
-"""The pieces into which an evaluation is cut: each can run in any process, in any order."""
+"""The pieces into which an evaluation is cut, and where they run: in any process, in any order, with equal results."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from rrl.evaluation.attack_cells import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
-from rrl.evaluation.conditions import Condition
-from rrl.evaluation.fresh_adversaries import adversarial_task
-from rrl.evaluation.grids import evaluate_cells
+import torch
+
+from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
+from rrl.evaluation.attacks.strongest import held_pushes
+from rrl.evaluation.attacks.trained import adversarial_task
+from rrl.evaluation.cells.evaluate import by_condition, evaluate_cells
+from rrl.evaluation.cells.suites import Cell
+from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
-from rrl.evaluation.result_store import CellKey
-from rrl.evaluation.results import CellResult
+from rrl.evaluation.rows import CellKey, CellResult
 from rrl.evaluation.settings import EvaluationSettings
-from rrl.evaluation.strongest_attack import held_pushes
-from rrl.evaluation.suites import Cell
 
-Finding = CellResult | AttackResult
+Found = CellResult | AttackResult
+Policies = Mapping[PolicySource, LoadedPolicy]
 CONDITIONS_PER_TASK = 32
 """Enough episodes to keep many worlds busy, and few enough to share out a suite."""
-
 STEPS_PER_EPISODE = 300
 """Steps of training an adversary that take as long as an episode, for the time that is left."""
+
+
+class WorkerError(RuntimeError):
+    """Processes or a cluster that cannot go on; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -32,48 +38,138 @@ class EvaluationTask:
     """One policy in some cells, or under one attack."""
 
     source: PolicySource
-    env_id: str
-    num_episodes: int
-    seed: int
-    env_kwargs: Mapping[str, Any]
+    trial: Trial
     cells: tuple[Cell, ...] = ()
-    attack: AttackCell | None = None
-    attack_options: AttackOptions | None = None
+    attack: tuple[AttackCell, AttackOptions] | None = None
 
     @property
     def costs(self) -> dict[str, int]:
         """Names of the cells that it will give, and what each takes, in whole episodes."""
-        costs = {cell.name: self.num_episodes for cell in self.cells}
-        if self.attack is not None and self.attack_options is not None:
-            costs[self.attack.name] = self.num_episodes
-            if self.attack.attacker == "strongest":
-                training = round(self.attack_options.steps / STEPS_PER_EPISODE)
-                held = len(held_pushes(adversarial_task(self.env_id))) * self.num_episodes
-                costs[self.attack.name] += held + self.attack_options.restarts * (self.num_episodes + training)
+        episodes = self.trial.num_episodes
+        costs = {cell.name: episodes for cell in self.cells}
+        if self.attack is not None:
+            cell, options = self.attack
+            costs[cell.name] = episodes
+            if cell.attacker == "strongest":
+                training = round(options.steps / STEPS_PER_EPISODE)
+                held = len(held_pushes(adversarial_task(self.trial.env_id))) * episodes
+                costs[cell.name] += held + options.restarts * (episodes + training)
         return costs
 
-    def run(self, num_threads: int | None = None) -> Iterator[Finding]:
-        """Do it.
-
-        Args:
-            num_threads: Native threads; ``None`` takes one per available core.
-
-        Yields:
-            Rows of cells, or the result of the attack.
-        """
-        policy = _load(self.source, self.env_id)
-        common: dict[str, Any] = {
-            "num_episodes": self.num_episodes,
-            "seed": self.seed,
-            "env_kwargs": self.env_kwargs,
-            "label": policy.label,
-        }
+    def run(self, policy: LoadedPolicy, num_threads: int | None = None) -> Iterator[Found]:
+        """Yield rows of cells, or the result of the attack, with the policy that its source holds."""
+        label = policy.label
         if self.cells:
-            yield from evaluate_cells(policy.act, self.env_id, self.cells, num_threads=num_threads, **common)
-        if self.attack is not None and self.attack_options is not None:
-            yield evaluate_attack(
-                policy.act, self.env_id, self.attack, self.attack_options, own=policy.adversary, **common
-            )
+            yield from evaluate_cells(policy.act, self.trial, self.cells, label=label, num_threads=num_threads)
+        if self.attack is not None:
+            yield evaluate_attack(policy.act, self.trial, *self.attack, label=label, own=policy.adversary)
+
+
+def plan(
+    settings: EvaluationSettings, policies: Policies, cells: Sequence[Cell], done: Mapping[CellKey, object]
+) -> list[EvaluationTask]:
+    """Cut an evaluation into tasks, policy by policy, its cells first, without the rows that are done."""
+    return [task for source, policy in policies.items() for task in _plan_policy(settings, source, policy, cells, done)]
+
+
+def _plan_policy(
+    settings: EvaluationSettings,
+    source: PolicySource,
+    policy: LoadedPolicy,
+    cells: Sequence[Cell],
+    done: Mapping[CellKey, object],
+) -> Iterator[EvaluationTask]:
+    # Cells of the same condition are run once if they are in one task.
+    groups = list(by_condition([cell for cell in cells if CellKey(policy.label, cell.name) not in done]).values())
+    for first in range(0, len(groups), CONDITIONS_PER_TASK):
+        chunk = groups[first : first + CONDITIONS_PER_TASK]
+        yield EvaluationTask(source, settings.trial, cells=tuple(cell for group in chunk for cell in group))
+    if settings.attacks is None:
+        return
+    own = policy.adversary is not None and policy.adversary_task == adversarial_task(settings.env_id)
+    for attack in attack_cells(settings.attacks, own=own):
+        if CellKey(policy.label, attack.name) not in done:
+            yield EvaluationTask(source, settings.trial, attack=(attack, settings.attacks))
+
+
+def run_tasks(
+    tasks: Sequence[EvaluationTask], policies: Policies, *, workers: int = 1, ray: str | None = None
+) -> Iterator[Found]:
+    """Run tasks wherever there is a place for them.
+
+    Args:
+        tasks: In the order in which they are begun.
+        policies: The policies of the tasks, as this process has loaded them; every other process loads its own.
+        workers: Local processes; 1 runs everything in this one.
+        ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes.
+            A task whose process dies there is run again.
+
+    Returns:
+        What the tasks find, as it comes in.
+
+    Raises:
+        WorkerError: If a local process was killed, or a cluster is not there or cannot go on.
+    """
+    if ray is not None:
+        return _on_ray(tasks, workers, ray)
+    return _in_processes(tasks, workers) if workers > 1 else _here(tasks, policies)
+
+
+def _here(tasks: Sequence[EvaluationTask], policies: Policies) -> Iterator[Found]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums over several threads round differently
+    try:
+        for task in tasks:
+            yield from task.run(policies[task.source])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Found]:
+    # Unlike the standard library's it can end its processes, and needs no guard in the user's own scripts.
+    from joblib.externals.loky import ProcessPoolExecutor, as_completed
+
+    threads = max(len(os.sched_getaffinity(0)) // workers, 1)
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=_ignore_interrupts)
+    try:
+        for future in as_completed([pool.submit(_run_alone, task, threads) for task in tasks]):
+            yield from future.result()
+    except BrokenProcessPool as error:
+        raise WorkerError("A worker process was killed, perhaps because memory ran out.") from error
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iterator[Found]:
+    try:
+        import ray
+    except ImportError as error:
+        raise WorkerError("`--ray` needs Ray, which `pip install 'rrl[ray]'` installs.") from error
+    try:
+        here = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {"address": address}
+        ray.init(ignore_reinit_error=True, log_to_driver=False, **here)
+    except Exception as error:  # whatever Ray says of an address that does not answer
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise WorkerError(f"There is no Ray cluster at {address} ({reason}).") from error
+    try:
+        # A process that dies is no fault of the task: it is run again, and gives the same.
+        remote = ray.remote(max_retries=5, num_cpus=1)(_run_alone)
+        waiting = [remote.remote(task, 1) for task in tasks]
+        while waiting:
+            (ready,), waiting = ray.wait(waiting, num_returns=1)
+            yield from ray.get(ready)
+    except ray.exceptions.RaySystemError as error:
+        raise WorkerError("The Ray cluster cannot go on.") from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise WorkerError("A worker process of the Ray cluster was killed again and again.") from error
+    finally:
+        ray.shutdown()
+
+
+def _run_alone(task: EvaluationTask, num_threads: int) -> list[Found]:
+    """Run a whole task in a process that is there for tasks."""
+    torch.set_num_threads(1)
+    return list(task.run(_load(task.source, task.trial.env_id), num_threads))
 
 
 @lru_cache(maxsize=4)
@@ -82,47 +178,6 @@ def _load(source: PolicySource, env_id: str) -> LoadedPolicy:
     return load_source(source, env_id)
 
 
-def plan(
-    settings: EvaluationSettings,
-    policies: Sequence[tuple[PolicySource, LoadedPolicy]],
-    cells: Sequence[Cell],
-    done: set[CellKey],
-) -> list[EvaluationTask]:
-    """Cut an evaluation into tasks, without what has been done.
-
-    Args:
-        settings: The evaluation.
-        policies: All policies with their sources.
-        cells: The cells of the suite.
-        done: Keys of the rows that are there.
-
-    Returns:
-        Tasks, policy by policy, its cells first.
-    """
-    return [task for source, policy in policies for task in _plan_policy(settings, source, policy, cells, done)]
-
-
-def _plan_policy(
-    settings: EvaluationSettings, source: PolicySource, policy: LoadedPolicy, cells: Sequence[Cell], done: set[CellKey]
-) -> Iterator[EvaluationTask]:
-    common = (source, settings.env_id, settings.episodes, settings.seed, settings.env_kwargs)
-    open_cells = [cell for cell in cells if CellKey(*policy.label, cell.name) not in done]
-    # Cells of the same condition are run once if they are in one task.
-    sharing: dict[Condition, list[Cell]] = {}
-    for cell in open_cells:
-        sharing.setdefault(cell.condition.effective, []).append(cell)
-    groups = list(sharing.values())
-    for first in range(0, len(groups), CONDITIONS_PER_TASK):
-        chunk = groups[first : first + CONDITIONS_PER_TASK]
-        yield EvaluationTask(*common, cells=tuple(cell for group in chunk for cell in group))
-    if settings.attacks is None:
-        return
-    own = policy.adversary is not None and policy.adversary_task == adversarial_task(settings.env_id)
-    for attack in attack_cells(settings.attacks, own=own):
-        if CellKey(*policy.label, attack.name) not in done:
-            yield EvaluationTask(*common, attack=attack, attack_options=settings.attacks)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def _ignore_interrupts() -> None:
+    """Ignore SIGINT, which reaches all processes of a terminal: the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

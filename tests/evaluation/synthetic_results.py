@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from rrl.evaluation.result_files import to_frame
-from rrl.evaluation.results import CellResult
+from rrl.evaluation.rows import CellResult
+from rrl.evaluation.store import to_frame
 
 METHODS = {  # nominal return, width in log factors within which it is kept, height when lost, harm of an attack
     "TRPO": (3100.0, 0.16, 350.0, 0.75),

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 import evaluate
+from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import make_parser, read_settings
-from rrl.evaluation.suites import load_suite
 from tests.conftest import PROJECT
 
 CONFIGS = sorted((PROJECT / "conf" / "evaluation").glob("*.yaml"))

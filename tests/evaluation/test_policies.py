@@ -8,11 +8,21 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import train
+from rrl.algorithms import RARL
 from rrl.checkpoints import CheckpointError, load_policy
-from rrl.evaluation.policies import find_policies, load_policies
+from rrl.checkpoints.loading import FORMAT
+from rrl.configuration import class_path
+from rrl.data import RolloutDataModule
+from rrl.evaluation.attacks.evaluate import AttackOptions
+from rrl.evaluation.policies import find_policies, load_source
+from rrl.evaluation.run import Evaluation
+from rrl.evaluation.settings import EvaluationSettings
+from rrl.evaluation.training.checkpoint import evaluate_checkpoint
 from tests.conftest import PROJECT
+from tests.games import game
 
 TASK = "InvertedPendulum-v5"
 CONFIG = str(PROJECT / "conf" / "trpo_invertedpendulum.yaml")
@@ -40,6 +50,10 @@ def here(runs, monkeypatch):
     monkeypatch.chdir(runs)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return runs
+
+
+def load_policies(methods, env_id):
+    return [load_source(source, env_id) for source in find_policies(methods)]
 
 
 def names(*entries: str):
@@ -83,6 +97,39 @@ def test_a_checkpoint_acts_as_it_does_elsewhere_and_knows_its_training(here):
     assert first.env_steps == 16 * 64
     assert first.origin["run_name"] == "run3"
     assert first.adversary is None
+
+
+@pytest.mark.mujoco
+def test_a_checkpoint_of_a_game_brings_its_own_adversary(tmp_path):
+    env_id = "rrl/InvertedPendulumAdv-v1"
+    module = game(RARL, RolloutDataModule(env_id, num_envs=1))
+    worlds = {"env_id": env_id, "env_kwargs": {}, "seed": 3}
+    mark = {"format": FORMAT, "version": "0", "run_id": None, "run_name": None, "tracking_uri": None}
+    mark |= {"algorithm": class_path(RARL), "worlds": worlds}
+    content = {"rrl": mark, "state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+    torch.save(content, tmp_path / "last.ckpt")
+    (policy,) = load_policies({"RARL": [str(tmp_path)]}, TASK)
+    assert policy.adversary_task == env_id
+    attacker = policy.adversary((2, 2), 0)
+    assert attacker(np.ones((2, 4)), np.zeros(2, dtype=bool)).shape == (2, 2)
+
+
+@pytest.mark.mujoco
+def test_a_checkpoint_is_read_once_in_a_whole_evaluation(here, tmp_path, monkeypatch):
+    reads, read = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: reads.append(str(path)) or read(path, **options))
+    attacks = AttackOptions(force_limits=[5.0], restarts=0)
+    settings = {"env_id": TASK, "policies": {"TRPO": ["runs"]}, "suite": "nominal", "episodes": 1, "attacks": attacks}
+    rows = Evaluation(EvaluationSettings(**settings, output=str(tmp_path))).run(show_progress=False)
+    assert {row.policy for row in rows} == set(reads)
+    assert len(reads) == 2
+
+
+def test_the_evaluation_of_a_checkpoint_reads_it_once(here, monkeypatch):
+    reads, read = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: reads.append(str(path)) or read(path, **options))
+    evaluate_checkpoint("runs/run3/checkpoints/last.ckpt", 1)
+    assert reads == ["runs/run3/checkpoints/last.ckpt"]
 
 
 @pytest.mark.mujoco

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rrl.evaluation.report.sources import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
-from rrl.evaluation.result_files import ResultStoreError, to_frame, write_rows
-from rrl.evaluation.results import CellResult
+from rrl.evaluation.rows import CellResult
+from rrl.evaluation.store import ResultStoreError, to_frame, write_rows
 from rrl.tracking.outbox import first_line
 from rrl.tracking.remote_run import connect, lacks_database
 

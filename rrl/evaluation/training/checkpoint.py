@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.checkpoints.loading import MARKER, actor_of, load_algorithm, read_checkpoint
-from rrl.evaluation.callback import nominal_worlds
+from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_checkpoint
+from rrl.checks import require_at_least
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
+from rrl.evaluation.training.nominal import nominal_worlds
 from rrl.random_streams import Purpose
 from rrl.tracking.outbox import first_line
 from rrl.tracking.remote_run import connect, lacks_database
@@ -44,22 +45,13 @@ class CheckpointEvaluation:
 def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> CheckpointEvaluation:
     """Run the mean action of a checkpoint's policy in unchanged worlds.
 
-    Args:
-        path: A checkpoint written by ``train.py``.
-        num_episodes: Episodes, at least 1.
-
-    Returns:
-        The evaluation. Its episodes are the same for every checkpoint of the same training seed, and not those on which
-        the best checkpoint was chosen.
-
-    Raises:
-        ValueError: If ``num_episodes`` is below 1, or the file is not a checkpoint of this package.
+    The episodes are the same for every checkpoint of the same training seed, and not those on which the best checkpoint
+    was chosen. Fewer than 1, or a file that is not a checkpoint of this package, are a ValueError.
     """
-    if num_episodes < 1:
-        raise ValueError(f"`--episodes` must be at least 1, got {num_episodes}.")
+    require_at_least(1, **{"--episodes": num_episodes})
     checkpoint = read_checkpoint(path)
     worlds = checkpoint[MARKER]["worlds"]
-    actor = actor_of(load_algorithm(path))
+    actor = actor_of(build_algorithm(checkpoint, path))
     envs = nominal_worlds(worlds, num_episodes, Purpose.CHECKPOINT_EVALUATION)
     try:
         episodes = run_episodes(envs, actor, num_episodes)
@@ -77,14 +69,7 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
 
 
 def format_table(result: CheckpointEvaluation) -> str:
-    """Lay an evaluation out as text.
-
-    Args:
-        result: The evaluation.
-
-    Returns:
-        A heading and aligned columns: quantity, unit, value, interval.
-    """
+    """Lay an evaluation out as text: a heading and aligned columns of quantity, unit, value, interval."""
     cells = [("quantity", "unit", "value", f"{CONFIDENCE:.0%} interval")]
     for name, (label, unit) in ROWS.items():
         estimate: Estimate | None = getattr(result.summary, name)
@@ -107,9 +92,6 @@ def format_table(result: CheckpointEvaluation) -> str:
 def log_to_run(result: CheckpointEvaluation) -> str:
     """Log an evaluation to the MLflow run that trained the policy, as ``evaluation/*``.
 
-    Args:
-        result: The evaluation.
-
     Returns:
         A sentence that says where it went, or why nowhere; an unreachable server is not an error.
     """
@@ -127,14 +109,7 @@ def log_to_run(result: CheckpointEvaluation) -> str:
 
 
 def metrics_of(result: CheckpointEvaluation) -> dict[str, float]:
-    """Name the numbers of an evaluation as they are logged.
-
-    Args:
-        result: The evaluation.
-
-    Returns:
-        Known values by key; the ends of the intervals, if there are any, end in ``_low`` and ``_high``.
-    """
+    """Name the known numbers as they are logged; the ends of the intervals end in ``_low`` and ``_high``."""
     metrics = {"evaluation/failure_rate": result.failure_rate, "evaluation/episodes": float(result.num_episodes)}
     for name in ROWS:
         estimate: Estimate | None = getattr(result.summary, name)

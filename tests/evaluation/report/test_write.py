@@ -12,7 +12,7 @@ import pytest
 from rrl.evaluation.report.sources import PolicyOrigin, Provenance
 from rrl.evaluation.report.summary import summarize
 from rrl.evaluation.report.write import log_report, method_metrics, write_report
-from rrl.evaluation.result_files import ResultStoreError
+from rrl.evaluation.store import ResultStoreError
 from tests.evaluation.synthetic_results import METHODS, cell_result, synthetic_results, table
 
 

@@ -1,0 +1,171 @@
+"""Who exerts the forces of a test: the attackers of RARL's published code, and a run's own adversary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from rrl.algorithms.rarl import Game
+from rrl.random_streams import Purpose, numpy_stream
+from rrl.types import Adversary
+
+PUSH_STEPS = 100
+"""Steps that a push of the step attacks lasts; a tenth of the longest episode in the published code."""
+PUSH_PROBABILITY = 0.005
+"""Probability that one starts in a step; five pushes in the longest episode in the published code."""
+
+Array = NDArray[np.float64]
+AttackerName = Literal["zero", "random", "step", "random_step", "learned", "gated"]
+
+
+class Attacker(Protocol):
+    """Chooses the forces of a test, step by step."""
+
+    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
+        """Return adversary actions ``[N, F]`` for observations ``[N, O]``; ``starts`` is True where episodes begin."""
+        ...
+
+
+MakeAttacker = Callable[[tuple[int, int], int], Attacker]
+"""Makes an attacker for worlds and size of the adversary's action ``(N, F)``, with a seed for its draws."""
+
+
+@runtime_checkable
+class HasOpponent(Protocol):
+    """A game: an algorithm whose protagonist is attacked."""
+
+    game: Game
+    """Whether the adversary learns."""
+
+    def make_adversary(self) -> Adversary:
+        """Return who pushes in the worlds."""
+        ...
+
+    def ungated_adversary(self) -> Adversary:
+        """Return the learned adversary as it pushes when nothing holds it back."""
+        ...
+
+
+@runtime_checkable
+class HasGate(HasOpponent, Protocol):
+    """A game whose adversary pushes only where a gate is open, by a risk that the tests may define."""
+
+    def on_attack_tested(self, mean_return: float) -> None:
+        """Take in the mean return of a test of the protagonist against the learned adversary."""
+        ...
+
+
+class RandomAttack:
+    """Forces that are uniform within the limit, drawn anew in every step; see :data:`MakeAttacker`."""
+
+    def __init__(self, shape: tuple[int, int], seed: int) -> None:
+        self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
+
+    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
+        """Draw forces, see :class:`Attacker`."""
+        return self._generator.uniform(-1.0, 1.0, self._shape)
+
+
+class StepAttack:
+    """Pushes that begin at random times and are held for a while; see :data:`MakeAttacker`.
+
+    With ``random_magnitude`` the force of each push is drawn uniformly within the limit; otherwise it is the limit,
+    along all axes in the positive direction, as in the published code.
+    """
+
+    def __init__(self, shape: tuple[int, int], seed: int, *, random_magnitude: bool) -> None:
+        self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
+        self._random_magnitude = random_magnitude
+        self._steps_left = np.zeros(shape[0], dtype=np.int64)
+        self._actions = np.zeros(shape)
+
+    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
+        """Go on with the pushes, and begin new ones, see :class:`Attacker`."""
+        self._steps_left[starts] = 0
+        draws = self._generator.random(self._shape[0])
+        begins = (self._steps_left == 0) & (draws < PUSH_PROBABILITY)
+        magnitudes = self._generator.uniform(-1.0, 1.0, self._shape) if self._random_magnitude else np.ones(self._shape)
+        self._actions[begins] = magnitudes[begins]
+        self._steps_left[begins] = PUSH_STEPS
+        actions = self._actions * (self._steps_left > 0)[:, None]
+        self._steps_left = np.maximum(self._steps_left - 1, 0)
+        return actions
+
+
+class LearnedAttack:
+    """The mean action of an adversary, whose gate decides with the draws; see :data:`MakeAttacker`."""
+
+    def __init__(self, adversary: Adversary, shape: tuple[int, int], seed: int) -> None:
+        self._adversary, self._shape = adversary, shape
+        self._generator = numpy_stream(Purpose.ATTACKER, seed)
+
+    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
+        """Ask the adversary, see :class:`Attacker`."""
+        uniforms = torch.from_numpy(self._generator.random(self._shape[0], dtype=np.float32))
+        seen = torch.as_tensor(observations, dtype=torch.float32)
+        attack = self._adversary.attack(seen, torch.zeros(self._shape), uniforms, torch.from_numpy(starts))
+        actions: Array = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0).numpy().astype(np.float64)
+        return actions
+
+
+class AttackedWorlds(VectorWrapper[Any, Any, Any]):
+    """Worlds with a built-in attacker: whoever steps them gives the protagonist's actions alone.
+
+    Args:
+        env: Worlds with an adversary.
+        make: Makes the attacker.
+        seed: Of the attacker's draws.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], make: MakeAttacker, seed: int) -> None:
+        super().__init__(env)
+        worlds: Any = env
+        self._attacker = make((worlds.num_envs, worlds.adversary_dim), seed)
+        self._squares, self._count = 0.0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start episodes in all worlds; arguments and result are those of Gymnasium."""
+        self._observations, infos = self.env.reset(seed=seed, options=options)
+        self._starts = np.ones(self.num_envs, dtype=bool)
+        return self._observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance all worlds under attack; arguments and result are those of Gymnasium."""
+        worlds: Any = self.env
+        pushes = np.clip(self._attacker(self._observations, self._starts), -1.0, 1.0)
+        self._squares += float(np.square(pushes).sum())
+        self._count += pushes.size
+        self._observations, rewards, terminated, truncated, infos = worlds.step(
+            actions, worlds.adversary_forces(pushes)
+        )
+        self._starts = terminated | truncated
+        return self._observations, rewards, terminated, truncated, infos
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the executed pushes along an axis so far, as a share of the force limit."""
+        return float(np.sqrt(self._squares / max(self._count, 1)))
+
+
+FIXED_ATTACKERS: dict[AttackerName, MakeAttacker] = {
+    "zero": lambda shape, seed: lambda observations, starts: np.zeros(shape),
+    "random": RandomAttack,
+    "step": lambda shape, seed: StepAttack(shape, seed, random_magnitude=False),
+    "random_step": lambda shape, seed: StepAttack(shape, seed, random_magnitude=True),
+}
+"""Attackers that any two policies can be compared under."""
+
+
+def attackers_of(algorithm: HasOpponent) -> dict[AttackerName, MakeAttacker]:
+    """List the attackers of a game by name: the fixed ones and its own."""
+    own: dict[AttackerName, MakeAttacker] = {}
+    if algorithm.game.opponent == "learned":
+        own["learned"] = lambda shape, seed: LearnedAttack(algorithm.ungated_adversary(), shape, seed)
+    if isinstance(algorithm, HasGate):
+        own["gated"] = lambda shape, seed: LearnedAttack(algorithm.make_adversary(), shape, seed)
+    return FIXED_ATTACKERS | own

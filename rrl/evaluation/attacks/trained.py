@@ -1,0 +1,193 @@
+"""A new adversary trained against a finished policy: the attack under which any two policies can be compared."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor, nn
+
+from rrl.algorithms import RARL
+from rrl.algorithms.rarl import Game
+from rrl.checks import require_at_least, require_positive
+from rrl.data import RolloutDataModule
+from rrl.envs import ADVERSARIAL_TASKS
+from rrl.evaluation.attacks.attackers import Attacker, LearnedAttack
+from rrl.evaluation.episodes import BatchPolicy, MeanActions
+from rrl.policies import GaussianPolicy
+from rrl.random_streams import Purpose, seeded_globally
+from rrl.trpo import TrustRegion
+from rrl.types import Actor, Adversary
+
+NUM_ENVS = 32
+NUM_STEPS = 64
+"""Steps of each world between two updates of the adversary."""
+MAX_KL = 0.03
+"""Trust region of the adversary's step. Nothing is lost by a bold one: the strongest of several restarts counts."""
+START_LOG_STD = -1.0
+"""Spread of an adversary that begins with a push: what it knows already should not drown in exploration."""
+
+
+class PolicyActor:
+    """A finished policy in the place of an actor: it has no exploration noise."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Ask the policy; see :class:`rrl.types.Actor`."""
+        actions = np.asarray(self._policy(observations.numpy().astype(np.float64)))
+        return torch.from_numpy(actions)
+
+
+class FrozenProtagonistGame(RARL):
+    """RARL in which a policy from anywhere takes the protagonist's place, and only the adversary learns."""
+
+    actor: Actor
+    """Who acts in the worlds."""
+
+    def rollout_actor(self) -> Actor:
+        """Return the policy under attack."""
+        return self.actor
+
+
+@dataclass(frozen=True)
+class FreshAdversary:
+    """An adversary, and what it cost."""
+
+    adversary: Adversary
+    """Exerts the forces."""
+    env_id: str
+    """The adversarial task on which it was trained."""
+    num_steps: int
+    """Environment steps of its training."""
+
+    def attacker(self, shape: tuple[int, int], seed: int) -> Attacker:
+        """Make the attacker that takes its mean action; see :data:`rrl.evaluation.attacks.attackers.MakeAttacker`."""
+        return LearnedAttack(self.adversary, shape, seed)
+
+
+def adversarial_task(env_id: str) -> str:
+    """Find the task in which a policy of a task is attacked; one with an adversary stays what it is.
+
+    It has the same nominal physics: the first of the task's rows that prescribes no masses. If there is none, that is
+    a ValueError.
+
+    Example:
+        >>> adversarial_task("Hopper-v5"), adversarial_task("rrl/Hopper6Adv-v1")
+        ('rrl/HopperAdv-v1', 'rrl/Hopper6Adv-v1')
+    """
+    if env_id in ADVERSARIAL_TASKS:
+        return env_id
+    for name, task in ADVERSARIAL_TASKS.items():
+        if task.env_id == env_id and not task.masses:
+            return name
+    known = sorted({task.env_id for task in ADVERSARIAL_TASKS.values()})
+    raise ValueError(f"`env_id` must have a task with an adversary, as {known} have, got {env_id!r}.")
+
+
+def train_adversary(
+    policy: BatchPolicy,
+    env_id: str,
+    *,
+    force_limit: float,
+    num_steps: int = 100_000,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    start: Sequence[float] | None = None,
+) -> FreshAdversary:
+    """Train an adversary by TRPO against a policy that stays as it is.
+
+    It happens in this process, writes nothing, and leaves the global random streams as they were.
+
+    Args:
+        policy: The policy under attack.
+        env_id: A task with an adversary, or one that :func:`adversarial_task` finds one for.
+        force_limit: Largest force along an axis, newtons, positive.
+        num_steps: Environment steps of the training, at least 1, rounded up to whole rollouts.
+        seed: Of worlds, networks and exploration.
+        env_kwargs: Keyword arguments of the environment's constructor.
+        start: Action ``[F]`` in every state that it begins with, with a smaller spread; no force where None.
+
+    Returns:
+        The adversary as it is after the last update.
+    """
+    require_at_least(1, num_steps=num_steps)
+    require_positive(force_limit=force_limit)
+    task = adversarial_task(env_id)
+    iterations = -(-num_steps // (NUM_ENVS * NUM_STEPS))
+    data = RolloutDataModule(
+        task,
+        num_envs=NUM_ENVS,
+        num_steps=NUM_STEPS,
+        iterations_per_epoch=iterations,
+        seed=seed,
+        env_kwargs=dict(env_kwargs or {}),
+        force_limit=force_limit,
+    )
+    with seeded_globally(Purpose.ADVERSARY_NETWORK, seed):
+        game = FrozenProtagonistGame(
+            data.spaces,
+            policy_update=TrustRegion(max_kl=MAX_KL / data.spaces.adversary_dim, cg_damping=0.1),
+            game=Game(protagonist_updates=0),
+        )
+        # Actions that come from tensors need not leave them on the way.
+        game.actor = policy if isinstance(policy, MeanActions) else PolicyActor(policy)
+        if start is not None:
+            _begin_with(game.adversary.policy, start)
+        _fit_quietly(game, data)
+    adversary = game.eval().requires_grad_(False).ungated_adversary()
+    return FreshAdversary(adversary, task, iterations * NUM_ENVS * NUM_STEPS)
+
+
+@torch.no_grad()
+def _begin_with(policy: GaussianPolicy, action: Sequence[float]) -> None:
+    """Let a new policy choose about the same action in every state."""
+    output = cast(nn.Linear, policy.mean[-1])
+    output.bias.copy_(torch.tensor(action))
+    policy.log_std.fill_(START_LOG_STD)
+
+
+def _fit_quietly(game: RARL, data: LightningDataModule) -> None:
+    """Train for one epoch without files, and let Ctrl-C end the program rather than the training alone."""
+    handler = signal.getsignal(signal.SIGINT)
+    with _quiet():
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            trainer.fit(game, datamodule=data)
+        except SystemExit as error:  # how Lightning ends after Ctrl-C, with the signal switched off
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence hardware lists and warnings about what the rollouts do on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

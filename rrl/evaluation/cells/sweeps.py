@@ -1,0 +1,174 @@
+"""Sweeps of a suite file: which parameters are changed, and to which values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rrl.cli_errors import suggestion
+from rrl.envs.tasks import TASKS
+from rrl.evaluation.cells.conditions import Condition, Parameter
+
+SPACING = ("low", "high", "endpoint")
+MOST_AXES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A parameter and the values that it takes: ``values``, or evenly spaced ones by either ``count`` or ``step``.
+
+    Example:
+        >>> Axis(parameter="mass", low=0.5, high=1.5, count=3).points
+        [0.5, 1.0, 1.5]
+    """
+
+    parameter: str
+    """See :meth:`~rrl.evaluation.cells.conditions.Parameter.parse`."""
+    values: Sequence[float] | None = None
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+    step: float | None = None
+    endpoint: bool | None = None
+    """Whether ``high`` is one of the evenly spaced values; where None it is."""
+    divide_by: float = 1.0
+    """Turns published absolute values into factors of the nominal value with which they were published."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no axis."""
+        Parameter.parse(self.parameter)
+        rules = [rule for rule in ("values", "count", "step") if getattr(self, rule) is not None]
+        if len(rules) != 1:
+            raise ValueError(f"{self._name} needs one of `values`, `count` and `step`, got {rules}.")
+        self._check_number("divide_by")
+        if self.divide_by == 0.0:
+            raise ValueError(f"`divide_by` of {self._name} must not be 0.")
+        if self.values is None:
+            self._check_spacing()
+        elif foreign := [name for name in SPACING if getattr(self, name) is not None]:
+            raise ValueError(f"{self._name} may hold nothing beside `values` and `divide_by`, got {foreign}.")
+        elif not isinstance(self.values, list) or not all(map(_is_number, self.values)):
+            raise ValueError(f"{self._name} needs a list of numbers as `values`, got {self.values!r}.")
+        if not self.points or not np.isfinite(self.points).all():
+            raise ValueError(f"{self._name} needs finite values, got {self.points}.")
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Axis:
+        """Read an element of ``axes``."""
+        if not isinstance(content.get("parameter"), str):
+            raise ValueError(f"an axis needs a `parameter`, got {dict(content)}.")
+        _check_keys(f"the axis {content['parameter']!r}", content, cls)
+        return cls(**content)
+
+    @property
+    def points(self) -> list[float]:
+        """The values, rounded: 0.9500000000000001 and 0.95 are one, in tables as well as in the worlds."""
+        return [float(value) for value in np.round(self._spaced() / self.divide_by, 10)]
+
+    def _spaced(self) -> NDArray[np.float64]:
+        if self.low is None or self.high is None:
+            return np.array(self.values, dtype=np.float64)
+        endpoint = self.endpoint is not False
+        if self.step is None:
+            return np.linspace(self.low, self.high, self.count or 0, endpoint=endpoint)
+        # What is within rounding of the end is the end.
+        count = np.floor((self.high - self.low) / self.step + 1e-9) + 1
+        values: NDArray[np.float64] = self.low + self.step * np.arange(count)
+        return values if endpoint else values[values < self.high - 1e-9 * self.step]
+
+    def _check_spacing(self) -> None:
+        low, high = self._check_number("low"), self._check_number("high")
+        if not low <= high:
+            raise ValueError(f"{self._name} needs low <= high, got {low} and {high}.")
+        if self.count is not None and (not isinstance(self.count, int) or self.count < 1):
+            raise ValueError(f"`count` of {self._name} must be a positive whole number, got {self.count!r}.")
+        if self.step is not None and not self._check_number("step") > 0.0:
+            raise ValueError(f"{self._name} needs a positive step, got {self.step}.")
+
+    def _check_number(self, name: str) -> float:
+        value = getattr(self, name)
+        if not _is_number(value):
+            raise ValueError(f"`{name}` of {self._name} must be a number, got {value!r}.")
+        return float(value)
+
+    @property
+    def _name(self) -> str:
+        return f"the axis {self.parameter!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Conditions that belong together: the grid of some axes, or ones that are listed by name."""
+
+    name: str
+    tasks: Sequence[str] = tuple(TASKS)
+    """The tasks that it is for."""
+    axes: Sequence[Axis] = ()
+    cells: Mapping[str, Mapping[str, float]] | None = None
+    """Settings by name, see :meth:`~rrl.evaluation.cells.conditions.Condition.of`."""
+
+    @classmethod
+    def read(cls, content: Any) -> Sweep:
+        """Read an element of ``sweeps``; ValueError says in one sentence what is wrong with it."""
+        if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+            raise ValueError(f"a sweep must have a `name`, got {content!r}.")
+        what = f"the sweep {content['name']!r}"
+        _check_keys(what, content, cls)
+        if ("axes" in content) == ("cells" in content):
+            raise ValueError(f"{what} needs either `axes` or `cells`.")
+        _check_tasks(what, content.get("tasks", []))
+        axes, cells = content.get("axes", []), content.get("cells", {})
+        if not _is_list_of(dict, axes):
+            raise ValueError(f"`axes` of {what} must be a list of mappings, got {axes!r}.")
+        if not _are_cells(cells):
+            raise ValueError(f"`cells` of {what} must map names to settings, got {cells!r}.")
+        if not axes and not cells:
+            raise ValueError(f"{what} is empty.")
+        if len(axes) > MOST_AXES:
+            raise ValueError(f"{what} may have {MOST_AXES} axes, got {len(axes)}.")
+        return cls(**content | {"axes": [Axis.read(axis) for axis in axes]})
+
+    def conditions(self) -> Iterator[tuple[str, Condition, tuple[tuple[str, float], ...]]]:
+        """Yield the name of each cell, its condition, and its value along each axis."""
+        for name, values in (self.cells or {}).items():
+            yield f"{self.name}: {name}", Condition.of(values), ()
+        names = [axis.parameter for axis in self.axes]
+        for point in itertools.product(*(axis.points for axis in self.axes)) if names else ():
+            place = tuple(zip(names, point, strict=True))
+            name = ", ".join(f"{text} {value:g}" for text, value in place)
+            yield f"{self.name}: {name}", Condition.of(dict(place)), place
+
+
+def _check_keys(what: str, content: Mapping[str, Any], cls: type) -> None:
+    known = sorted(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # of a dataclass
+    unknown = sorted(set(content) - set(known))
+    if unknown:
+        raise ValueError(f"{what} may hold {known}, got {unknown}{suggestion(unknown[0], known)}")
+
+
+def _check_tasks(what: str, tasks: Any) -> None:
+    if not _is_list_of(str, tasks):
+        raise ValueError(f"`tasks` of {what} must be a list, got {tasks!r}.")
+    if foreign := sorted(set(tasks) - set(TASKS)):
+        raise ValueError(f"{what} must be for tasks among {sorted(TASKS)}, got {foreign}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list_of(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _are_cells(cells: Any) -> bool:
+    """Tell whether something maps names to mappings of parameters to numbers."""
+    return isinstance(cells, dict) and all(
+        isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+        for values in cells.values()
+    )

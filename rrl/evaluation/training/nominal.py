@@ -1,0 +1,85 @@
+"""Evaluation in the nominal worlds while training goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from rrl.checkpoints import actor_of, world_recipe
+from rrl.checks import require_at_least
+from rrl.envs import make_vec_env
+from rrl.evaluation.episodes import EpisodeReturns, run_episodes
+from rrl.evaluation.intervals import tail_mean
+from rrl.random_streams import Purpose, derived_seed
+
+MOST_WORLDS = 32
+"""More worlds side by side would save little time."""
+
+
+class NominalEvaluation(Callback):
+    """Runs whole episodes with the mean action in unchanged worlds: no pushes, physics as the task has them.
+
+    The worlds are those of the datamodule's ``env_id`` and ``env_kwargs`` with the task's own time limit, seeded apart
+    from training, and the same at every evaluation, so that two evaluations of a run differ by the policy alone. In a
+    multi-process run every process runs the same episodes, since all hold the same policy.
+
+    Logs ``eval/return_mean``, ``eval/return_cvar`` (worst tenth), ``eval/episode_length`` (environment steps),
+    ``eval/failure_rate`` and, where the task moves forward, ``eval/forward_distance`` (metres).
+
+    Args:
+        every_n_epochs: Epochs between two evaluations, at least 1; the last epoch is always evaluated.
+        num_episodes: Episodes of one evaluation, at least 1.
+        env_kwargs: Keyword arguments of the environment in place of the datamodule's.
+    """
+
+    def __init__(
+        self, every_n_epochs: int = 5, num_episodes: int = 10, env_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        require_at_least(1, **{"evaluation.every_n_epochs": every_n_epochs, "evaluation.num_episodes": num_episodes})
+        self.every_n_epochs, self.num_episodes, self.env_kwargs = every_n_epochs, num_episodes, env_kwargs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate if it is time."""
+        if not is_time(trainer, self.every_n_epochs):
+            return
+        recipe = world_recipe(trainer.datamodule)  # type: ignore[attr-defined]  # set by every fit with a datamodule
+        if self.env_kwargs is not None:
+            recipe["env_kwargs"] = self.env_kwargs
+        envs = nominal_worlds(recipe, self.num_episodes, Purpose.NOMINAL_EVALUATION)
+        try:
+            episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
+        finally:
+            envs.close()
+        pl_module.log_dict(evaluation_metrics(episodes))
+
+
+def is_time(trainer: Trainer, every_n_epochs: int) -> bool:
+    """Tell whether a callback looks at the end of this epoch: every so many epochs, and in any case the last."""
+    epochs = trainer.current_epoch + 1
+    return epochs % every_n_epochs == 0 or epochs == trainer.max_epochs
+
+
+def nominal_worlds(recipe: dict[str, Any], num_episodes: int, purpose: Purpose) -> VectorEnv[Any, Any, Any]:
+    """Make the unchanged worlds of a run, by the recipe of ``world_recipe``, for as many episodes to come.
+
+    Each purpose has worlds of its own, and none those of training.
+    """
+    num_envs = min(num_episodes, MOST_WORLDS)
+    seed = derived_seed(purpose, recipe["seed"])
+    return make_vec_env(recipe["env_id"], num_envs, seed=seed, env_kwargs=recipe["env_kwargs"])
+
+
+def evaluation_metrics(episodes: EpisodeReturns) -> dict[str, float]:
+    """Name the statistics of an evaluation as they are logged."""
+    metrics = {
+        "eval/return_mean": float(episodes.returns.mean()),
+        "eval/return_cvar": tail_mean(episodes.returns),
+        "eval/episode_length": float(episodes.lengths.mean()),
+        "eval/failure_rate": float(episodes.failed.mean()),
+    }
+    if episodes.forward_distances is not None:
+        metrics["eval/forward_distance"] = float(episodes.forward_distances.mean())
+    return metrics
