@@ -19,11 +19,12 @@ import torch
 from rrl.algorithms import ADRRL
 from rrl.checkpoints import load_algorithm, read_checkpoint
 from rrl.data import TrajectoryDataModule
+from rrl.diffusion import NoGuidance, NoiseConditional, PaperGuidance, ReleasedGuidance, WorstOfM
 from rrl.envs import Pushes
 from rrl.evaluation import ImaginationDiagnostics
 from rrl.rollout import RolloutCollector
 
-RULES = ("none", "paper", "released", "noise_cond", "worst_of_m")
+RULES = (NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM)
 KEYS = ("return_shift", "path_kl", "quantile", "closed_loop_quantile")
 FRESH_SEED = 3_000_000
 
@@ -42,11 +43,11 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int) -> TrajectoryDataMod
 
 
 def calibrate(algorithm: ADRRL, starts: torch.Tensor, rounds: int) -> float:
-    """Adapt the strength of ``noise_cond`` to its budget; return the last mean path-KL of the rule in force."""
+    """Adapt the strength of ``NoiseConditional`` to its budget; return the last mean path-KL of the rule in force."""
     model = algorithm.world_model
     for _ in range(rounds):
         guided = algorithm.imagine(starts, guided=True)
-        model.strength.update_to_kl(guided.path_kl.mean(), model.alpha)
+        model.strength.update_to_kl(guided.path_kl.mean(), model.guidance.alpha)
     return float(algorithm.imagine(starts, guided=True).path_kl.mean())
 
 
@@ -67,13 +68,14 @@ def main() -> None:
     data = fresh_data(args.checkpoint, algorithm, num_steps=128)
     starts = data.buffer.sample_starts(512, recent=data.recent_starts).observations
     diagnostics = ImaginationDiagnostics(starts=args.starts, draws=args.draws)
-    for rule in RULES:
-        algorithm.world_model.guidance = rule
-        path_kl = calibrate(algorithm, starts, rounds=15 if rule == "noise_cond" else 0)
+    alpha = algorithm.world_model.guidance.alpha
+    for kind in RULES:
+        algorithm.world_model.guidance, rule = kind(alpha=alpha), kind.__name__
+        path_kl = calibrate(algorithm, starts, rounds=15 if kind is NoiseConditional else 0)
         measured = [diagnostics.diagnose(data, algorithm) for _ in range(args.repeats)]
         row = {key: sum(one.get(f"guidance/{key}", path_kl) for one in measured) / args.repeats for key in KEYS}
-        append(args.output, {"env": data.env_id, "rule": rule, "alpha": algorithm.alpha, **row})
-        print(data.env_id, f"{rule:12s}", *(f"{key} {row[key]:.3f}" for key in KEYS), flush=True)
+        append(args.output, {"env": data.env_id, "rule": rule, "alpha": alpha, **row})
+        print(data.env_id, f"{rule:16s}", *(f"{key} {row[key]:.3f}" for key in KEYS), flush=True)
 
 
 def append(path: Path, row: dict[str, object]) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import get_args
 
 import torch
 
 from rrl.algorithms import ADRRL
-from rrl.algorithms.world_model import DenoiserName
+from rrl.algorithms.world_model import WorldModelSettings
 from rrl.data import TrajectoryDataModule
+from rrl.diffusion import CausalGRU, FewStep, ResidualMLP, TemporalUNet
 
 
 def transitions_per_second(module: ADRRL, starts: torch.Tensor, *, guided: bool, repeats: int) -> float:
@@ -24,7 +24,7 @@ def transitions_per_second(module: ADRRL, starts: torch.Tensor, *, guided: bool,
     start = time.perf_counter()
     for _ in range(repeats):
         module.imagine(starts, guided=guided)
-    horizon = module.world_model.normalizer.horizon
+    horizon = module.world_model.models.normalizer.horizon
     return repeats * len(starts) * (horizon - 1) / (time.perf_counter() - start)
 
 
@@ -37,11 +37,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     data = TrajectoryDataModule(args.env)
-    sizes = (data.obs_dim, data.action_dim, data.action_low, data.action_high, data.healthy_low, data.healthy_high)
-    starts = torch.randn(args.batch, data.obs_dim)
+    starts = torch.randn(args.batch, data.spaces.obs_dim)
     first: list[float] = []
-    for network in get_args(DenoiserName):
-        module = ADRRL(*sizes, data.horizon, denoiser=network, diffusion_steps=args.steps)
+    for network in (TemporalUNet(), ResidualMLP(), CausalGRU()):
+        settings = WorldModelSettings(denoiser=network, solver=FewStep(steps=args.steps))
+        module = ADRRL(data.spaces, world_model=settings)
         rates = [
             transitions_per_second(module, starts, guided=guided, repeats=args.repeats) for guided in (False, True)
         ]
@@ -50,7 +50,7 @@ def main() -> None:
             f"{rate:10.0f} {kind}/s (x{rate / base:.2f})"
             for kind, rate, base in zip(("unguided", "guided"), rates, first, strict=True)
         )
-        print(f"{network:14s} {unguided} {guided}")
+        print(f"{type(network).__name__:14s} {unguided} {guided}")
 
 
 if __name__ == "__main__":

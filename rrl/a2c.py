@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
+from rrl.checks import require_not_negative, require_positive
 from rrl.distributed import all_reduce_sum
 from rrl.policies import GaussianPolicy
 from rrl.trpo import (
@@ -27,6 +29,23 @@ MAX_BACKTRACKS = 50
 """Lengths that are tried; as many as in the published code."""
 MAX_GRADIENT_NORM = 0.1
 """Longest gradient of the network of the mean action; that of the published code, which does not clip the spread's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2C:
+    """The policy update of the paper: one controlled step of AdamW."""
+
+    learning_rate: float = 3e-5
+    """Largest step size; ``3e-5`` in the paper."""
+    entropy_weight: float = 1e-5
+    """Weight of the policy's entropy, in standardised advantages per nat; ``1e-5`` in the paper."""
+    log_prob_change: float = 0.01
+    """Bound on the mean change of the log probabilities of the actions, in nats; ``0.01`` in the published code."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no step."""
+        require_positive(learning_rate=self.learning_rate, log_prob_change=self.log_prob_change)
+        require_not_negative(entropy_weight=self.entropy_weight)
 
 
 class GradientOptimizer(Protocol):
@@ -73,10 +92,8 @@ def a2c_step(
     actions: Tensor,
     advantages: Tensor,
     weights: Tensor,
-    *,
+    settings: A2C,
     optimizer: GradientOptimizer,
-    entropy_weight: float = 1e-5,
-    log_prob_change: float = 0.01,
 ) -> TrustRegionStep:
     r"""Improve a policy by one controlled gradient step, in place.
 
@@ -97,10 +114,8 @@ def a2c_step(
         actions: Actions taken in them. Shape ``[N, A]``.
         advantages: Their advantages, usually standardised. Shape ``[N]``.
         weights: Non-negative weight of each sample, any scale; zeros exclude samples. Shape ``[N]``.
-        optimizer: Of the policy's parameters, with a step proportional to its learning rate, such as ``AdamW``. Its
-            learning rate is the largest one; ``3e-5`` in the paper.
-        entropy_weight: Weight of the policy's entropy; ``1e-5`` in the paper.
-        log_prob_change: Bound on the mean change of the log probabilities, in nats; ``0.01`` in the published code.
+        settings: Entropy weight, and bound on the change.
+        optimizer: Of the policy's parameters, with a step proportional to its learning rate, such as ``AdamW``.
 
     Returns:
         What the step did; ``step_fraction`` is that of the optimiser's full step.
@@ -122,7 +137,7 @@ def a2c_step(
     @torch.enable_grad()
     def climb() -> Tensor:
         objective = policy_gradient_objective(
-            policy(observations), actions, advantages, shares, entropy_weight=entropy_weight
+            policy(observations), actions, advantages, shares, entropy_weight=settings.entropy_weight
         )
         _set_gradients(policy, -objective)
         return objective.detach()
@@ -139,7 +154,7 @@ def a2c_step(
         rise = surrogate_objective(log_ratio, advantages, shares) - (shares * advantages).sum()
         divergence = (shares * kl_divergence(old_distribution, distribution)).sum()
         outcome = all_reduce_sum(torch.stack([rise, divergence, (shares * log_ratio.abs()).sum()])).double().cpu()
-        return bool(outcome[2] <= log_prob_change)
+        return bool(outcome[2] <= settings.log_prob_change)
 
     fraction = backtracking_line_search(is_acceptable, backtrack_ratio=BACKTRACK_RATIO, max_backtracks=MAX_BACKTRACKS)
     if fraction == 0.0:

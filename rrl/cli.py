@@ -20,6 +20,7 @@ import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
+from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
@@ -28,6 +29,15 @@ from rrl.tracking.figures import FigureCallback
 from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
 
 LOGGER = "trainer.logger"
+KINDS = (
+    LightningModule,
+    LightningDataModule,
+    DenoiserSettings,
+    GuidanceSettings,
+    PolicyGuidanceSettings,
+    SolverSettings,
+)
+"""What a ``class_path`` may hold: classes below one of these."""
 
 INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
 """What constructors raise for arguments that they cannot take."""
@@ -164,7 +174,7 @@ class RRLCLI(LightningCLI):
 
     def _explain(self, error: Exception) -> str:
         keys = [action.dest for action in self.parser._actions]
-        classes = [cls.__name__ for base in (LightningModule, LightningDataModule) for cls in subclasses(base)]
+        classes = [cls.__name__ for base in KINDS for cls in subclasses(base)]
         return one_sentence(str(error), keys, classes)
 
     def _name_run(self, options: Namespace) -> None:

@@ -13,7 +13,7 @@ import inspect
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
@@ -52,7 +52,11 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
     if found := re.search(UNKNOWN_SETTING, message):
         name = ".".join(filter(None, found.groups()))
         if given:
-            return f"{class_name} has no setting '{name}'{suggestion(name, _settings(given))}"
+            # Where there is a choice of classes, each of them has refused the name.
+            paths = re.findall(rf"given class_path '([^']+)':\s+Option '{re.escape(name)}'", message) or [given]
+            classes = " or ".join(dict.fromkeys(path.rpartition(".")[2] for path in paths))
+            known = [key for path in paths for key in _settings(path)]
+            return f"{classes} has no setting '{name}'{suggestion(name, known)}"
         return f"There is no setting '{name}'{suggestion(name, keys)}"
     if found := re.search(r"the following arguments are required: (.+)", message):
         return f"{class_name or 'The configuration'} needs a value for {found[1]}."
@@ -126,8 +130,9 @@ def _settings(class_path: str) -> list[str]:
 def _parameters(cls: Any) -> list[str]:
     hints = get_type_hints(cls.__init__)
     names = list(inspect.signature(cls).parameters)
-    groups = [name for name in names if dataclasses.is_dataclass(hints.get(name))]
-    return names + [f"{group}.{inner}" for group in groups for inner in _parameters(hints[group])]
+    kinds = [(name, kind) for name in names for kind in get_args(hints.get(name)) or (hints.get(name),)]
+    groups = [(name, kind) for name, kind in kinds if dataclasses.is_dataclass(kind)]
+    return names + [f"{name}.{inner}" for name, kind in groups for inner in _parameters(kind)]
 
 
 def _keys_of_file(path: Path) -> set[str]:

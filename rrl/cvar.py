@@ -1,4 +1,4 @@
-"""Tail statistics of returns: value-at-risk and conditional value-at-risk of the lower tail."""
+"""Tail statistics of returns: the conditional value-at-risk of the lower tail."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import math
 import torch
 from torch import Tensor
 
+from rrl.checks import require_within
+
 
 def empirical_cvar(returns: Tensor, alpha: float) -> Tensor:
     r"""Estimate the lower-tail conditional value-at-risk (CVaR) of a batch of returns.
 
     .. math::
-        \mathrm{CVaR}_\alpha(Z) = \frac{1}{\alpha} \int_0^\alpha \mathrm{VaR}_u(Z) \, du
+        \mathrm{CVaR}_\alpha(Z) = \frac{1}{\alpha} \int_0^\alpha \mathrm{VaR}_u(Z) \, du, \quad
+        \mathrm{VaR}_u(Z) = \inf \{ z : F(z) \ge u \}
 
     This is the mean of the worst :math:`\alpha N` of the :math:`N` returns. Where :math:`\alpha N` is not whole, the
     sample on the boundary counts in part, so the estimate is continuous and non-decreasing in ``alpha``, and
@@ -39,45 +42,11 @@ def empirical_cvar(returns: Tensor, alpha: float) -> Tensor:
         Rockafellar and Uryasev, "Optimization of conditional value-at-risk", Journal of Risk 2, 2000. The tests check
         the estimate against the variational form of their Theorem 1.
     """
-    _check_tail(returns, alpha)
+    if returns.ndim != 1 or returns.numel() == 0:
+        raise ValueError(f"`returns` must have shape [N] with N >= 1, got {list(returns.shape)}.")
+    require_within("(0, 1]", alpha=alpha)
     tail_size = alpha * returns.numel()
     worst_first = returns.sort().values
     # The k-th worst sample has the weight of the part of it that lies inside the tail.
     weights = (tail_size - torch.arange(math.ceil(tail_size)).to(returns)).clamp(max=1.0)
     return (weights * worst_first[: weights.numel()]).sum() / tail_size
-
-
-def empirical_var(returns: Tensor, alpha: float) -> Tensor:
-    r"""Estimate the value-at-risk: the return that a fraction ``alpha`` of the episodes do not exceed.
-
-    .. math::
-        \mathrm{VaR}_\alpha(Z) = \inf \{ z : F(z) \ge \alpha \}
-
-    Args:
-        returns: Undiscounted episode returns, in units of reward. Shape ``[N]``, ``N >= 1``, in any order.
-        alpha: Fraction of the episodes in the tail, in ``(0, 1]``.
-
-    Returns:
-        Scalar tensor: one of the ``returns``.
-
-    Raises:
-        ValueError: If ``returns`` is empty or not one-dimensional, or if ``alpha`` is outside ``(0, 1]``.
-
-    Example:
-        >>> empirical_var(torch.tensor([4.0, 1.0, 3.0, 2.0]), alpha=0.5)
-        tensor(2.)
-
-    References:
-        Foffano et al., "Adversarial diffusion for robust reinforcement learning", NeurIPS 2025, eq. 1.
-    """
-    _check_tail(returns, alpha)
-    # The tiny margin keeps alpha * N whole where binary fractions would make it exceed the whole number by rounding.
-    rank = max(math.ceil(alpha * returns.numel() * (1.0 - 1e-12)), 1)
-    return returns.sort().values[rank - 1]
-
-
-def _check_tail(returns: Tensor, alpha: float) -> None:
-    if returns.ndim != 1 or returns.numel() == 0:
-        raise ValueError(f"`returns` must have shape [N] with N >= 1, got {list(returns.shape)}.")
-    if not 0.0 < alpha <= 1.0:
-        raise ValueError(f"`alpha` must lie in (0, 1], got {alpha}.")

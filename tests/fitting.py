@@ -11,20 +11,22 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer, s
 
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.algorithms import ADRRL, TRPO
+from rrl.algorithms.mixture import Imagination
+from rrl.algorithms.world_model import WorldModelSettings
 from rrl.data import RolloutDataModule, TrajectoryDataModule
+from rrl.diffusion import FewStep, ResidualMLP, ResidualSizes, WorstOfM
 from rrl.policies import Learner
 from rrl.trpo import TrustRegion
 
 SMALL = {"hidden_sizes": [8], "value_epochs": 2, "value_batch_size": 16}
 SMALL_MODELS = {
     **SMALL,
-    "denoiser": "residual_mlp",
-    "hidden_dim": 16,
-    "num_layers": 1,
-    "diffusion_steps": 4,
-    "imagination_warmup": 0,
+    "denoiser": ResidualMLP(hidden_dim=16, num_layers=1),
+    "return_model": ResidualSizes(hidden_dim=16, num_layers=1),
+    "solver": FewStep(steps=4),
+    "guidance": WorstOfM(alpha=0.25),
+    "warmup": 0,
     "guidance_warmup": 0,
-    "alpha": 0.25,
 }
 
 
@@ -45,7 +47,7 @@ def grouped(settings: dict[str, Any], **groups: type) -> dict[str, Any]:
     for name, cls in groups.items():
         mine = {field.name for field in dataclasses.fields(cls)} & rest.keys()
         made[name] = cls(**{key: rest.pop(key) for key in mine})
-    return rest | made
+    return made | rest
 
 
 def trpo(data: RolloutDataModule, *, seed: int = 0, **settings: Any) -> TRPO:
@@ -55,7 +57,8 @@ def trpo(data: RolloutDataModule, *, seed: int = 0, **settings: Any) -> TRPO:
 
 def adrrl(data: TrajectoryDataModule, *, seed: int = 0, **settings: Any) -> ADRRL:
     seed_everything(seed, verbose=False)
-    return ADRRL(data.spaces, **grouped(SMALL_MODELS | settings, learner=Learner, policy_update=TrustRegion))
+    models = {"world_model": WorldModelSettings, "imagination": Imagination}
+    return ADRRL(data.spaces, **grouped(SMALL_MODELS | settings, learner=Learner, policy_update=TrustRegion, **models))
 
 
 def fit(

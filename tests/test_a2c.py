@@ -7,7 +7,7 @@ import torch
 from torch.distributions import kl_divergence
 from torch.optim import SGD, AdamW
 
-from rrl.a2c import BACKTRACK_RATIO, a2c_step, policy_gradient_objective
+from rrl.a2c import A2C, BACKTRACK_RATIO, a2c_step, policy_gradient_objective
 from rrl.policies import GaussianPolicy
 
 
@@ -35,7 +35,7 @@ def adamw(policy: GaussianPolicy, learning_rate: float) -> AdamW:
 
 
 def step(policy, batch, learning_rate=1e-5, **options):
-    return a2c_step(policy, *batch, optimizer=adamw(policy, learning_rate), **options)
+    return a2c_step(policy, *batch, A2C(**options), adamw(policy, learning_rate))
 
 
 def test_the_gradient_is_the_score_times_the_advantage_and_the_entropy_adds_its_weight_to_the_spread():
@@ -63,7 +63,7 @@ def test_a_short_step_of_plain_gradient_ascent_goes_along_the_weighted_policy_gr
     assert norm > 0.1  # of the mean's network, which is clipped to 0.1; the spread is not
     expected = torch.cat([gradients[0], *(0.1 / norm * gradient.reshape(-1) for gradient in gradients[1:])])
     optimizer = SGD(policy.parameters(), lr=1e-4)
-    outcome = a2c_step(policy, observations, actions, advantages, weights, optimizer=optimizer, entropy_weight=0.0)
+    outcome = a2c_step(policy, observations, actions, advantages, weights, A2C(entropy_weight=0.0), optimizer)
     assert outcome.step_fraction == 1.0
     torch.testing.assert_close((before - flat(policy)) / 1e-4, expected, rtol=1e-4, atol=1e-8)
 
@@ -126,7 +126,7 @@ def test_the_search_ends_where_one_that_scales_the_learning_rate_does(policy: Ga
 def test_the_optimizer_counts_one_step_however_long_the_search(policy: GaussianPolicy):
     optimizer = adamw(policy, 0.1)
     for _ in range(3):
-        a2c_step(policy, *samples(policy), optimizer=optimizer)
+        a2c_step(policy, *samples(policy), A2C(), optimizer)
     assert {int(state["step"]) for state in optimizer.state.values()} == {3}
     assert optimizer.param_groups[0]["lr"] == 0.1
 
@@ -169,15 +169,8 @@ def test_the_policy_improves_over_many_steps(policy: GaussianPolicy):
     for _ in range(200):
         actions = policy(observations).sample()
         advantages = reward(actions) - reward(actions).mean()
-        a2c_step(
-            policy,
-            observations,
-            actions,
-            advantages / advantages.std(),
-            weights,
-            optimizer=optimizer,
-            log_prob_change=0.1,
-        )
+        batch = observations, actions, advantages / advantages.std(), weights
+        a2c_step(policy, *batch, A2C(log_prob_change=0.1), optimizer)
     assert reward(policy.mean(observations).detach()).mean() > 0.5 * first
 
 

@@ -70,10 +70,19 @@ def test_files_are_checked_like_the_command_line(config, message, tmp_path, caps
     assert error_of(capsys) == message
 
 
+WORLD_MODEL = "--model.init_args.world_model"
 SHIPPED = {
     ("trpo_hopper", "--data.init_args.env_id=Hoper-v5"): "`env_id` must be a registered environment, got 'Hoper-v5'; "
     "did you mean 'Hopper-v5'?",
-    ("adrrl_hopper", "--model.init_args.alpha=0"): "`alpha` must lie in (0, 1], got 0.0.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.alpha=0"): "`alpha` must lie in (0, 1], got 0.0.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.alpah=0.3"): "WorstOfM has no setting 'alpah'; "
+    "did you mean 'alpha'?",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.target=cvar"): "WorstOfM has no setting 'target'.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance=WorstOfN"): "There is no class 'WorstOfN'; did you mean 'WorstOfM'?",
+    ("adrrl_hopper", f"{WORLD_MODEL}.ema_deca=0.3"): "ADRRL has no setting 'world_model.ema_deca'; "
+    "did you mean 'world_model.ema_decay'?",
+    ("adrrl_hopper", "--model.init_args.policy_update.max_kk=3"): "TrustRegion or A2C has no setting 'max_kk'; "
+    "did you mean 'max_kl'?",
     (
         "trpo_hopper",
         "--model.init_args.learner.gama=1",
@@ -208,6 +217,19 @@ def test_given_keys_come_from_files_and_from_the_command_line():
         "2",
     ])
     assert {"trainer.max_epochs", "model.class_path", "model.alpha", "x", "evaluation.num_episodes"} <= keys
+
+
+@pytest.mark.mujoco
+def test_nested_settings_are_overridden_and_printed(capsys):
+    alpha = f"{WORLD_MODEL}.guidance.init_args.alpha=0.2"
+    arguments = ["--config", str(PROJECT / "conf" / "adrrl_hopper.yaml"), alpha, f"{WORLD_MODEL}.denoiser=TemporalUNet"]
+    with pytest.raises(SystemExit):
+        train.main([*arguments, "--print_config"])
+    model = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+    assert model["world_model"]["guidance"] == {"class_path": "rrl.diffusion.WorstOfM", "init_args": {"alpha": 0.2}}
+    assert model["world_model"]["denoiser"]["init_args"] == {"channels": [16, 32]}
+    assert model["policy_update"]["entropy_weight"] == 0.03
+    assert model["imagination"]["guided_fraction"] == 0.5
 
 
 def test_defaults_file_is_found_from_any_folder(tmp_path, monkeypatch, capsys):

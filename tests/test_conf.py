@@ -23,11 +23,15 @@ MORE_DATA = {"model_batch_size": 8, "imagined_trajectories": 8, "buffer_size": 2
 MODEL = {
     "gate.min_open_steps": 1,
     "labels.horizon_steps": 4,
-    "diffusion_steps": 4,
-    "hidden_dim": 16,
-    "imagination_warmup": 0,
-    "guidance_warmup": 0,
+    "world_model.return_model.hidden_dim": 16,
+    "imagination.warmup": 0,
+    "imagination.guidance_warmup": 0,
     "learner.value_epochs": 1,
+}
+KINDS = {
+    "FewStep": "world_model.solver.init_args.steps=4",
+    "DDPM": "world_model.solver.init_args.length=4",
+    "ResidualMLP": "world_model.denoiser.init_args.hidden_dim=16",
 }
 ELSEWHERE = [
     "--trainer.max_epochs=1",
@@ -41,7 +45,8 @@ ELSEWHERE = [
 def small(config: Path) -> list[str]:
     """Override what makes a configuration expensive, where its classes know of it."""
     content = yaml.safe_load(config.read_text())
-    arguments = [*ELSEWHERE]
+    chosen = [value for kind, value in KINDS.items() if kind in str(content["model"])]
+    arguments = [*ELSEWHERE, *(f"--model.init_args.{value}" for value in chosen)]
     for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
         known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
         for name, value in values.items():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import train
+from rrl.a2c import A2C
 from rrl.algorithms import RCRARL
+from rrl.algorithms.world_model import WorldModelSettings
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cli import RRLCLI
+from rrl.configuration import from_plain
+from rrl.diffusion import DDPM, NoGuidance, PaperGuidance, ResidualMLP, ResidualSizes, Score
 from rrl.risk import FixedThreshold
 from tests.conftest import PROJECT
 
@@ -57,8 +63,29 @@ def test_controls_change_the_game_they_are_read_after(control: str):
 @pytest.mark.mujoco
 def test_the_unguided_control_changes_the_guidance_alone():
     plain, changed = build("adrrl_hopper.yaml"), build("adrrl_hopper.yaml", f"controls/{UNGUIDED}")
-    assert differences(plain, changed) == {"guidance"}
-    assert changed.model.hparams["guidance"] == "none"
+    assert differences(plain, changed) == {"world_model"}
+    before, after = (from_plain(cli.model.hparams["world_model"]) for cli in (plain, changed))
+    assert after == replace(before, guidance=NoGuidance(alpha=before.guidance.alpha))
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(("task", "temperature"), [("hopper", 0.1), ("walker", 1.0)])
+def test_the_presets_of_adrrl_are_the_papers(task: str, temperature: float):
+    model = build(f"adrrl_{task}_paper.yaml").model
+    assert model.policy_update == A2C(learning_rate=3e-5, entropy_weight=1e-5, log_prob_change=0.01)
+    expected = WorldModelSettings(
+        denoiser=ResidualMLP(hidden_dim=1024, num_layers=6),
+        return_model=ResidualSizes(hidden_dim=1024, num_layers=6),
+        guidance=PaperGuidance(alpha=0.1),
+        solver=DDPM(length=128, temperature=temperature),
+        policy_guidance=Score(scale=0.005, learning_rate=3e-3),
+        bootstrap=False,
+        learning_rate=3e-4,
+        ema_decay=0.999,
+    )
+    assert from_plain(model.hparams["world_model"]) == expected
+    assert model.imagination.guided_fraction == 1.0
+    assert (model.imagination.warmup, model.imagination.guidance_warmup) == (5000, 5000)
 
 
 @pytest.mark.mujoco

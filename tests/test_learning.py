@@ -13,6 +13,7 @@ import train
 from rrl.algorithms import TRPO
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cvar import empirical_cvar
+from rrl.diffusion import FewStep, GuidanceSettings, NoGuidance, ResidualMLP, ResidualSizes, WorstOfM
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, evaluate_attack
 from rrl.evaluation.episodes import Trial
 from rrl.tracking.outbox import read_lines
@@ -87,7 +88,7 @@ def test_rarl_loses_less_under_force_than_trpo(tmp_path, monkeypatch):
     assert rarl > 2.0 * trpo
 
 
-def windy_tail(guidance: str, seed: int) -> float:
+def windy_tail(guidance: GuidanceSettings, seed: int) -> float:
     """Train on the toy where speed pays on average and costs in the tail; return the mean of the worst tenth."""
     data = trajectories(
         "toy/Wind-v0",
@@ -104,13 +105,13 @@ def windy_tail(guidance: str, seed: int) -> float:
         data,
         seed=seed,
         guidance=guidance,
-        alpha=0.1,
         guided_fraction=1.0,
         real_fraction=0.2,
-        imagination_warmup=8000,
+        warmup=8000,
         guidance_warmup=8000,
-        hidden_dim=64,
-        diffusion_steps=16,
+        denoiser=ResidualMLP(hidden_dim=64, num_layers=1),
+        return_model=ResidualSizes(hidden_dim=64, num_layers=1),
+        solver=FewStep(steps=16),
         hidden_sizes=[16],
         value_epochs=5,
         value_batch_size=256,
@@ -128,4 +129,4 @@ def windy_tail(guidance: str, seed: int) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_tail_of_adrrl_is_better_than_that_of_its_unguided_twin(seed):
-    assert windy_tail("worst_of_m", seed) > windy_tail("none", seed) + 4.0
+    assert windy_tail(WorstOfM(), seed) > windy_tail(NoGuidance(), seed) + 4.0

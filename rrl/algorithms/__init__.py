@@ -7,8 +7,9 @@
 - ``rcrarl``: RC-RARL, the same with an adversary that a calibrated risk gates.
 - ``attackers``: who exerts the forces in a rollout.
 - ``adrrl``: AD-RRL, the Dyna loop on adversarially guided imagination.
-- ``mixture``: real and imagined data in one policy update.
 - ``world_model``: AD-RRL's trajectory models as one module.
+- ``imagined``: what imagined trajectories are worth, and what of them counts.
+- ``mixture``: real and imagined data in one policy update.
 """
 
 from rrl.algorithms.adrrl import ADRRL

@@ -11,8 +11,9 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
+from rrl.a2c import A2C, a2c_step
 from rrl.algorithms.advantage_batch import AdvantageBatch, advantage_batch, explained_variance
 from rrl.configuration import to_plain
 from rrl.distributed import gather_objects
@@ -47,7 +48,7 @@ class RLModule(LightningModule):
     env_steps: Tensor
     """Real environment steps over all ranks so far. A buffer, so that it survives a resume."""
 
-    def __init__(self, spaces: Spaces, *, learner: Learner, policy_update: TrustRegion) -> None:
+    def __init__(self, spaces: Spaces, *, learner: Learner, policy_update: TrustRegion | A2C) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.spaces, self.learner, self.policy_update = spaces, learner, policy_update
@@ -128,7 +129,7 @@ class RLModule(LightningModule):
     def improve_policy(
         self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer
     ) -> TrustRegionStep:
-        """Take one TRPO step.
+        """Take one step of the configured kind.
 
         Args:
             player: Its policy changes in place.
@@ -138,9 +139,12 @@ class RLModule(LightningModule):
         Returns:
             What the step did.
         """
+        update = self.policy_update
+        if isinstance(update, A2C):
+            return a2c_step(player.policy, *batch.policy_samples, update, optimizer)
 
         def closure() -> TrustRegionStep:
-            return trpo_step(player.policy, *batch.policy_samples, self.policy_update)
+            return trpo_step(player.policy, *batch.policy_samples, update)
 
         step: TrustRegionStep = optimizer.step(closure=closure)
         return step
@@ -225,8 +229,11 @@ class RLModule(LightningModule):
 
     def player_optimizers(self, player: ActorCritic) -> list[Optimizer]:
         """Build a player's optimisers: policy, then value function."""
+        parameters, update = player.policy.parameters(), self.policy_update
+        policy = (
+            AdamW(parameters, lr=update.learning_rate, fused=True)
+            if isinstance(update, A2C)
+            else TrustRegionOptimizer(parameters)
+        )
         value_parameters = player.value_function.parameters()
-        return [
-            TrustRegionOptimizer(player.policy.parameters()),
-            Adam(value_parameters, lr=self.learner.value_learning_rate, fused=True),
-        ]
+        return [policy, Adam(value_parameters, lr=self.learner.value_learning_rate, fused=True)]

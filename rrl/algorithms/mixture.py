@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from rrl.checks import require_not_negative, require_within
 from rrl.types import RolloutBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagination:
+    """When imagined data are used, and how many of them."""
+
+    real_fraction: float = 0.5
+    """Share of the real rollout in the policy update; ``0`` in the paper, where the policy stays as it is before the
+    warm-up."""
+    guided_fraction: float = 0.5
+    """Share of guided trajectories among the imagined; ``1`` in the paper."""
+    warmup: int = 5_000
+    """Real environment steps before imagined data are used at all."""
+    guidance_warmup: int = 10_000
+    """Real environment steps before trajectories are guided."""
+    value_from_imagination: bool = False
+    """Fit the value function on the mixture; on the real rollout alone otherwise. True in the paper. Imagined targets
+    are mostly the value function's own predictions, and its errors feed on them."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none, and a value function without data."""
+        require_within("[0, 1]", real_fraction=self.real_fraction, guided_fraction=self.guided_fraction)
+        require_not_negative(warmup=self.warmup, guidance_warmup=self.guidance_warmup)
+        if self.real_fraction == 0.0 and not self.value_from_imagination:
+            raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
 
 
 def mix_real_and_imagined(

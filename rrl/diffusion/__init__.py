@@ -1,69 +1,66 @@
 """Trajectory diffusion with CVaR guidance: imagine short trajectories that the policy should fear.
 
 - ``normalizer``: to and from the scale of the model
-- ``conditioning``: pin the start state
 - ``denoiser``: what a denoiser is, and its loss
 - ``unet``, ``residual_mlp``, ``causal_gru``: the denoisers
 - ``causal``: any denoiser, made to respect the arrow of time
 - ``scheduler``: noise levels and reverse steps
 - ``returns``: the return model Z, its targets, and moving averages of weights
+- ``models``: denoiser and return model as they are trained together
 - ``policy_guidance``: keep imagined actions on-policy
-- ``guidance``, ``guidance_strength``: the CVaR guidance, and how hard it pushes
+- ``guidance``, ``guidance_rules``, ``guidance_strength``: the CVaR guidance, its variants, and how hard it pushes
 - ``path_divergence``: relative entropy and likelihood ratio of guided paths, and their budget
 - ``sampler``: the denoising loop
+
+Each kind of network, solver and rule is a frozen dataclass of settings, which builds it.
 """
 
-from rrl.diffusion.causal import CausalDenoiser
-from rrl.diffusion.causal_gru import CausalGRUDenoiser
-from rrl.diffusion.conditioning import apply_conditioning
-from rrl.diffusion.denoiser import Denoiser, TrainableDenoiser, add_noise
-from rrl.diffusion.guidance import (
-    Guidance,
-    NoiseConditionalGuidance,
+from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.denoiser import Denoiser, DenoiserSettings
+from rrl.diffusion.guidance_rules import (
+    GuidanceSettings,
+    NoGuidance,
+    NoiseConditional,
     PaperGuidance,
     ReleasedGuidance,
-    ReverseStep,
+    WorstOfM,
     select_worst,
 )
 from rrl.diffusion.guidance_strength import GuidanceStrength
-from rrl.diffusion.normalizer import DecodedTrajectories, TrajectoryNormalizer
-from rrl.diffusion.path_divergence import kl_budget
-from rrl.diffusion.policy_guidance import PolicyGuidance, ReparameterizedGuidance, ScoreGuidance
-from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
-from rrl.diffusion.returns import ReturnModel, ema_update, window_returns
+from rrl.diffusion.models import TrajectoryModels
+from rrl.diffusion.normalizer import TrajectoryNormalizer
+from rrl.diffusion.policy_guidance import PolicyGuidanceSettings, Reparameterized, Score
+from rrl.diffusion.residual_mlp import ResidualMLP, ResidualSizes
+from rrl.diffusion.returns import ReturnModel, window_returns
 from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
-from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule, posterior_variance
+from rrl.diffusion.scheduler import DDPM, FewStep, SolverSettings
 from rrl.diffusion.unet import TemporalUNet
 
 __all__ = [
-    "CausalDenoiser",
-    "CausalGRUDenoiser",
-    "DecodedTrajectories",
+    "DDPM",
+    "CausalGRU",
     "Denoiser",
-    "Guidance",
+    "DenoiserSettings",
+    "FewStep",
+    "GuidanceSettings",
     "GuidanceStrength",
     "ImaginedTrajectories",
-    "NoiseConditionalGuidance",
-    "NoiseSchedule",
+    "NoGuidance",
+    "NoiseConditional",
     "PaperGuidance",
-    "PolicyGuidance",
+    "PolicyGuidanceSettings",
     "ReleasedGuidance",
-    "ReparameterizedGuidance",
-    "ResidualMLPDenoiser",
+    "Reparameterized",
+    "ResidualMLP",
+    "ResidualSizes",
     "ReturnModel",
-    "ReverseStep",
-    "ScoreGuidance",
+    "Score",
+    "SolverSettings",
     "TemporalUNet",
-    "TrainableDenoiser",
+    "TrajectoryModels",
     "TrajectoryNormalizer",
     "TrajectorySampler",
-    "add_noise",
-    "apply_conditioning",
-    "ddpm_schedule",
-    "ema_update",
-    "few_step_schedule",
-    "kl_budget",
-    "posterior_variance",
+    "WorstOfM",
     "select_worst",
     "window_returns",
 ]

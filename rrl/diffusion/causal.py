@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rrl.diffusion.denoiser import TrainableDenoiser, denoising_loss
+from rrl.diffusion.denoiser import DenoiseFunction, Denoiser, denoising_loss
 
 
-class CausalDenoiser(TrainableDenoiser):
+class CausalDenoiser(Denoiser):
     r"""Runs a denoiser on every prefix of a trajectory, and keeps the last row of each.
 
     A network that sees a whole window learns :math:`p(s | a)` from data in which actions answer states, so it also
@@ -21,38 +21,27 @@ class CausalDenoiser(TrainableDenoiser):
     before ``t``; the outcome of row ``t`` sees the state that it led to. The price is ``H - 1`` times the work, in
     imagining alone: one random prefix of a trajectory is enough to train on.
 
+    The estimate is zero where there is nothing to estimate: the state of row 0, which is given, and the outcome of the
+    last row, which has no successor.
+
     Args:
         network: A denoiser for actions of one more feature, which tells the rows of the prefix from those behind it.
         obs_dim: Observation size ``O``.
         horizon: Rows of a trajectory ``H``.
     """
 
-    def __init__(self, network: nn.Module, *, obs_dim: int, horizon: int) -> None:
+    def __init__(self, network: DenoiseFunction, *, obs_dim: int, horizon: int) -> None:
         super().__init__()
         self.network, self.obs_dim, self.horizon = network, obs_dim, horizon
 
     def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        """Estimate clean trajectories; see ``Denoiser``.
-
-        Args:
-            noisy: Noisy trajectories. Shape ``[B, H, D]``.
-            actions: Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``.
-            start: Normalised start states. Shape ``[B, O]``.
-            sigma: Noise levels. Shape ``[B]``.
-
-        Returns:
-            Clean trajectories; zero where there is nothing to estimate: the state of row 0, which is given, and the
-            outcome of the last row, which has no successor. Shape ``[B, H, D]``.
-        """
+        """Estimate clean trajectories."""
         count, repeats = len(noisy), self.horizon - 1
         last = torch.arange(1, self.horizon, device=noisy.device)
-        estimate = self._denoise_prefixes(
-            noisy.repeat_interleave(repeats, dim=0),
-            actions.repeat_interleave(repeats, dim=0),
-            start.repeat_interleave(repeats, dim=0),
-            sigma.repeat_interleave(repeats, dim=0),
-            last.repeat(count),
-        ).unflatten(0, (count, repeats))
+        inputs = (noisy, actions, start, sigma)
+        noisy_, actions_, start_, sigma_ = (part.repeat_interleave(repeats, dim=0) for part in inputs)
+        estimate = self._denoise_prefixes(noisy_, actions_, start_, sigma_, last.repeat(count))
+        estimate = estimate.unflatten(0, (count, repeats))
         result = torch.zeros_like(noisy)
         result[:, 1:, : self.obs_dim] = estimate[:, last - 1, last, : self.obs_dim]
         result[:, :-1, self.obs_dim :] = estimate[:, last - 1, last - 1, self.obs_dim :]
@@ -61,7 +50,7 @@ class CausalDenoiser(TrainableDenoiser):
     def training_loss(
         self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
-        """Compute the loss on one random prefix of each trajectory, an estimate of that on all; see the base class."""
+        """Compute the loss on one random prefix of each trajectory, an estimate of that on all."""
         last = torch.randint(1, self.horizon, (len(noisy),), device=noisy.device)
         estimate = self._denoise_prefixes(noisy, actions, start, sigma, last)
         row = torch.arange(self.horizon, device=noisy.device)
@@ -80,5 +69,4 @@ class CausalDenoiser(TrainableDenoiser):
         sees_action = (row < last[:, None])[..., None].to(noisy)
         states, outcomes = noisy[..., : self.obs_dim] * sees_state, noisy[..., self.obs_dim :] * sees_action
         causes = torch.cat([actions * sees_action, sees_action], dim=-1)
-        estimate: Tensor = self.network(torch.cat([states, outcomes], dim=-1), causes, start, sigma)
-        return estimate
+        return self.network(torch.cat([states, outcomes], dim=-1), causes, start, sigma)

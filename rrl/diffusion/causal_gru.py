@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.denoiser import NoiseLevelEmbedding, TrainableDenoiser, scale_noisy
+from rrl.checks import require_at_least
+from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, NoiseLevelEmbedding, scale_noisy, start_at_zero
 
 
-class CausalGRUDenoiser(TrainableDenoiser):
-    """A recurrent denoiser, causal as :class:`~rrl.diffusion.causal.CausalDenoiser` is, and several times cheaper.
+@dataclass(frozen=True, kw_only=True)
+class CausalGRU(DenoiserSettings):
+    """One pass of a recurrent network: on a CPU several times cheaper than any network on every prefix."""
 
-    One pass over the rows gives all states: that in row ``t`` sees the noisy states up to ``t`` and the actions and
-    outcomes (reward, end of the episode) before ``t``; the outcome of row ``t`` sees the state that it led to.
+    width: int = 128
+    """Width of the recurrent state."""
 
-    Args:
-        obs_dim: Observation size ``O``.
-        action_dim: Action size ``A``.
-        horizon: Rows of a trajectory ``H``; the network takes any.
-        hidden_dim: Width of the recurrent state.
+    def __post_init__(self) -> None:
+        """Check the width."""
+        require_at_least(1, width=self.width)
 
-    Raises:
-        ValueError: If ``horizon`` is below 2.
-    """
+    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
+        """Make the network; it takes any horizon of at least 2."""
+        require_at_least(2, horizon=horizon)
+        return CausalGRUDenoiser(obs_dim, action_dim, self.width)
 
-    def __init__(self, obs_dim: int, action_dim: int, horizon: int, hidden_dim: int = 128) -> None:
+
+class CausalGRUDenoiser(Denoiser):
+    """A recurrent denoiser, whose rows see what those of :class:`~rrl.diffusion.causal.CausalDenoiser` do."""
+
+    def __init__(self, obs_dim: int, action_dim: int, width: int) -> None:
         super().__init__()
-        if horizon < 2:
-            raise ValueError(f"`horizon` must be at least 2, got {horizon}.")
         self.obs_dim = obs_dim
-        self.noise_level = NoiseLevelEmbedding(hidden_dim)
-        self.start = nn.Linear(obs_dim, hidden_dim)
-        self.row = nn.Linear(obs_dim + 2 + action_dim, hidden_dim)
-        self.recurrence = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
-        self.state_head = _head(hidden_dim, hidden_dim, obs_dim)
-        self.outcome_head = _head(hidden_dim, hidden_dim, 2)
+        self.noise_level = NoiseLevelEmbedding(width)
+        self.start = nn.Linear(obs_dim, width)
+        self.row = nn.Linear(obs_dim + 2 + action_dim, width)
+        self.recurrence = nn.GRU(width, width, batch_first=True)
+        self.state_head, self.outcome_head = _head(width, obs_dim), _head(width, 2)
 
     def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        """Estimate clean trajectories; see ``Denoiser``.
-
-        Args:
-            noisy: Noisy trajectories. Shape ``[B, H, D]``.
-            actions: Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``.
-            start: Normalised start states. Shape ``[B, O]``.
-            sigma: Noise levels. Shape ``[B]``.
-
-        Returns:
-            Clean trajectories. Shape ``[B, H, D]``.
-        """
+        """Estimate clean trajectories."""
         context = self.noise_level(sigma) + self.start(start)
         scaled = scale_noisy(noisy, sigma)
         causes = torch.cat([scaled[..., self.obs_dim :], actions], dim=-1)
@@ -60,9 +54,7 @@ class CausalGRUDenoiser(TrainableDenoiser):
         return torch.cat([self.state_head(features), self.outcome_head(successors)], dim=-1)
 
 
-def _head(input_dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
-    """Build an output network that starts at zero: an untrained model predicts that nothing changes."""
-    hidden, output = nn.Linear(input_dim, hidden_dim), nn.Linear(hidden_dim, output_dim)
-    nn.init.zeros_(output.weight)
-    nn.init.zeros_(output.bias)
+def _head(width: int, output_dim: int) -> nn.Sequential:
+    hidden, output = nn.Linear(width, width), nn.Linear(width, output_dim)
+    start_at_zero(output)
     return nn.Sequential(hidden, nn.SiLU(), output)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.conditioning import apply_conditioning
+DenoiseFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A ``Denoiser``, or a function with the arguments and result of its ``forward``."""
 
 
-class Denoiser(Protocol):
-    """A network that estimates the clean trajectory behind a noisy one, at every noise level."""
+class Denoiser(nn.Module):
+    """A network that estimates the clean trajectory behind a noisy one, at every noise level.
 
-    def __call__(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    The output layer of each starts at zero: an untrained model predicts that nothing changes.
+    """
+
+    def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
         """Estimate ``E[x0 | noisy]``.
 
         Args:
@@ -25,40 +31,25 @@ class Denoiser(Protocol):
         Returns:
             Clean trajectories. Shape ``[B, H, D]``.
         """
-        ...
-
-
-class TrainableDenoiser(nn.Module):
-    """A denoiser with parameters."""
+        raise NotImplementedError
 
     def training_loss(
         self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
-        """Compute the loss that trains it.
-
-        Args:
-            noisy: Noisy trajectories; see ``Denoiser``, as the next three. Shape ``[B, H, D]``.
-            actions: Shape ``[B, H, A]``.
-            start: Shape ``[B, O]``.
-            sigma: Shape ``[B]``.
-            x0: The clean trajectories behind them. Shape ``[B, H, D]``.
-            weights: See :func:`denoising_loss`. Shape ``[B, H, D]``.
-
-        Returns:
-            Differentiable scalar.
-        """
+        """Compute the :func:`denoising_loss` of the estimate, or an unbiased estimate of it. Differentiable scalar."""
         return denoising_loss(self(noisy, actions, start, sigma), x0, weights)
 
 
+class DenoiserSettings(ABC):
+    """Which denoiser, and how large."""
+
+    @abstractmethod
+    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
+        """Make the network for observations of size ``O``, actions of size ``A`` and ``H`` rows."""
+
+
 def scale_noisy(noisy: Tensor, sigma: Tensor) -> Tensor:
-    """Scale noisy trajectories to unit variance, which is what a network digests.
-
-    Args:
-        noisy: Noisy trajectories ``x0 + sigma * eps`` of data with unit scale. Shape ``[B, H, D]``.
-        sigma: Noise levels. Shape ``[B]``.
-
-    Returns:
-        ``noisy / sqrt(1 + sigma**2)``, the sample of the equivalent DDPM. Shape ``[B, H, D]``.
+    """Scale noisy trajectories of data with unit scale to unit variance, as the equivalent DDPM does.
 
     Example:
         >>> scale_noisy(torch.full((1, 1, 1), 5.0), torch.tensor([0.75]))
@@ -85,31 +76,47 @@ class NoiseLevelEmbedding(nn.Module):
         )
 
     def forward(self, sigma: Tensor) -> Tensor:
-        """Embed noise levels.
-
-        Args:
-            sigma: Noise levels, positive. Shape ``[B]``.
-
-        Returns:
-            Features. Shape ``[B, embed_dim]``.
-        """
+        """Embed positive noise levels ``[B]`` in features ``[B, embed_dim]``."""
         level = sigma.log()[:, None]
         phases = level * self.frequencies
         features: Tensor = self.layers(torch.cat([0.25 * level, phases.sin(), phases.cos()], dim=1))
         return features
 
 
-def add_noise(x0: Tensor, sigma: Tensor, noise: Tensor, *, obs_dim: int) -> Tensor:
-    """Noise clean trajectories, except the pinned start state.
+def start_at_zero(layer: nn.Module) -> None:
+    """Set the parameters of an output layer to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def apply_conditioning(trajectories: Tensor, start_features: Tensor) -> Tensor:
+    """Pin the observation part of row 0 of every trajectory.
+
+    The start state is known, so it is written into the noisy trajectory before the network sees it and into the
+    prediction afterwards; only the reward and the end-of-episode channel of row 0 stay free. Trajectories hold
+    differences from the start, so in this package ``start_features`` are zeros.
 
     Args:
-        x0: Clean trajectories on the scale of the model. Shape ``[B, H, D]``.
-        sigma: Noise levels. Shape ``[B]``.
-        noise: Standard normal draws. Shape ``[B, H, D]``.
-        obs_dim: Number of observation features, which come first in a row.
+        trajectories: Trajectories on the scale of the model, observations first. Shape ``[B, H, D]``.
+        start_features: What row 0 shall contain. Shape ``[B, O]`` or ``[O]``, with ``O <= D``.
 
     Returns:
-        ``x0 + sigma * noise`` with the observations of row 0 at zero. Shape ``[B, H, D]``.
+        A new tensor of shape ``[B, H, D]``, equal to ``start_features`` in row 0 to the bit; differentiable.
+
+    References:
+        Janner et al., "Planning with diffusion for flexible behavior synthesis", ICML 2022, section 3.3. Unlike there,
+        the network is trained with the pinned row, so it is a conditional model and not an in-painted one.
+    """
+    obs_dim = start_features.shape[-1]
+    if obs_dim > trajectories.shape[-1]:
+        raise ValueError(f"`start_features` may have at most {trajectories.shape[-1]} features, got {obs_dim}.")
+    pinned = trajectories.clone()
+    pinned[:, 0, :obs_dim] = start_features
+    return pinned
+
+
+def add_noise(x0: Tensor, sigma: Tensor, noise: Tensor, *, obs_dim: int) -> Tensor:
+    """Noise clean trajectories ``[B, H, D]``, except the pinned start state: the first ``obs_dim`` features of row 0.
 
     Example:
         >>> add_noise(torch.zeros(1, 2, 2), torch.tensor([3.0]), torch.ones(1, 2, 2), obs_dim=1)
@@ -126,9 +133,6 @@ def denoising_loss(predicted: Tensor, x0: Tensor, weights: Tensor) -> Tensor:
         predicted: Denoised trajectories. Shape ``[B, H, D]``.
         x0: Clean trajectories on the scale of the model. Shape ``[B, H, D]``.
         weights: 1 where ``x0`` was observed, 0 where it is padding or given; not all 0. Shape ``[B, H, D]``.
-
-    Returns:
-        Differentiable scalar, in squared units of the model's scale.
 
     Example:
         >>> denoising_loss(torch.tensor([2.0, 9.0]), torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from rrl.diffusion.guidance_strength import GuidanceStrength
 from rrl.diffusion.path_divergence import kl_budget
 
 ReturnFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -48,24 +46,12 @@ class ReverseStep(NamedTuple):
     """Normalised start states. Shape ``[B, O]``."""
 
 
-class Guidance(Protocol):
-    """A rule that shifts the mean of a reverse step."""
-
-    def __call__(self, step: ReverseStep) -> Tensor:
-        """Give the shift.
-
-        Args:
-            step: The step to guide.
-
-        Returns:
-            Shift of the mean, zero in row 0 and in the reward and end channels. Shape ``[B, H, D]``.
-        """
-        ...
+StepShift: TypeAlias = Callable[[ReverseStep], Tensor]
+"""From a reverse step to the shift of its mean: one of the rules below, with its return model and how hard to push."""
 
 
-@dataclass(frozen=True)
-class PaperGuidance:
-    r"""The paper's rule: every step spends the same part of the budget, whatever the gradient's length.
+def paper_shift(step: ReverseStep, return_model: ReturnFunction, alpha: float) -> Tensor:
+    r"""Apply the paper's rule: every step spends the same part of the budget, whatever the gradient's length.
 
     .. math::
         \Delta = -\sigma_i \sqrt{2 K / N} \, g / \|g\|, \quad g = \nabla Z(\mu_i)
@@ -74,68 +60,40 @@ class PaperGuidance:
     stronger claim, a likelihood ratio of at most ``1 / alpha`` on every path, does not hold: half of them exceed it.
 
     Args:
+        step: The step to guide.
         return_model: Return model ``Z``.
         alpha: Tail level in ``(0, 1]``; 1 does not guide.
+
+    Returns:
+        Shift of the mean, as of every rule: zero in row 0 and in the reward and end channels. Shape ``[B, H, D]``.
 
     References:
         AD-RRL, eq. 16 and 18 with ``eta_i = (1 / alpha) ** (1 / N)``; its second bound (``rho``) is dropped, since it
         cannot hold on normalised data.
     """
-
-    return_model: ReturnFunction
-    alpha: float
-
-    def __call__(self, step: ReverseStep) -> Tensor:
-        """Give the shift; see ``Guidance``.
-
-        Args:
-            step: The step to guide.
-
-        Returns:
-            Shift of the mean. Shape ``[B, H, D]``.
-        """
-        gradient = return_gradient(self.return_model, step.mean, step, sigma=step.next_sigma)
-        return -step.std * math.sqrt(2.0 * kl_budget(self.alpha) / step.num_steps) * unit_direction(gradient)
+    gradient = return_gradient(return_model, step.mean, step, sigma=step.next_sigma)
+    return -step.std * math.sqrt(2.0 * kl_budget(alpha) / step.num_steps) * unit_direction(gradient)
 
 
-@dataclass(frozen=True)
-class ReleasedGuidance:
-    r"""The rule of the published code, which nearly does nothing; for comparison only.
+def released_shift(step: ReverseStep, return_model: ReturnFunction, alpha: float) -> Tensor:
+    r"""Apply the rule of the published code, which nearly does nothing; for comparison only.
 
     .. math::
         \hat{x}_0 \leftarrow \hat{x}_0 - s_i^2 \sqrt{2 K / N} \, g / \|g\|, \quad g = \nabla Z(\hat{x}_0)
 
     with the DDPM's posterior variance :math:`s_i^2`: the covariance counts twice, and the mean moves by only a part of
     the edit. The relative entropy it spends is 1.2e-4 instead of 2.3 for ``alpha = 0.1`` and the plain cosine schedule.
-
-    Args:
-        return_model: Return model ``Z``.
-        alpha: Tail level in ``(0, 1]``; 1 does not guide.
     """
-
-    return_model: ReturnFunction
-    alpha: float
-
-    def __call__(self, step: ReverseStep) -> Tensor:
-        """Give the shift; see ``Guidance``.
-
-        Args:
-            step: The step to guide.
-
-        Returns:
-            Shift of the mean. Shape ``[B, H, D]``.
-        """
-        # The code feeds the estimate as if it were the DDPM's noisy sample, which is y / sqrt(1 + sigma^2).
-        points = step.x0 * math.hypot(1.0, step.sigma)
-        gradient = return_gradient(self.return_model, points, step, sigma=step.sigma)
-        variance = (step.std / math.hypot(1.0, step.next_sigma)) ** 2
-        edit = -variance * math.sqrt(2.0 * kl_budget(self.alpha) / step.num_steps) * unit_direction(gradient)
-        return mean_shift(edit, step.sigma, step.next_sigma)
+    # The code feeds the estimate as if it were the DDPM's noisy sample, which is y / sqrt(1 + sigma^2).
+    points = step.x0 * math.hypot(1.0, step.sigma)
+    gradient = return_gradient(return_model, points, step, sigma=step.sigma)
+    variance = (step.std / math.hypot(1.0, step.next_sigma)) ** 2
+    edit = -variance * math.sqrt(2.0 * kl_budget(alpha) / step.num_steps) * unit_direction(gradient)
+    return mean_shift(edit, step.sigma, step.next_sigma)
 
 
-@dataclass(frozen=True)
-class NoiseConditionalGuidance:
-    r"""The tilt ``exp(-c Z)`` by the raw gradient of the noise-conditional return, with one strength for all.
+def noise_conditional_shift(step: ReverseStep, return_model: ReturnFunction, strength: Tensor) -> Tensor:
+    r"""Tilt by ``exp(-c Z)`` along the raw gradient of the noise-conditional return, with one strength for all.
 
     .. math::
         \hat{x}_0 \leftarrow \hat{x}_0 - c \, \sigma_i^2 \nabla Z(y_i, \sigma_i)
@@ -146,44 +104,17 @@ class NoiseConditionalGuidance:
     That holds for the first-order solver. The second-order one extrapolates the shift that it sees in the estimates, so
     few steps tilt in the same direction but further: by a factor of 1.6 at 8 steps, 1.1 at 32. At an equal divergence
     this is no loss, and the controllers of the strength absorb it.
-
-    Args:
-        return_model: Return model ``Z``.
-        alpha: Tail level in ``(0, 1]``; 1 does not guide.
-        strength: Strength ``c``; adapted by the caller so that the budget is spent.
     """
-
-    return_model: ReturnFunction
-    alpha: float
-    strength: GuidanceStrength
-
-    def __call__(self, step: ReverseStep) -> Tensor:
-        """Give the shift; see ``Guidance``.
-
-        Args:
-            step: The step to guide.
-
-        Returns:
-            Shift of the mean. Shape ``[B, H, D]``.
-        """
-        if kl_budget(self.alpha) == 0.0:
-            return torch.zeros_like(step.mean)
-        gradient = return_gradient(self.return_model, step.sample, step, sigma=step.sigma)
-        return mean_shift(-self.strength.value * step.sigma**2 * gradient, step.sigma, step.next_sigma)
+    gradient = return_gradient(return_model, step.sample, step, sigma=step.sigma)
+    return mean_shift(-strength * step.sigma**2 * gradient, step.sigma, step.next_sigma)
 
 
 def return_gradient(return_model: ReturnFunction, points: Tensor, step: ReverseStep, *, sigma: float) -> Tensor:
-    """Give the gradient of the predicted return with respect to the observations after the start.
-
-    Args:
-        return_model: Return model ``Z``.
-        points: Noisy trajectories at which to differentiate, in VE coordinates. Shape ``[B, H, D]``.
-        step: The reverse step, for actions and start state.
-        sigma: Noise level of ``points``.
+    """Give the gradient of the predicted return at noisy trajectories ``points`` of noise level ``sigma``.
 
     Returns:
-        Gradient of each trajectory's own standardised return; zero in row 0 and in the reward and end channels.
-        Shape ``[B, H, D]``.
+        Gradient of each trajectory's own standardised return with respect to the observations after the start; zero
+        in row 0 and in the reward and end channels. Shape ``[B, H, D]``.
     """
     obs_dim = step.start.shape[-1]
     with torch.enable_grad():
@@ -196,13 +127,7 @@ def return_gradient(return_model: ReturnFunction, points: Tensor, step: ReverseS
 
 
 def unit_direction(gradient: Tensor) -> Tensor:
-    """Scale each trajectory's gradient to length 1.
-
-    Args:
-        gradient: Gradients. Shape ``[B, H, D]``.
-
-    Returns:
-        Directions; shorter only where the gradient vanishes. Shape ``[B, H, D]``.
+    """Scale each trajectory's gradient ``[B, H, D]`` to length 1; shorter only where it vanishes.
 
     Example:
         >>> unit_direction(torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]]]))
@@ -215,44 +140,10 @@ def unit_direction(gradient: Tensor) -> Tensor:
 
 
 def mean_shift(edit: Tensor, sigma: float, next_sigma: float) -> Tensor:
-    """Translate an edit of the denoised trajectory into a shift of the mean of the next sample.
-
-    Args:
-        edit: What is added to ``x0``. Shape ``[B, H, D]``.
-        sigma: Present noise level.
-        next_sigma: Noise level after the step.
-
-    Returns:
-        ``(1 - (next_sigma / sigma)**2) * edit``. Shape ``[B, H, D]``.
+    """Translate an edit of the denoised trajectory ``x0`` into a shift of the mean of the next sample.
 
     Example:
         >>> mean_shift(torch.tensor([4.0]), sigma=2.0, next_sigma=1.0)
         tensor([3.])
     """
     return (1.0 - (next_sigma / sigma) ** 2) * edit
-
-
-def select_worst(returns: Tensor, m: int) -> Tensor:
-    """Choose the worst of every ``m`` trajectories: guidance that needs neither gradient nor strength.
-
-    With ``m = round(1 / alpha)`` unguided draws per start, the likelihood ratio is at most ``1 / alpha`` on every
-    trajectory, so this is the one rule that obeys the paper's risk envelope exactly.
-
-    Args:
-        returns: Predicted returns; the draws of one start lie side by side. Shape ``[B * m]``.
-        m: Draws per start, at least 1.
-
-    Returns:
-        Indices into ``returns``. Shape ``[B]``.
-
-    Raises:
-        ValueError: If the number of returns is not a multiple of ``m``.
-
-    Example:
-        >>> select_worst(torch.tensor([3.0, 1.0, 2.0, 5.0, 6.0, 4.0]), m=3)
-        tensor([1, 5])
-    """
-    if m < 1 or returns.numel() % m:
-        raise ValueError(f"`m` must be positive and divide the number of returns {returns.numel()}, got {m}.")
-    worst = returns.view(-1, m).argmin(dim=1)
-    return worst + m * torch.arange(worst.numel(), device=returns.device)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rrl.checks import require_positive, require_within
 from rrl.diffusion.path_divergence import kl_budget
 
 MAX_STEP = 1.0
@@ -23,9 +24,6 @@ class GuidanceStrength(nn.Module):
     Args:
         initial: Strength before the first update, positive.
         gain: Fraction of the control error that one update removes, in ``(0, 1]``.
-
-    Raises:
-        ValueError: If ``initial`` or ``gain`` is out of range.
     """
 
     log_strength: Tensor
@@ -33,10 +31,8 @@ class GuidanceStrength(nn.Module):
 
     def __init__(self, initial: float = 1.0, gain: float = 0.5) -> None:
         super().__init__()
-        if initial <= 0.0:
-            raise ValueError(f"`initial` must be positive, got {initial}.")
-        if not 0.0 < gain <= 1.0:
-            raise ValueError(f"`gain` must lie in (0, 1], got {gain}.")
+        require_positive(initial=initial)
+        require_within("(0, 1]", gain=gain)
         self.gain = gain
         self.register_buffer("log_strength", torch.tensor(initial).log())
 

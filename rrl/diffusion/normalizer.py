@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +15,12 @@ START_LIMIT = 10.0
 """Largest normalised start feature in standard deviations; keeps outliers from saturating the networks."""
 
 
-class DecodedTrajectories(NamedTuple):
-    """Trajectories in raw units."""
-
-    observations: Tensor
-    """Raw observations; row 0 is the start state to the bit. Shape ``[B, H, O]``."""
-    rewards: Tensor
-    """Raw rewards. Shape ``[B, H]``."""
-    ended: Tensor
-    """Score of the end of the episode: about 1 where the transition terminates, -1 where not. Shape ``[B, H]``."""
-
-
 class TrajectoryNormalizer(nn.Module):
     """Encodes windows of real experience as trajectories of unit scale, and decodes imagined ones.
 
     A row of a trajectory holds ``D = O + 2`` features: the difference of the observation from row 0 on a scale of its
     own per row and feature, the standardised reward, and the end of the episode as -1 or 1. The statistics run over
-    all windows given to ``update``; before the first update the scales are 1.
+    all windows; before the first update the scales are 1.
 
     The end flag is not standardised: a rare event would become an enormous outlier.
 
@@ -88,19 +76,8 @@ class TrajectoryNormalizer(nn.Module):
         """Half the width of the action box: raw units per normalised unit. Shape ``[A]``."""
         return 0.5 * (self.action_high - self.action_low)
 
-    def update(self, windows: WindowBatch) -> None:
-        """Take new windows into the statistics.
-
-        Args:
-            windows: Windows not given before.
-        """
-        self.update_from(self.statistics(windows))
-
     def statistics(self, windows: WindowBatch) -> Tensor:
         """Sum what the scales need over windows; sums of several processes add up.
-
-        Args:
-            windows: Windows of real experience.
 
         Returns:
             Flat float64 vector: observed rows ``[H]``, squared differences ``[H * O]``, start states ``[O]``, their
@@ -114,12 +91,8 @@ class TrajectoryNormalizer(nn.Module):
         blocks = [observed.sum(0), squares.sum(0).flatten(), start.sum(0), start.square().sum(0), reward_sums]
         return torch.cat(blocks)
 
-    def update_from(self, statistics: Tensor) -> None:
-        """Take sums from ``statistics`` into the running statistics.
-
-        Args:
-            statistics: Sums over new windows, possibly over all processes.
-        """
+    def update(self, statistics: Tensor) -> None:
+        """Take the :meth:`statistics` of new windows, possibly of all processes, into the scales."""
         self.totals += statistics
         counts, squares, start_sum, start_squares, rewards = torch.split(self.totals, self._sizes)
         # Row 0 is observed in every window, so its count is the number of windows.
@@ -132,70 +105,38 @@ class TrajectoryNormalizer(nn.Module):
         self.reward_std.copy_(_std(*rewards))
 
     def encode(self, windows: WindowBatch) -> Tensor:
-        """Bring windows to the scale of the model.
-
-        Args:
-            windows: Windows of real experience.
-
-        Returns:
-            Clean trajectories ``x0``. Shape ``[B, H, D]``.
-        """
+        """Bring windows to the scale of the model: clean trajectories ``x0`` of shape ``[B, H, D]``."""
         differences = (windows.observations - windows.observations[:, :1]) / self.difference_scale
         rewards = (windows.rewards - self.reward_mean) / self.reward_std
         ended = 2.0 * windows.terminated.to(rewards) - 1.0
         return torch.cat([differences, rewards[..., None], ended[..., None]], dim=-1)
 
     def mask(self, windows: WindowBatch) -> Tensor:
-        """Mark the features that carry information.
-
-        Args:
-            windows: Windows of real experience.
-
-        Returns:
-            1 where the feature was observed; 0 for row 0's observations, which are given, and for padding.
-            Shape ``[B, H, D]``.
-        """
+        """Mark with 1 what was observed; row 0's observations, which are given, and padding are 0. ``[B, H, D]``."""
         observed = windows.observed.to(windows.rewards)
         observed[:, 0] = 0.0
         valid = windows.valid.to(windows.rewards)[..., None]
         return torch.cat([observed[..., None].expand(-1, -1, self.obs_dim), valid, valid], dim=-1)
 
     def encode_start(self, start: Tensor) -> Tensor:
-        """Standardise start states for the networks.
-
-        Args:
-            start: Raw observations. Shape ``[B, O]``.
-
-        Returns:
-            Features in standard deviations, at most 10 in size. Shape ``[B, O]``.
-        """
+        """Standardise raw start states for the networks, to at most 10 standard deviations. Shape ``[B, O]``."""
         return ((start - self.start_mean) / self.start_std).clamp(-START_LIMIT, START_LIMIT)
 
     def encode_actions(self, actions: Tensor) -> Tensor:
-        """Clip actions to the action box, as the simulator does, and scale the box to ``[-1, 1]``.
-
-        Args:
-            actions: Raw actions. Shape ``[..., A]``.
-
-        Returns:
-            Scaled actions. Shape ``[..., A]``.
-        """
+        """Clip actions to the action box, as the simulator does, and scale it to ``[-1, 1]``. Shape ``[..., A]``."""
         clipped = torch.minimum(torch.maximum(actions, self.action_low), self.action_high)
         return (clipped - self.action_low) / self.action_half_width - 1.0
 
-    def decode(self, x0: Tensor, start: Tensor) -> DecodedTrajectories:
-        """Bring trajectories back to raw units.
-
-        Args:
-            x0: Trajectories on the scale of the model. Shape ``[B, H, D]``.
-            start: Raw start states. Shape ``[B, O]``.
+    def decode(self, x0: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bring trajectories ``[B, H, D]`` back to raw units.
 
         Returns:
-            Trajectories that start exactly in ``start``.
+            Observations, whose row 0 is the start state to the bit, rewards, and score of the end of the episode: about
+            1 where the transition terminates, -1 where not. Shapes ``[B, H, O]``, ``[B, H]``, ``[B, H]``.
         """
         later = start[:, None] + x0[:, 1:, : self.obs_dim] * self.difference_scale[1:]
         observations = torch.cat([start[:, None], later], dim=1)
-        return DecodedTrajectories(observations, x0[..., -2] * self.reward_std + self.reward_mean, x0[..., -1])
+        return observations, x0[..., -2] * self.reward_std + self.reward_mean, x0[..., -1]
 
 
 def _std(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:

@@ -6,18 +6,11 @@ import math
 
 from torch import Tensor
 
+from rrl.checks import require_within
+
 
 def kl_budget(alpha: float) -> float:
-    """Give the relative entropy that the tail level ``alpha`` allows.
-
-    Args:
-        alpha: Tail level in ``(0, 1]``.
-
-    Returns:
-        ``ln(1 / alpha)`` in nats.
-
-    Raises:
-        ValueError: If ``alpha`` is outside ``(0, 1]``.
+    """Give the relative entropy ``ln(1 / alpha)``, in nats, that a tail level in ``(0, 1]`` allows.
 
     Example:
         >>> round(kl_budget(0.1), 4)
@@ -25,8 +18,7 @@ def kl_budget(alpha: float) -> float:
         >>> kl_budget(1.0)
         0.0
     """
-    if not 0.0 < alpha <= 1.0:
-        raise ValueError(f"`alpha` must lie in (0, 1], got {alpha}.")
+    require_within("(0, 1]", alpha=alpha)
     return math.log(1.0 / alpha)
 
 
@@ -38,7 +30,7 @@ def path_divergence(shift: Tensor, std: float) -> Tensor:
         std: Standard deviation of the step, positive.
 
     Returns:
-        ``|shift|^2 / (2 std^2)`` in nats, at least 0. Shape ``[B]``.
+        ``|shift|^2 / (2 std^2)`` in nats. Shape ``[B]``.
 
     Example:
         >>> import torch
@@ -51,10 +43,7 @@ def path_divergence(shift: Tensor, std: float) -> Tensor:
 def log_likelihood_ratio(shift: Tensor, noise: Tensor, std: float) -> Tensor:
     """Give the logarithm of how much likelier a shifted reverse step made its outcome.
 
-    Args:
-        shift: Shift of the mean. Shape ``[B, H, D]``.
-        noise: Standard normal draws; the outcome is ``mean + shift + std * noise``. Shape ``[B, H, D]``.
-        std: Standard deviation of the step, positive.
+    The outcome is ``mean + shift + std * noise``, with standard normal noise.
 
     Returns:
         ``ln xi`` of the step in nats; its mean is ``path_divergence``. Shape ``[B]``.

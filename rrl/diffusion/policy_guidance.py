@@ -6,15 +6,19 @@ actions on the states through the policy. So the actions are revised after every
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from rrl.checks import require_positive, require_within
+
 GaussianMeanStd: TypeAlias = tuple[Tensor, Tensor]
 """Mean and standard deviation of the action at every row. Shape ``[B, H, A]``, or broadcastable to it."""
-Policy: TypeAlias = Callable[[Tensor], GaussianMeanStd]
+PolicyFunction: TypeAlias = Callable[[Tensor], GaussianMeanStd]
 """From raw observations ``[B, H, O]`` to a Gaussian over raw actions."""
 
 MAX_DEVIATION = 3.0
@@ -42,58 +46,66 @@ class PolicyGuidance(Protocol):
         ...
 
     def adapt(self, spread: Tensor) -> None:
-        """Learn from the outcome of a whole reverse process.
-
-        Args:
-            spread: Standardised spread of the final actions, see ``action_spread``. Scalar.
-        """
+        """Learn from the standard deviation of the :func:`standardized` actions after a whole reverse process."""
         ...
 
 
-class ReparameterizedGuidance:
-    """Moves every action a part of the way to ``mean + std * noise`` with noise that stays fixed.
+class PolicyGuidanceSettings(ABC):
+    """How imagined actions are kept on-policy."""
+
+    @abstractmethod
+    def build(self) -> PolicyGuidance:
+        """Make the rule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reparameterized(PolicyGuidanceSettings):
+    """Imagined actions move a part of the way to ``mean + std * noise`` with noise that stays fixed.
 
     This is a fixed-point iteration for the trajectory that the policy, with these noises, would have produced. Fresh
     noise in every step would never converge, and the full way (``damping=1``) oscillates: measured on InvertedPendulum,
     16 steps leave 99, 51 and 6 % of the imagined windows falling with fresh noise, without and with damping (5 % in
     the simulator).
-
-    Args:
-        damping: Fraction of the way per reverse step, in ``(0, 1]``.
-
-    Raises:
-        ValueError: If ``damping`` is outside ``(0, 1]``.
     """
 
-    def __init__(self, damping: float = 0.5) -> None:
-        if not 0.0 < damping <= 1.0:
-            raise ValueError(f"`damping` must lie in (0, 1], got {damping}.")
-        self.damping = damping
+    damping: float = 0.5
+    """Part of the way that they go in one reverse step, in ``(0, 1]``."""
+
+    def __post_init__(self) -> None:
+        """Check the damping."""
+        require_within("(0, 1]", damping=self.damping)
+
+    def build(self) -> Reparameterized:
+        """Return the settings: they are all that this rule has."""
+        return self
 
     def __call__(
         self, actions: Tensor, policy: GaussianMeanStd, *, noise: Tensor, noise_std: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Revise the actions; see ``PolicyGuidance``.
-
-        Args:
-            actions: Raw actions. Shape ``[B, H, A]``.
-            policy: The policy at the present estimate of the observations.
-            noise: Fixed standard normal draws. Shape ``[B, H, A]``.
-            noise_std: Not used.
-            generator: Not used.
-
-        Returns:
-            Raw actions. Shape ``[B, H, A]``.
-        """
+        """Revise the actions without fresh noise."""
         mean, std = policy
         return actions + self.damping * (mean + std * noise - actions)
 
     def adapt(self, spread: Tensor) -> None:
-        """Do nothing: the spread follows from the noise.
+        """Do nothing: the spread follows from the noise."""
 
-        Args:
-            spread: Not used.
-        """
+
+@dataclass(frozen=True, kw_only=True)
+class Score(PolicyGuidanceSettings):
+    """Imagined actions follow the score of the policy: the rule of PolyGRAD and the paper."""
+
+    scale: float = 0.005
+    """Initial scale of the score; ``0.005`` in the published code."""
+    learning_rate: float = 3e-3
+    """Step of the logarithm of the scale per unit of spread; ``3e-3`` in the published code."""
+
+    def __post_init__(self) -> None:
+        """Check scale and step."""
+        require_positive(scale=self.scale, learning_rate=self.learning_rate)
+
+    def build(self) -> ScoreGuidance:
+        """Make the rule."""
+        return ScoreGuidance(self)
 
 
 class ScoreGuidance(nn.Module):
@@ -106,8 +118,7 @@ class ScoreGuidance(nn.Module):
     The scale :math:`\lambda` is tuned until the standardised spread of the actions is 1.
 
     Args:
-        scale: Initial scale; ``0.005`` in the published code.
-        learning_rate: Step of the logarithm of the scale per unit of spread; ``3e-3`` in the published code.
+        settings: Initial scale, and how fast it adapts.
 
     References:
         Rigter et al., "World models via policy-guided trajectory diffusion" (PolyGRAD), 2024.
@@ -116,26 +127,15 @@ class ScoreGuidance(nn.Module):
     log_scale: Tensor
     """Logarithm of the scale. Scalar."""
 
-    def __init__(self, scale: float = 0.005, learning_rate: float = 3e-3) -> None:
+    def __init__(self, settings: Score) -> None:
         super().__init__()
-        self.learning_rate = learning_rate
-        self.register_buffer("log_scale", torch.tensor(scale).log())
+        self.learning_rate = settings.learning_rate
+        self.register_buffer("log_scale", torch.tensor(settings.scale).log())
 
     def forward(
         self, actions: Tensor, policy: GaussianMeanStd, *, noise: Tensor, noise_std: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Revise the actions; see ``PolicyGuidance``.
-
-        Args:
-            actions: Raw actions. Shape ``[B, H, A]``.
-            policy: The policy at the present estimate of the observations.
-            noise: Not used, but for its shape: this rule draws its own.
-            noise_std: Standard deviation of this reverse step's noise, in raw action units. Shape ``[A]``.
-            generator: Source of fresh randomness.
-
-        Returns:
-            Raw actions. Shape ``[B, H, A]``.
-        """
+        """Revise the actions with fresh noise."""
         mean, std = policy
         low, high = mean - MAX_DEVIATION * std, mean + MAX_DEVIATION * std
         actions = torch.minimum(torch.maximum(actions, low), high)
@@ -144,28 +144,23 @@ class ScoreGuidance(nn.Module):
         return torch.minimum(torch.maximum(actions, low), high)
 
     def adapt(self, spread: Tensor) -> None:
-        """Pull harder if the actions spread too far, and the other way round.
-
-        Args:
-            spread: Standardised spread of the final actions. Scalar.
-        """
+        """Pull harder if the actions spread too far, and the other way round."""
         self.log_scale += self.learning_rate * (spread - 1.0)
 
 
-def action_spread(actions: Tensor, policy: GaussianMeanStd) -> Tensor:
-    """Give the standard deviation of the standardised actions, which is 1 if they are distributed like the policy's.
+def standardized(actions: Tensor, policy: GaussianMeanStd) -> Tensor:
+    """Give the deviations of actions from the policy's mean; standard normal if they are distributed like the policy's.
 
     Args:
         actions: Raw actions. Shape ``[B, H, A]``.
         policy: The policy at the observations of the same rows.
 
     Returns:
-        Scalar.
+        Deviations in standard deviations of the policy. Shape ``[B, H, A]``.
 
     Example:
-        >>> actions = torch.tensor([1.0, 3.0, 5.0]).view(3, 1, 1)
-        >>> action_spread(actions, (torch.full((3, 1, 1), 3.0), torch.tensor(4.0)))
-        tensor(0.5000)
+        >>> standardized(torch.tensor([1.0, 3.0, 5.0]), (torch.tensor(3.0), torch.tensor(4.0)))
+        tensor([-0.5000,  0.0000,  0.5000])
     """
     mean, std = policy
-    return ((actions - mean) / std).std()
+    return (actions - mean) / std

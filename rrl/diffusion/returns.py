@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.diffusion.denoiser import scale_noisy
-from rrl.diffusion.residual_mlp import NoiseConditionalMLP
+from rrl.diffusion.residual_mlp import NoiseConditionalMLP, ResidualSizes
 
 STD_FLOOR = 1e-6
 """Smallest standard deviation of the targets, in reward units; constant returns must not divide by zero."""
@@ -17,13 +17,6 @@ class ReturnModel(nn.Module):
 
     It does not see the reward and end-of-episode channels: guidance along its gradient must explain a low return by
     the states, instead of overwriting the rewards. Train it on the same noisy trajectories as the denoiser.
-
-    Args:
-        obs_dim: Observation size ``O``.
-        action_dim: Action size ``A``.
-        horizon: Rows of a trajectory ``H``.
-        hidden_dim: Width; ``1024`` in the paper.
-        num_layers: Number of residual layers; ``6`` in the paper.
 
     References:
         Foffano et al., "Adversarial diffusion for robust reinforcement learning" (AD-RRL), NeurIPS 2025, algorithm 3.
@@ -36,48 +29,26 @@ class ReturnModel(nn.Module):
     std: Tensor
     """Standard deviation of the targets in reward units. Scalar."""
 
-    def __init__(self, obs_dim: int, action_dim: int, horizon: int, hidden_dim: int = 256, num_layers: int = 3) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
         super().__init__()
-        input_dim = horizon * (obs_dim + action_dim) + obs_dim
-        self.network = NoiseConditionalMLP(input_dim, 1, hidden_dim=hidden_dim, num_layers=num_layers)
+        self.network = NoiseConditionalMLP(horizon * (obs_dim + action_dim) + obs_dim, 1, sizes)
         self.register_buffer("totals", torch.zeros(3, dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
 
     def forward(self, noisy_observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        """Predict standardised returns.
-
-        Args:
-            noisy_observations: Observation part of noisy trajectories, row 0 pinned. Shape ``[B, H, O]``.
-            actions: Actions scaled to ``[-1, 1]``. Shape ``[B, H, A]``.
-            start: Normalised start states. Shape ``[B, O]``.
-            sigma: Noise levels. Shape ``[B]``.
-
-        Returns:
-            Expected standardised return given the noisy trajectory. Shape ``[B]``.
-        """
+        """Predict the expected standardised return ``[B]``, given the observation part of what a denoiser is given."""
         features = torch.cat([scale_noisy(noisy_observations, sigma).flatten(1), actions.flatten(1), start], dim=1)
         output: Tensor = self.network(features, sigma)
         return output.squeeze(1)
 
     def statistics(self, targets: Tensor) -> Tensor:
-        """Sum what standardisation needs; sums of several processes add up.
-
-        Args:
-            targets: Returns in reward units. Shape ``[B]``.
-
-        Returns:
-            Number, sum and sum of squares. float64, shape ``[3]``.
-        """
+        """Return number, sum and sum of squares of targets ``[B]``; those of several processes add up."""
         targets = targets.double()
         return torch.stack([torch.ones_like(targets).sum(), targets.sum(), targets.square().sum()])
 
-    def update_from(self, statistics: Tensor) -> None:
-        """Take sums from ``statistics`` into the running mean and standard deviation.
-
-        Args:
-            statistics: Sums over new targets, possibly over all processes. Shape ``[3]``.
-        """
+    def update(self, statistics: Tensor) -> None:
+        """Take the :meth:`statistics` of new targets, possibly of all processes, into mean and standard deviation."""
         self.totals += statistics
         count, total, squares = self.totals
         mean = total / count
@@ -85,26 +56,8 @@ class ReturnModel(nn.Module):
         self.std.copy_((squares / count - mean.square()).clamp(min=STD_FLOOR**2).sqrt())
 
     def standardize(self, returns: Tensor) -> Tensor:
-        """Bring returns to the scale of the model.
-
-        Args:
-            returns: Returns in reward units. Shape ``[B]``.
-
-        Returns:
-            Standardised returns. Shape ``[B]``.
-        """
+        """Bring returns in reward units to the scale of the model. Shape ``[B]``."""
         return (returns - self.mean) / self.std
-
-    def unstandardize(self, returns: Tensor) -> Tensor:
-        """Bring predictions to reward units.
-
-        Args:
-            returns: Standardised returns. Shape ``[B]``.
-
-        Returns:
-            Returns in reward units. Shape ``[B]``.
-        """
-        return returns * self.std + self.mean
 
 
 def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: Tensor, *, gamma: float) -> Tensor:
@@ -141,15 +94,12 @@ def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: T
 
 @torch.no_grad()
 def ema_update(target: nn.Module, source: nn.Module, decay: float) -> None:
-    """Move the parameters of ``target`` towards those of ``source``; copy the buffers.
+    """Move the parameters of ``target``, a moving average, towards those of ``source``; copy the buffers.
 
     Args:
-        target: Module that holds the exponential moving average; changed in place.
-        source: Module that is being trained.
+        target: Changed in place.
+        source: Another module of the same kind, which is being trained.
         decay: Weight of the old average, in ``[0, 1)``; 0 copies.
-
-    Raises:
-        ValueError: If ``target`` and ``source`` are the same module, whose average would never move.
     """
     if target is source:
         raise ValueError("`target` and `source` must be two modules, got the same one twice.")

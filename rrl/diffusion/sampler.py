@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from rrl.diffusion.conditioning import apply_conditioning
-from rrl.diffusion.denoiser import Denoiser
-from rrl.diffusion.guidance import Guidance, ReverseStep
+from rrl.diffusion.denoiser import DenoiseFunction, apply_conditioning
+from rrl.diffusion.guidance import ReverseStep, StepShift
 from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.path_divergence import log_likelihood_ratio, path_divergence
-from rrl.diffusion.policy_guidance import Policy, PolicyGuidance, action_spread
+from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance, standardized
 from rrl.diffusion.scheduler import NoiseSchedule
+from rrl.types import TensorBatch
 
 
-class ImaginedTrajectories(NamedTuple):
-    """What the sampler imagined, in raw units."""
+@dataclass(frozen=True)
+class ImaginedTrajectories(TensorBatch):
+    """What the sampler imagined, in raw units, without graph."""
 
     observations: Tensor
     """Raw observations; row 0 is the start state to the bit. Shape ``[B, H, O]``."""
@@ -34,8 +35,17 @@ class ImaginedTrajectories(NamedTuple):
     several draws only its mean is known, and is given for all. Shape ``[B]``."""
     path_kl: Tensor
     """Relative entropy of the guided to the unguided path, in nats. Shape ``[B]``."""
-    action_spread: Tensor
-    """Standard deviation of the standardised actions; 1 if they are on-policy. Scalar."""
+    deviations: Tensor
+    """Actions as deviations from the policy's mean, in its standard deviations. Shape ``[B, H, A]``."""
+
+    @property
+    def action_spread(self) -> Tensor:
+        """Standard deviation of the standardised actions; 1 if they are on-policy. Scalar."""
+        return self.deviations.std()
+
+    def select(self, index: Tensor) -> Self:
+        """Keep the trajectories at some indices ``[B']``."""
+        return self.map(lambda column: column[index])
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,12 @@ class TrajectorySampler:
     @torch.no_grad()
     def sample(
         self,
-        denoiser: Denoiser,
-        policy: Policy,
+        denoiser: DenoiseFunction,
+        policy: PolicyFunction,
         start: Tensor,
         *,
         policy_guidance: PolicyGuidance,
-        guidance: Guidance | None = None,
+        shift: StepShift | None = None,
         generator: torch.Generator,
     ) -> ImaginedTrajectories:
         """Imagine one trajectory from each start state.
@@ -68,11 +78,11 @@ class TrajectorySampler:
             policy: Policy on raw observations.
             start: Raw start states. Shape ``[B, O]``.
             policy_guidance: Rule that keeps the actions on-policy.
-            guidance: Rule that shifts the states towards low returns; None does not guide.
+            shift: Shifts the reverse steps towards low returns; None does not guide.
             generator: Source of randomness, on the device of ``start``.
 
         Returns:
-            Imagined trajectories, without graph.
+            Imagined trajectories.
         """
         features = self.normalizer.encode_start(start)
         # Data have scale 1, so the noisy prior has the variance 1 + sigma^2.
@@ -88,15 +98,15 @@ class TrajectorySampler:
             x0 = step.x0
             noise = self._noise(start, sample.shape[-1], generator)
             sample = step.mean + step.std * noise
-            if guidance is not None:
-                shift = guidance(step)
-                sample = sample + shift
-                log_ratio = log_ratio + log_likelihood_ratio(shift, noise, step.std).float()
-                path_kl = path_kl + path_divergence(shift, step.std).float()
+            if shift is not None:
+                change = shift(step)
+                sample = sample + change
+                log_ratio = log_ratio + log_likelihood_ratio(change, noise, step.std).float()
+                path_kl = path_kl + path_divergence(change, step.std).float()
             sample = self._pin(sample)
             actions = policy_guidance(
                 actions,
-                policy(self.normalizer.decode(x0, start).observations),
+                policy(self.normalizer.decode(x0, start)[0]),
                 noise=action_noise,
                 noise_std=self._action_noise_std(step),
                 generator=generator,
@@ -105,11 +115,17 @@ class TrajectorySampler:
         # The actions stay as they are in the last step, so that they are those of the states that are returned.
         x0 = self._denoise(denoiser, sample, self.normalizer.encode_actions(actions), features, -2)
         observations, rewards, ended = self.normalizer.decode(x0, start)
-        spread = action_spread(actions, policy(observations))
-        return ImaginedTrajectories(observations, actions, rewards, ended, log_ratio, path_kl, spread)
+        deviations = standardized(actions, policy(observations))
+        return ImaginedTrajectories(observations, actions, rewards, ended, log_ratio, path_kl, deviations)
 
     def _reverse_step(
-        self, denoiser: Denoiser, index: int, sample: Tensor, previous_x0: Tensor | None, actions: Tensor, start: Tensor
+        self,
+        denoiser: DenoiseFunction,
+        index: int,
+        sample: Tensor,
+        previous_x0: Tensor | None,
+        actions: Tensor,
+        start: Tensor,
     ) -> ReverseStep:
         """Denoise a sample and say where the next one lies."""
         x0 = self._denoise(denoiser, sample, actions, start, index)
@@ -117,7 +133,7 @@ class TrajectorySampler:
         sigma, next_sigma = self.schedule.sigmas[index : index + 2]
         return ReverseStep(self.schedule.num_steps, sample, x0, mean, std, sigma, next_sigma, actions, start)
 
-    def _denoise(self, denoiser: Denoiser, sample: Tensor, actions: Tensor, start: Tensor, index: int) -> Tensor:
+    def _denoise(self, denoiser: DenoiseFunction, sample: Tensor, actions: Tensor, start: Tensor, index: int) -> Tensor:
         """Estimate the clean trajectories behind a sample."""
         sigma = sample.new_full(sample.shape[:1], self.schedule.sigmas[index])
         return self._pin(denoiser(sample, actions, start, sigma))

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from rrl.checks import require_at_least, require_positive
 
 MAX_BETA = 0.999
 """Largest noise increment of one DDPM step; 1 would erase the sample and make its noise level infinite."""
@@ -48,15 +51,7 @@ class NoiseSchedule:
         return len(self.sigmas) - 1
 
     def sample_sigmas(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Draw noise levels to train on.
-
-        Args:
-            batch_size: Number of draws.
-            generator: Source of randomness; its device is the device of the result.
-
-        Returns:
-            Noise levels. Shape ``[B]``.
-        """
+        """Draw noise levels ``[B]`` to train on, on the device of the generator."""
         device = generator.device
         if self.training_noise == "table":
             index = torch.randint(self.num_steps, (batch_size,), generator=generator, device=device)
@@ -105,13 +100,6 @@ def posterior_variance(sigma: float, next_sigma: float) -> float:
 
     Divided by :math:`1 + \sigma_{k+1}^2` it is the DDPM's :math:`\beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)`.
 
-    Args:
-        sigma: Present noise level, positive.
-        next_sigma: Noise level after the step, in ``[0, sigma]``.
-
-    Returns:
-        Variance in VE coordinates.
-
     Example:
         >>> posterior_variance(2.0, 1.0)
         0.75
@@ -135,9 +123,6 @@ def tempered_cosine_betas(num_steps: int, temperature: float) -> list[float]:
     Returns:
         ``N`` increments in ``[0, 0.999]``.
 
-    Raises:
-        ValueError: If ``num_steps`` or ``temperature`` is not positive.
-
     Example:
         >>> [round(beta, 3) for beta in tempered_cosine_betas(2, 1.0)]
         [0.5, 0.999]
@@ -145,57 +130,61 @@ def tempered_cosine_betas(num_steps: int, temperature: float) -> list[float]:
     References:
         Chen, "On the importance of noise scheduling for diffusion models", 2023.
     """
-    if num_steps < 1:
-        raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
-    if temperature <= 0.0:
-        raise ValueError(f"`temperature` must be positive, got {temperature}.")
     # f(1) is 0, so f itself is abar; cos(pi/2) is only almost 0 in floating point, hence the cap.
     signal = [math.cos(0.5 * math.pi * k / num_steps) ** (2.0 * temperature) for k in range(num_steps)] + [0.0]
     return [min(1.0 - later / earlier, MAX_BETA) for earlier, later in itertools.pairwise(signal)]
 
 
-def ddpm_schedule(num_steps: int = 128, temperature: float = 1.0) -> NoiseSchedule:
-    """Build the paper's schedule: a DDPM with cosine noise and "fixed small" variance.
+class SolverSettings(ABC):
+    """In which steps noise becomes a trajectory."""
 
-    Args:
-        num_steps: Number of steps; ``128`` in the published code.
-        temperature: See ``tempered_cosine_betas``; the published code uses 1, and 0.1 for Hopper and InvertedPendulum.
-
-    Returns:
-        A first-order schedule that trains on its own levels.
-    """
-    from diffusers import DDPMScheduler  # costs seconds, so only who builds this schedule pays for it
-
-    scheduler: Any = DDPMScheduler(  # type: ignore[no-untyped-call]
-        num_train_timesteps=num_steps,
-        trained_betas=tempered_cosine_betas(num_steps, temperature),
-        prediction_type="sample",
-        clip_sample=False,
-        variance_type="fixed_small",
-    )
-    abar: Tensor = scheduler.alphas_cumprod.double()
-    sigmas: list[float] = ((1.0 - abar) / abar).sqrt().flip(0).tolist()
-    return NoiseSchedule((*sigmas, 0.0), order=1, training_noise="table")
+    @abstractmethod
+    def build(self) -> NoiseSchedule:
+        """Compute the noise levels."""
 
 
-def few_step_schedule(num_steps: int = 8, sigma_min: float = 0.03, sigma_max: float = 20.0) -> NoiseSchedule:
-    """Build the fast schedule: log-uniform levels, walked by the second-order SDE solver.
+@dataclass(frozen=True, kw_only=True)
+class DDPM(SolverSettings):
+    """The paper's chain: first order, with cosine noise and "fixed small" variance, trained on its own levels."""
 
-    Args:
-        num_steps: Number of steps, at least 2.
-        sigma_min: Last noise level before 0.
-        sigma_max: First noise level. Data have scale 1; much higher start levels only multiply the denoiser's error.
+    length: int = 128
+    """Steps of the chain; ``128`` in the published code."""
+    temperature: float = 1.0
+    """See :func:`tempered_cosine_betas`; the published code uses 1, and 0.1 for Hopper and InvertedPendulum."""
 
-    Returns:
-        A second-order schedule that trains on all levels between ``sigma_min`` and ``sigma_max``.
+    def __post_init__(self) -> None:
+        """Check length and temperature."""
+        require_at_least(1, length=self.length)
+        require_positive(temperature=self.temperature)
 
-    Raises:
-        ValueError: If ``num_steps`` is below 2 or the levels are not ``0 < sigma_min < sigma_max``.
-    """
-    if num_steps < 2:
-        raise ValueError(f"`num_steps` must be at least 2, got {num_steps}.")
-    if not 0.0 < sigma_min < sigma_max:
-        raise ValueError(f"`sigma_min` and `sigma_max` must obey 0 < min < max, got {sigma_min} and {sigma_max}.")
-    decay = (sigma_min / sigma_max) ** (1.0 / (num_steps - 1))
-    sigmas = [sigma_max * decay**k for k in range(num_steps - 1)]
-    return NoiseSchedule((*sigmas, sigma_min, 0.0), order=2, training_noise="log_uniform")
+    def build(self) -> NoiseSchedule:
+        """Compute the noise levels, in the single precision of the published code."""
+        abar = (1.0 - torch.tensor(tempered_cosine_betas(self.length, self.temperature))).cumprod(0).double()
+        sigmas: list[float] = ((1.0 - abar) / abar).sqrt().flip(0).tolist()
+        return NoiseSchedule((*sigmas, 0.0), order=1, training_noise="table")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewStep(SolverSettings):
+    """Log-uniform levels, walked by the second-order stochastic solver, trained on all levels in between."""
+
+    steps: int = 8
+    """Steps, at least 2. The actions of a steep policy settle within about twice the horizon."""
+    sigma_min: float = 0.03
+    """Last noise level before 0."""
+    sigma_max: float = 20.0
+    """First noise level. Data have scale 1; much higher start levels only multiply the denoiser's error."""
+
+    def __post_init__(self) -> None:
+        """Check steps and levels."""
+        require_at_least(2, steps=self.steps)
+        if not 0.0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"`sigma_min` and `sigma_max` must obey 0 < min < max, got {self.sigma_min} and {self.sigma_max}."
+            )
+
+    def build(self) -> NoiseSchedule:
+        """Compute the noise levels."""
+        decay = (self.sigma_min / self.sigma_max) ** (1.0 / (self.steps - 1))
+        sigmas = [self.sigma_max * decay**k for k in range(self.steps - 1)]
+        return NoiseSchedule((*sigmas, self.sigma_min, 0.0), order=2, training_noise="log_uniform")

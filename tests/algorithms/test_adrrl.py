@@ -7,8 +7,24 @@ import math
 import pytest
 import torch
 
+from rrl.a2c import A2C
 from rrl.algorithms import ADRRL
 from rrl.algorithms.base import RLModule
+from rrl.algorithms.mixture import Imagination
+from rrl.algorithms.world_model import WorldModelSettings
+from rrl.diffusion import (
+    DDPM,
+    CausalGRU,
+    NoGuidance,
+    NoiseConditional,
+    PaperGuidance,
+    ReleasedGuidance,
+    Reparameterized,
+    ResidualMLP,
+    Score,
+    WorstOfM,
+)
+from rrl.trpo import TrustRegion
 from tests.fitting import adrrl, changed, fit, rollouts, snapshot, trajectories, trpo
 
 REAL = 32
@@ -51,7 +67,7 @@ def test_before_the_warm_up_it_is_trpo(monkeypatch):
     data = rollouts()
     baseline = trained(trpo(data, entropy_weight=0.01), data, max_epochs=3)
     data = trajectories()
-    ours = trained(adrrl(data, entropy_weight=0.01, imagination_warmup=10_000), data, max_epochs=3)
+    ours = trained(adrrl(data, entropy_weight=0.01, warmup=10_000), data, max_epochs=3)
     assert all(torch.equal(baseline[name], ours[name]) for name in baseline)
 
 
@@ -69,7 +85,7 @@ def test_with_real_data_only_it_is_trpo(monkeypatch):
 
 def test_one_update_changes_players_and_models_but_no_constants():
     data = trajectories(iterations_per_epoch=1)
-    module = adrrl(data, guidance="noise_cond")
+    module = adrrl(data, guidance=NoiseConditional(alpha=0.25))
     before = snapshot(module)
     fit(module, data)
     constants = {"healthy_low", "healthy_high", "action_low", "action_high", "frequencies"}
@@ -79,7 +95,7 @@ def test_one_update_changes_players_and_models_but_no_constants():
 @pytest.mark.parametrize(("warm_up", "adapts"), [(10_000, False), (0, True)])
 def test_the_strength_of_the_guidance_adapts_after_the_warm_up(warm_up, adapts):
     data = trajectories(iterations_per_epoch=1)
-    module = adrrl(data, guidance="noise_cond", guidance_warmup=warm_up)
+    module = adrrl(data, guidance=NoiseConditional(alpha=0.25), guidance_warmup=warm_up)
     before = snapshot(module)
     fit(module, data)
     assert ("world_model.strength.log_strength" in changed(module, before)) == adapts
@@ -111,18 +127,18 @@ def test_without_real_data_only_imagined_ones_are_used(monkeypatch):
 
 def test_without_real_data_the_policy_stays_as_it_is_before_the_warm_up():
     data = trajectories()
-    module = adrrl(data, imagination_warmup=10_000, **IMAGINED_ONLY)
+    module = adrrl(data, warmup=10_000, **IMAGINED_ONLY)
     before = snapshot(module)
     trainer = fit(module, data)
     assert trainer.global_step == 0
     moved = {name for name in changed(module, before) if name.startswith("protagonist")}
     assert moved == {f"protagonist.normalizer.{name}" for name in ("mean", "variance", "count")}
-    assert "world_model.denoiser.network.output.weight" in changed(module, before)
+    assert "world_model.models.denoiser.network.output.weight" in changed(module, before)
 
 
-@pytest.mark.parametrize("policy_rule", ["trpo", "a2c"])
-def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_rule):
-    updates = updates_of(monkeypatch, policy_updates=3, policy_rule=policy_rule, **IMAGINED_ONLY)
+@pytest.mark.parametrize("policy_update", [TrustRegion(), A2C()], ids=type)
+def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_update):
+    updates = updates_of(monkeypatch, policy_updates=3, policy_update=policy_update, **IMAGINED_ONLY)
     first, second, third = (batch.observations for batch, _ in updates)
     assert len(first) == len(second) == len(third) == 16 * 3
     assert not torch.equal(first, second)
@@ -130,9 +146,9 @@ def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its
 
 
 def test_each_policy_update_counts_as_a_step_of_the_run():
-    for policy_rule in ("trpo", "a2c"):
+    for policy_update in (TrustRegion(), A2C()):
         data = trajectories(policy_updates=3)
-        assert fit(adrrl(data, policy_rule=policy_rule), data).global_step == 2 * 3
+        assert fit(adrrl(data, policy_update=policy_update), data).global_step == 2 * 3
 
 
 def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
@@ -148,7 +164,7 @@ def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
 
     monkeypatch.setattr(RLModule, "update_player", recording)
     data = trajectories()
-    logged = fit(adrrl(data, policy_rule="a2c", policy_learning_rate=0.1, log_prob_change=0.02), data).callback_metrics
+    logged = fit(adrrl(data, policy_update=A2C(learning_rate=0.1, log_prob_change=0.02)), data).callback_metrics
     assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
     assert len(changes) == 2
     assert 0.0 < logged["protagonist/step_fraction"] < 1.0
@@ -165,7 +181,7 @@ def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, im
 
 def test_every_iteration_logs_its_keys():
     data = trajectories()
-    logged = fit(adrrl(data, guidance="noise_cond"), data).callback_metrics
+    logged = fit(adrrl(data, guidance=NoiseConditional(alpha=0.25)), data).callback_metrics
     documented = {
         "diffusion": "loss return_loss heldout_loss return_correlation imagined_return_mean imagined_return_cvar "
         "imagined_termination_rate real_termination_rate action_spread used_fraction",
@@ -176,11 +192,12 @@ def test_every_iteration_logs_its_keys():
     assert all(torch.isfinite(value) for value in logged.values())
 
 
-@pytest.mark.parametrize("guidance", ["none", "paper", "released", "noise_cond", "worst_of_m"])
-@pytest.mark.parametrize("denoiser", ["residual_mlp", "causal_gru"])
+@pytest.mark.parametrize("guidance", [NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM])
+@pytest.mark.parametrize("denoiser", [ResidualMLP(hidden_dim=16, num_layers=1), CausalGRU(width=8)], ids=type)
 def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     data = trajectories(iterations_per_epoch=1)
-    logged = fit(adrrl(data, guidance=guidance, denoiser=denoiser, solver="ddpm"), data).callback_metrics
+    settings = {"guidance": guidance(alpha=0.25), "denoiser": denoiser, "solver": DDPM(length=4)}
+    logged = fit(adrrl(data, **settings), data).callback_metrics
     assert torch.isfinite(logged["diffusion/imagined_return_mean"])
 
 
@@ -188,7 +205,7 @@ def test_the_strength_aims_at_what_it_is_told():
     logged = {}
     for target in ("kl", "cvar"):
         data = trajectories(iterations_per_epoch=1)
-        metrics = fit(adrrl(data, guidance="noise_cond", strength_target=target), data).callback_metrics
+        metrics = fit(adrrl(data, guidance=NoiseConditional(alpha=0.25, target=target)), data).callback_metrics
         logged[target] = metrics["guidance/path_kl"], metrics["guidance/strength"]
     # The same seed imagines the same trajectories with the initial strength of 1; only what is made of them differs.
     assert logged["kl"][0] == logged["cvar"][0]
@@ -207,31 +224,34 @@ def test_imagined_returns_of_the_newest_states_are_offered():
 
 
 BAD_SETTINGS = [
-    ({"alpha": 0.0}, r"`alpha` must lie in \(0, 1\], got 0.0"),
-    ({"alpha": 1.5}, r"`alpha` must lie in \(0, 1\], got 1.5"),
-    ({"guidance": "wild"}, "`guidance` must be one of .*, got 'wild'"),
-    ({"denoiser": "tree"}, "`denoiser` must be one of .*, got 'tree'"),
-    ({"solver": "euler"}, "`solver` must be one of .*, got 'euler'"),
-    ({"strength_target": "var"}, "`strength_target` must be one of .*, got 'var'"),
-    ({"policy_guidance": "none"}, "`policy_guidance` must be one of .*, got 'none'"),
-    ({"policy_rule": "ppo"}, r"`policy_rule` must be one of \['trpo', 'a2c'\], got 'ppo'"),
-    ({"policy_learning_rate": 0.0}, "`policy_learning_rate` must be positive, got 0.0"),
-    ({"log_prob_change": -0.1}, "`log_prob_change` must be positive, got -0.1"),
-    ({"entropy_weight": -1.0}, "`entropy_weight` must be at least 0, got -1.0"),
-    ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\), got 1.0"),
-    ({"damping": 0.0}, r"`damping` must lie in \(0, 1\], got 0.0"),
-    ({"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),
-    ({"guided_fraction": -0.5}, r"`guided_fraction` must lie in \[0, 1\], got -0.5"),
-    ({"real_fraction": 0.0}, "`value_from_imagination` must be true where `real_fraction` is 0"),
-    (
-        {"guidance": "noise_cond", "strength_target": "cvar", "guided_fraction": 1.0},
-        "`guided_fraction` must be below 1",
-    ),
-    ({"strength_target": "cvar"}, "`strength_target: cvar` needs `guidance: noise_cond`, got worst_of_m"),
+    (WorstOfM, {"alpha": 0.0}, r"`alpha` must lie in \(0, 1\], got 0.0"),
+    (NoGuidance, {"alpha": 1.5}, r"`alpha` must lie in \(0, 1\], got 1.5"),
+    (NoiseConditional, {"target": "var"}, "`target` must be one of .*, got 'var'"),
+    (A2C, {"learning_rate": 0.0}, "`learning_rate` must be positive, got 0.0"),
+    (A2C, {"log_prob_change": -0.1}, "`log_prob_change` must be positive, got -0.1"),
+    (A2C, {"entropy_weight": -1.0}, "`entropy_weight` must be at least 0, got -1.0"),
+    (WorldModelSettings, {"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\), got 1.0"),
+    (WorldModelSettings, {"learning_rate": 0.0}, "`learning_rate` must be positive, got 0.0"),
+    (Reparameterized, {"damping": 0.0}, r"`damping` must lie in \(0, 1\], got 0.0"),
+    (Score, {"scale": 0.0}, "`scale` must be positive, got 0.0"),
+    (Imagination, {"real_fraction": 1.5}, r"`real_fraction` must lie in \[0, 1\], got 1.5"),
+    (Imagination, {"guided_fraction": -0.5}, r"`guided_fraction` must lie in \[0, 1\], got -0.5"),
+    (Imagination, {"warmup": -1}, "`warmup` must be at least 0, got -1"),
+    (Imagination, {"real_fraction": 0.0}, "`value_from_imagination` must be true where `real_fraction` is 0"),
 ]
 
 
-@pytest.mark.parametrize(("setting", "message"), BAD_SETTINGS)
-def test_bad_settings_are_refused(setting, message):
+@pytest.mark.parametrize(("settings", "values", "message"), BAD_SETTINGS)
+def test_bad_settings_are_refused(settings, values, message):
     with pytest.raises(ValueError, match=message):
-        adrrl(trajectories(), **setting)
+        settings(**values)
+
+
+def test_a_cvar_target_without_unguided_trajectories_is_refused():
+    with pytest.raises(ValueError, match="`guided_fraction` must be below 1 where the guidance's `target` is 'cvar'"):
+        adrrl(trajectories(), guidance=NoiseConditional(target="cvar"), guided_fraction=1.0)
+
+
+def test_worlds_without_windows_are_refused():
+    with pytest.raises(ValueError, match="AD-RRL needs trajectory windows: use `data: TrajectoryDataModule`"):
+        ADRRL(rollouts().spaces)

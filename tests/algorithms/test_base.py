@@ -6,10 +6,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from rrl.a2c import A2C
 from rrl.algorithms import TRPO
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
 from rrl.configuration import from_plain
 from rrl.data import RolloutDataModule
+from rrl.diffusion import Score
 from rrl.envs import Pushes
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
 
@@ -119,7 +121,7 @@ def assert_same(first, second, where="checkpoint"):
     [
         (rollouts, trpo),
         (trajectories, adrrl),
-        (trajectories, lambda data: adrrl(data, policy_guidance="score", policy_rule="a2c")),
+        (trajectories, lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C())),
     ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):

@@ -11,10 +11,13 @@ import pytest
 import torch
 from lightning import Callback
 
+from rrl.a2c import A2C
 from rrl.algorithms import RCRARL
 from rrl.checkpoints import read_checkpoint
 from rrl.data import RolloutDataModule
+from rrl.diffusion import NoiseConditional
 from rrl.risk import Gate, HorizonLabels
+from rrl.trpo import TrustRegion
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
 from tests.games import game
@@ -47,10 +50,11 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy_rule", ["trpo", "a2c"])
-def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_rule):
+@pytest.mark.parametrize("policy_update", [TrustRegion(), A2C()], ids=type)
+def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
-    module = adrrl(data, guidance="noise_cond", strength_target="cvar", policy_rule=policy_rule)
+    rule = NoiseConditional(alpha=0.25, target="cvar")
+    module = adrrl(data, guidance=rule, policy_update=policy_update)
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     for name in first:

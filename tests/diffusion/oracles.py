@@ -2,18 +2,38 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from rrl.diffusion import (
-    Guidance,
-    ImaginedTrajectories,
-    NoiseSchedule,
-    ReparameterizedGuidance,
-    TrajectoryNormalizer,
-    TrajectorySampler,
-)
+from rrl.diffusion import ImaginedTrajectories, Reparameterized, TrajectoryNormalizer, TrajectorySampler
+from rrl.diffusion.denoiser import DenoiseFunction
+from rrl.diffusion.guidance import ReturnFunction, StepShift, noise_conditional_shift, paper_shift, released_shift
+from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance
+from rrl.diffusion.scheduler import NoiseSchedule
+
+
+def paper(return_model: ReturnFunction, alpha: float) -> StepShift:
+    return partial(paper_shift, return_model=return_model, alpha=alpha)
+
+
+def released(return_model: ReturnFunction, alpha: float) -> StepShift:
+    return partial(released_shift, return_model=return_model, alpha=alpha)
+
+
+def noise_conditional(return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift:
+    return partial(noise_conditional_shift, return_model=return_model, strength=strength.value)
+
+
+Rule = Callable[[ReturnFunction], StepShift]
+RULES: dict[str, Rule] = {
+    "paper": lambda return_model: paper(return_model, 0.1),
+    "released": lambda return_model: released(return_model, 0.1),
+    "noise_cond": lambda return_model: noise_conditional(return_model, GuidanceStrength()),
+}
 
 
 class GaussianOracle:
@@ -56,18 +76,11 @@ class GaussianOracle:
         return (self.mean + (later.flatten(1) - self.mean) @ gain.T).view_as(later)
 
     def sample(
-        self, schedule: NoiseSchedule, num_samples: int, guidance: Guidance | None = None, seed: int = 0
+        self, schedule: NoiseSchedule, num_samples: int, guidance: StepShift | None = None, seed: int = 0
     ) -> ImaginedTrajectories:
         """Imagine trajectories that start in 0 on the identity scale, so that observations are x0."""
-        sampler = TrajectorySampler(schedule, unit_normalizer(self.horizon, self.obs_dim))
-        return sampler.sample(
-            self.denoise,
-            standard_policy,
-            torch.zeros(num_samples, self.obs_dim, dtype=torch.float64),
-            policy_guidance=ReparameterizedGuidance(),
-            guidance=guidance,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        start = torch.zeros(num_samples, self.obs_dim, dtype=torch.float64)
+        return imagine(self.denoise, schedule, start, guidance, horizon=self.horizon, seed=seed)
 
     def chain_law(self, schedule: NoiseSchedule, strength: float = 0.0) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the features that an exact sampler gives, tilted by the noise-conditional rule.
@@ -118,3 +131,25 @@ def standard_policy(observations: Tensor) -> tuple[Tensor, Tensor]:
     """A policy that ignores the observations: one standard normal action."""
     mean = torch.zeros_like(observations[..., :1])
     return mean, torch.ones_like(mean)
+
+
+def imagine(
+    denoiser: DenoiseFunction,
+    schedule: NoiseSchedule,
+    start: Tensor,
+    shift: StepShift | None = None,
+    *,
+    policy: PolicyFunction = standard_policy,
+    policy_guidance: PolicyGuidance | None = None,
+    horizon: int = 4,
+    seed: int | torch.Generator = 0,
+) -> ImaginedTrajectories:
+    """Imagine a trajectory from each start state on the identity scale."""
+    return TrajectorySampler(schedule, unit_normalizer(horizon, start.shape[1])).sample(
+        denoiser,
+        policy,
+        start,
+        policy_guidance=policy_guidance or Reparameterized(),
+        shift=shift,
+        generator=torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed,
+    )

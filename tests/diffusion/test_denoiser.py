@@ -1,10 +1,35 @@
-"""Noise, its scaling and embedding, and the loss."""
+"""The pinned start state, noise, its scaling and embedding, and the loss."""
 
 import pytest
 import torch
 
-from rrl.diffusion.denoiser import NoiseLevelEmbedding, add_noise, denoising_loss, scale_noisy
-from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+from rrl.diffusion.denoiser import NoiseLevelEmbedding, add_noise, apply_conditioning, denoising_loss, scale_noisy
+from rrl.diffusion.residual_mlp import ResidualMLP
+
+
+def test_pins_row_0_to_the_bit_and_nothing_else():
+    trajectories, start = torch.randn(4, 3, 5), torch.randn(4, 3)
+    pinned = apply_conditioning(trajectories, start)
+    assert torch.equal(pinned[:, 0, :3], start)
+    assert torch.equal(pinned[:, 0, 3:], trajectories[:, 0, 3:])
+    assert torch.equal(pinned[:, 1:], trajectories[:, 1:])
+
+
+def test_leaves_its_argument_alone():
+    trajectories = torch.ones(1, 2, 3)
+    apply_conditioning(trajectories, torch.zeros(1))
+    assert torch.equal(trajectories, torch.ones(1, 2, 3))
+
+
+def test_no_gradient_flows_into_the_pinned_entries():
+    trajectories = torch.ones(1, 2, 3, requires_grad=True)
+    apply_conditioning(trajectories, torch.zeros(2)).sum().backward()
+    assert torch.equal(trajectories.grad, torch.tensor([[[0.0, 0.0, 1.0], [1.0, 1.0, 1.0]]]))
+
+
+def test_too_many_features_raise():
+    with pytest.raises(ValueError, match="`start_features` may have at most 3 features, got 4"):
+        apply_conditioning(torch.ones(1, 2, 3), torch.zeros(4))
 
 
 def test_noisy_data_of_unit_scale_are_scaled_to_unit_variance():
@@ -42,7 +67,7 @@ def test_noise_levels_of_all_schedules_embed_apart():
 @pytest.mark.parametrize("sigma", [0.03, 20.0])
 def test_a_denoiser_learns_what_actions_do(sigma: float):
     torch.manual_seed(0)
-    denoiser = ResidualMLPDenoiser(obs_dim=1, action_dim=1, horizon=4, hidden_dim=64, num_layers=1)
+    denoiser = ResidualMLP(hidden_dim=64, num_layers=1).build(obs_dim=1, action_dim=1, horizon=4)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=3e-3)
     for _ in range(250):
         actions = 2.0 * torch.rand(128, 4, 1) - 1.0

@@ -7,63 +7,55 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.causal import CausalDenoiser
-from rrl.diffusion.causal_gru import CausalGRUDenoiser
-from rrl.diffusion.denoiser import Denoiser
-from rrl.diffusion.guidance import (
-    Guidance,
-    NoiseConditionalGuidance,
+from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.denoiser import DenoiseFunction, DenoiserSettings
+from rrl.diffusion.guidance import ReverseStep, StepShift, mean_shift, return_gradient, unit_direction
+from rrl.diffusion.guidance_rules import (
+    GuidanceSettings,
+    NoGuidance,
+    NoiseConditional,
     PaperGuidance,
     ReleasedGuidance,
-    ReverseStep,
-    mean_shift,
-    return_gradient,
+    WorstOfM,
     select_worst,
-    unit_direction,
 )
 from rrl.diffusion.guidance_strength import GuidanceStrength
-from rrl.diffusion.policy_guidance import ReparameterizedGuidance
-from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+from rrl.diffusion.residual_mlp import ResidualMLP, ResidualSizes
 from rrl.diffusion.returns import ReturnModel
-from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
-from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
+from rrl.diffusion.sampler import ImaginedTrajectories
+from rrl.diffusion.scheduler import DDPM, FewStep, NoiseSchedule
 from rrl.diffusion.unet import TemporalUNet
-from tests.diffusion.oracles import GaussianOracle, standard_policy, unit_normalizer
+from tests.diffusion import oracles
+from tests.diffusion.oracles import RULES, GaussianOracle, noise_conditional, paper, released
 
 OBS_DIM, HORIZON = 3, 4
-SCHEDULES = {"ddpm": ddpm_schedule(128), "few_step": few_step_schedule(8)}
+SCHEDULES = {"ddpm": DDPM(length=128).build(), "few_step": FewStep(steps=8).build()}
 
 
-def random_networks(kind: str = "residual_mlp") -> tuple[Denoiser, ReturnModel]:
+SMALL = ResidualSizes(hidden_dim=24, num_layers=1)
+DENOISERS: dict[str, DenoiserSettings] = {
+    "residual_mlp": ResidualMLP(hidden_dim=24, num_layers=1),
+    "unet": TemporalUNet(channels=(8, 8)),
+    "causal_gru": CausalGRU(width=16),
+}
+
+
+def random_networks(kind: str = "residual_mlp") -> tuple[DenoiseFunction, ReturnModel]:
     """Untrained networks; the denoiser's output layers, which start at zero, are random too."""
     torch.manual_seed(0)
-    if kind == "unet":
-        denoiser: nn.Module = TemporalUNet(OBS_DIM, 1, HORIZON, channels=(8, 8))
-    elif kind == "causal_unet":
-        network = TemporalUNet(OBS_DIM, 2, HORIZON, channels=(8, 8))
-        denoiser = CausalDenoiser(network, obs_dim=OBS_DIM, horizon=HORIZON)
-    elif kind == "causal_gru":
-        denoiser = CausalGRUDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=16)
-    else:
-        denoiser = ResidualMLPDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=24, num_layers=1)
+    denoiser = DENOISERS[kind].build(OBS_DIM, 1, HORIZON)
     for parameter in denoiser.parameters():
         if not parameter.any():
             nn.init.normal_(parameter)
-    return denoiser, ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=24, num_layers=1)
+    return denoiser, ReturnModel(OBS_DIM, 1, HORIZON, SMALL)
 
 
 def imagine(
-    denoiser: Denoiser, schedule: NoiseSchedule, guidance: Guidance | None, num_samples: int = 2000
+    denoiser: DenoiseFunction, schedule: NoiseSchedule, guidance: StepShift | None, num_samples: int = 2000
 ) -> ImaginedTrajectories:
     generator = torch.Generator().manual_seed(1)
-    return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
-        denoiser,
-        standard_policy,
-        torch.randn(num_samples, OBS_DIM, generator=generator),
-        policy_guidance=ReparameterizedGuidance(),
-        guidance=guidance,
-        generator=generator,
-    )
+    start = torch.randn(num_samples, OBS_DIM, generator=generator)
+    return oracles.imagine(denoiser, schedule, start, guidance, seed=generator)
 
 
 def make_step(dtype: torch.dtype = torch.float32) -> ReverseStep:
@@ -74,37 +66,24 @@ def make_step(dtype: torch.dtype = torch.float32) -> ReverseStep:
     return ReverseStep(8, sample, x0, mean, math.sqrt(0.75), 2.0, 1.0, actions, start)
 
 
-def make_guidances(return_model: ReturnModel, alpha: float) -> list[Guidance]:
-    return [
-        PaperGuidance(return_model, alpha),
-        ReleasedGuidance(return_model, alpha),
-        NoiseConditionalGuidance(return_model, alpha, GuidanceStrength()),
-    ]
-
-
-@pytest.mark.parametrize("kind", ["residual_mlp", "unet", "causal_unet", "causal_gru"])
+@pytest.mark.parametrize("kind", DENOISERS)
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize("alpha", [0.1, 0.5])
 def test_papers_rule_spends_its_budget_with_any_networks(kind: str, schedule: NoiseSchedule, alpha: float):
     denoiser, return_model = random_networks(kind)
-    imagined = imagine(denoiser, schedule, PaperGuidance(return_model, alpha), num_samples=16)
+    imagined = imagine(denoiser, schedule, paper(return_model, alpha), num_samples=16)
     budget = math.log(1 / alpha) * (schedule.num_steps - 1) / schedule.num_steps
     torch.testing.assert_close(imagined.path_kl, torch.full((16,), budget), rtol=1e-4, atol=0.0)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [
-        ("residual_mlp", "ddpm"),
-        ("residual_mlp", "few_step"),
-        ("causal_unet", "few_step"),
-        ("causal_gru", "few_step"),
-    ],
+    [("residual_mlp", "ddpm"), ("residual_mlp", "few_step"), ("unet", "few_step"), ("causal_gru", "few_step")],
 )
 def test_papers_likelihood_ratio_is_log_normal_with_any_networks(kind: str, name: str):
     (denoiser, return_model), schedule = random_networks(kind), SCHEDULES[name]
     # So many that four standard errors of the variance are 10 %.
-    log_ratio = imagine(denoiser, schedule, PaperGuidance(return_model, 0.1), num_samples=3200).log_ratio
+    log_ratio = imagine(denoiser, schedule, paper(return_model, 0.1), num_samples=3200).log_ratio
     budget, count = math.log(10) * (schedule.num_steps - 1) / schedule.num_steps, len(log_ratio)
     assert log_ratio.mean().item() == pytest.approx(budget, abs=4 * math.sqrt(2 * budget / count))
     assert log_ratio.var().item() == pytest.approx(2 * budget, rel=4 * math.sqrt(2 / count))
@@ -115,7 +94,7 @@ def test_papers_likelihood_ratio_is_log_normal_with_any_networks(kind: str, name
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_the_likelihood_ratio_averages_to_1_over_unguided_paths(schedule: NoiseSchedule):
     denoiser, return_model = random_networks()
-    log_ratio = imagine(denoiser, schedule, PaperGuidance(return_model, 0.5), num_samples=4000).log_ratio
+    log_ratio = imagine(denoiser, schedule, paper(return_model, 0.5), num_samples=4000).log_ratio
     # E_unguided[xi] = 1 means E_guided[1 / xi] = 1; its relative variance is exp(2 K) - 1.
     inverse = (-log_ratio).exp()
     assert inverse.mean().item() == pytest.approx(1.0, abs=4 * math.sqrt(3.0 / 4000))
@@ -127,9 +106,9 @@ def test_the_likelihood_ratio_averages_to_1_over_unguided_paths(schedule: NoiseS
 def test_noise_conditional_rule_is_the_exact_tilt_of_gaussian_trajectories(
     num_steps: int, temperature: float, tolerance: float
 ):
-    oracle, schedule = GaussianOracle(), ddpm_schedule(num_steps, temperature)
+    oracle, schedule = GaussianOracle(), DDPM(length=num_steps, temperature=temperature).build()
     strength = GuidanceStrength(initial=1.755 / oracle.return_std)
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, strength)
+    guidance = noise_conditional(oracle.expected_return, strength)
     guided, unguided = (oracle.features(oracle.sample(schedule, 8, rule)) for rule in (guidance, None))
     # The chain is linear, so with equal noise the shift is the same number on every path: -c S w. What is missing is
     # the last step, which is not guided, and what lies above the first noise level, which a low temperature bounds.
@@ -169,8 +148,8 @@ class Tilt:
 def tilt(request: pytest.FixtureRequest) -> Tilt:
     oracle = GaussianOracle()
     strength = GuidanceStrength(request.param[0] / oracle.return_std)
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, strength)
-    return Tilt(*request.param, oracle, oracle.sample(ddpm_schedule(128), 4096, guidance))
+    guidance = noise_conditional(oracle.expected_return, strength)
+    return Tilt(*request.param, oracle, oracle.sample(DDPM(length=128).build(), 4096, guidance))
 
 
 def test_the_tilt_lowers_the_mean_by_its_strength(tilt: Tilt):
@@ -194,8 +173,8 @@ def test_the_likelihood_ratio_of_the_tilt_is_log_normal(tilt: Tilt):
 
 @pytest.mark.parametrize("num_steps", [16, 128])
 def test_noise_conditional_rule_keeps_the_covariance_of_gaussian_trajectories(num_steps: int):
-    oracle, schedule = GaussianOracle(), ddpm_schedule(num_steps)
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.755 / oracle.return_std))
+    oracle, schedule = GaussianOracle(), DDPM(length=num_steps).build()
+    guidance = noise_conditional(oracle.expected_return, GuidanceStrength(1.755 / oracle.return_std))
     sampled = oracle.features(oracle.sample(schedule, 4096, guidance)).T.cov()
     # Of the unguided chain, that is, whose variance is below that of the data: by 22 % with 16 steps, by 3 % with 128.
     _, covariance = oracle.chain_law(schedule)
@@ -204,10 +183,10 @@ def test_noise_conditional_rule_keeps_the_covariance_of_gaussian_trajectories(nu
 
 
 def test_at_the_whole_budget_the_guided_mean_is_nearly_the_evar():
-    oracle, schedule, budget = GaussianOracle(), ddpm_schedule(128), math.log(10)
+    oracle, schedule, budget = GaussianOracle(), DDPM(length=128).build(), math.log(10)
 
     def imagine_with(strength: float) -> ImaginedTrajectories:
-        rule = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(strength))
+        rule = noise_conditional(oracle.expected_return, GuidanceStrength(strength))
         return oracle.sample(schedule, 8, rule)
 
     # The divergence of a linear chain is the same on every path and grows with the square of the strength.
@@ -221,8 +200,8 @@ def test_at_the_whole_budget_the_guided_mean_is_nearly_the_evar():
 
 
 def test_few_steps_tilt_gaussian_trajectories_in_the_exact_direction_and_efficiently():
-    oracle, schedule = GaussianOracle(), few_step_schedule(8)
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.0 / oracle.return_std))
+    oracle, schedule = GaussianOracle(), FewStep(steps=8).build()
+    guidance = noise_conditional(oracle.expected_return, GuidanceStrength(1.0 / oracle.return_std))
     guided, unguided = (oracle.sample(schedule, 8, rule) for rule in (guidance, None))
     shift = (oracle.features(guided) - oracle.features(unguided)).mean(0)
     exact = -oracle.covariance @ oracle.slope
@@ -234,22 +213,22 @@ def test_few_steps_tilt_gaussian_trajectories_in_the_exact_direction_and_efficie
 
 def test_the_path_spends_at_least_the_divergence_of_the_tilt():
     oracle = GaussianOracle()
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(1.755 / oracle.return_std))
-    path_kl = oracle.sample(ddpm_schedule(128), 8, guidance).path_kl
+    guidance = noise_conditional(oracle.expected_return, GuidanceStrength(1.755 / oracle.return_std))
+    path_kl = oracle.sample(DDPM(length=128).build(), 8, guidance).path_kl
     # Data processing: equality would need the exact reverse covariance, of which 128 steps come close.
     assert 1.0 <= path_kl.mean().item() / (0.5 * 1.755**2) < 1.1
 
 
 def test_smaller_tail_levels_lower_the_return_further():
-    oracle, schedule = GaussianOracle(), few_step_schedule(8)
-    rules = [PaperGuidance(oracle.expected_return, alpha) for alpha in (1.0, 0.5, 0.2, 0.05)]
+    oracle, schedule = GaussianOracle(), FewStep(steps=8).build()
+    rules = [paper(oracle.expected_return, alpha) for alpha in (1.0, 0.5, 0.2, 0.05)]
     means = torch.stack([oracle.returns(oracle.sample(schedule, 64, rule)).mean() for rule in rules])
     assert (means.diff() < -0.1 * oracle.return_std).all()
 
 
 def test_papers_rule_lowers_the_return_by_about_the_dossiers_figure():
-    oracle, schedule = GaussianOracle(), ddpm_schedule(128)
-    rules = PaperGuidance(oracle.expected_return, 0.1), None
+    oracle, schedule = GaussianOracle(), DDPM(length=128).build()
+    rules = paper(oracle.expected_return, 0.1), None
     guided, unguided = (oracle.returns(oracle.sample(schedule, 8, rule)) for rule in rules)
     shift = (guided - unguided).mean().item() / oracle.return_std
     # No tilt within the budget can do more than sqrt(2 K) standard deviations.
@@ -259,13 +238,15 @@ def test_papers_rule_lowers_the_return_by_about_the_dossiers_figure():
 @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 1.24e-4), (0.1, 4.45e-3)])
 def test_released_rule_spends_almost_nothing_with_any_networks(temperature: float, expected: float):
     denoiser, return_model = random_networks()
-    imagined = imagine(denoiser, ddpm_schedule(128, temperature), ReleasedGuidance(return_model, 0.1), num_samples=16)
+    imagined = imagine(
+        denoiser, DDPM(length=128, temperature=temperature).build(), released(return_model, 0.1), num_samples=16
+    )
     torch.testing.assert_close(imagined.path_kl, torch.full((16,), expected), rtol=0.02, atol=0.0)
 
 
 def test_released_rule_moves_the_return_by_less_than_a_twentieth():
-    oracle, schedule = GaussianOracle(), ddpm_schedule(128)
-    rules = ReleasedGuidance(oracle.expected_return, 0.1), None
+    oracle, schedule = GaussianOracle(), DDPM(length=128).build()
+    rules = released(oracle.expected_return, 0.1), None
     guided, unguided = (oracle.returns(oracle.sample(schedule, 8, rule)) for rule in rules)
     assert (guided - unguided).abs().max() < 0.05 * oracle.return_std
 
@@ -277,27 +258,30 @@ def test_an_edit_of_the_estimate_is_a_shift_of_the_mean(index: int):
     torch.testing.assert_close(edited - plain, mean_shift(edit, *schedule.sigmas[index : index + 2]))
 
 
-@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
-def test_alpha_1_is_exactly_no_shift(variant: int):
-    _, return_model = random_networks()
-    assert (make_guidances(return_model, 1.0)[variant](make_step()) == 0.0).all()
+@pytest.mark.parametrize("rule", [NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM])
+def test_alpha_1_is_exactly_no_guidance(rule: type[GuidanceSettings]):
+    settings, (_, return_model) = rule(alpha=1.0), random_networks()
+    shift = settings.shift(return_model, GuidanceStrength())
+    assert shift is None or (shift(make_step()) == 0.0).all()
+    assert settings.draws == 1
 
 
-@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
-def test_only_observations_after_the_start_are_shifted(variant: int):
+@pytest.mark.parametrize("rule", RULES)
+def test_only_observations_after_the_start_are_shifted(rule: str):
     _, return_model = random_networks()
-    shift = make_guidances(return_model, 0.1)[variant](make_step())
+    shift = RULES[rule](return_model)(make_step())
     assert (shift[:, 0] == 0.0).all()
     assert (shift[..., OBS_DIM:] == 0.0).all()
     assert (shift[:, 1:, :OBS_DIM] != 0.0).all()
 
 
-@pytest.mark.parametrize("variant", range(3), ids=["paper", "released", "noise_cond"])
-def test_the_shift_descends_the_predicted_return(variant: int):
+@pytest.mark.parametrize("rule", RULES)
+def test_the_shift_descends_the_predicted_return(rule: str):
     _, return_model = random_networks()
     step = make_step()
-    shift = make_guidances(return_model, 0.1)[variant](step)
-    point, sigma = [(step.mean, 1.0), (step.x0 * math.sqrt(5.0), 2.0), (step.sample, 2.0)][variant]
+    shift = RULES[rule](return_model)(step)
+    points = {"paper": step.mean, "released": step.x0 * math.sqrt(5.0), "noise_cond": step.sample}
+    point, sigma = points[rule], 1.0 if rule == "paper" else 2.0
     gradient = return_gradient(return_model, point, step, sigma=sigma)
     cosine = (shift * gradient).sum((1, 2)) / shift.norm(dim=(1, 2)) / gradient.norm(dim=(1, 2))
     torch.testing.assert_close(cosine, -torch.ones(5))

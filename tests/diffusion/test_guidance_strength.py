@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from rrl.cvar import empirical_cvar
-from rrl.diffusion.guidance import NoiseConditionalGuidance
+from rrl.diffusion.guidance_rules import NoiseConditional
 from rrl.diffusion.guidance_strength import LOG_BOUND, GuidanceStrength
-from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
-from tests.diffusion.oracles import GaussianOracle
+from rrl.diffusion.scheduler import DDPM, FewStep, NoiseSchedule
+from tests.diffusion.oracles import GaussianOracle, noise_conditional
 
 
 @pytest.mark.parametrize("initial", [0.01, 1.0, 100.0])
 def test_the_realised_divergence_tends_to_the_budget(initial: float):
-    oracle, schedule = GaussianOracle(), few_step_schedule()
+    oracle, schedule = GaussianOracle(), FewStep().build()
     strength = GuidanceStrength(initial, gain=0.5)
     for _ in range(40):
-        guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, strength)
+        guidance = noise_conditional(oracle.expected_return, strength)
         path_kl = oracle.sample(schedule, 4, guidance).path_kl.mean()
         strength.update_to_kl(path_kl, 0.1)
     assert path_kl.item() == pytest.approx(math.log(10.0), rel=1e-3)
@@ -46,7 +46,7 @@ def test_the_guided_mean_tends_to_the_cvar(returns: torch.Tensor):
 
 @pytest.mark.parametrize(
     ("schedule", "alpha"),
-    [(ddpm_schedule(16), 0.1), (few_step_schedule(), 0.1), (few_step_schedule(), 0.5)],
+    [(DDPM(length=16).build(), 0.1), (FewStep().build(), 0.1), (FewStep().build(), 0.5)],
     ids=["ddpm-0.1", "few_step-0.1", "few_step-0.5"],
 )
 def test_the_mean_of_guided_trajectories_tends_to_the_cvar(schedule: NoiseSchedule, alpha: float):
@@ -54,7 +54,7 @@ def test_the_mean_of_guided_trajectories_tends_to_the_cvar(schedule: NoiseSchedu
     nominal = oracle.returns(oracle.sample(schedule, num_nominal))
     cvar = empirical_cvar(nominal, alpha)
     for _ in range(25):
-        guidance = NoiseConditionalGuidance(oracle.expected_return, alpha, strength)
+        guidance = noise_conditional(oracle.expected_return, strength)
         guided_mean = oracle.returns(oracle.sample(schedule, num_guided, guidance, seed=1)).mean()
         strength.update_to_cvar(guided_mean, cvar, nominal.std(), alpha)
     assert guided_mean.item() == pytest.approx(cvar.item(), abs=1e-3 * oracle.return_std)
@@ -72,14 +72,14 @@ def test_the_mean_of_guided_trajectories_tends_to_the_cvar(schedule: NoiseSchedu
 
 @pytest.mark.parametrize("target", ["kl", "cvar"])
 def test_smaller_tail_levels_lower_the_return_further_whatever_the_target(target: str):
-    oracle, schedule = GaussianOracle(), few_step_schedule()
+    oracle, schedule = GaussianOracle(), FewStep().build()
     nominal = oracle.returns(oracle.sample(schedule, 4096))
 
     def adapted_mean(alpha: float) -> torch.Tensor:
         strength = GuidanceStrength()
         for _ in range(15):
             # With equal noise in all samples the means differ by what the guidance does alone.
-            guided = oracle.sample(schedule, 64, NoiseConditionalGuidance(oracle.expected_return, alpha, strength))
+            guided = oracle.sample(schedule, 64, NoiseConditional(alpha=alpha).shift(oracle.expected_return, strength))
             if target == "kl":
                 strength.update_to_kl(guided.path_kl.mean(), alpha)
             else:

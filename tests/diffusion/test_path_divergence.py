@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from rrl.diffusion.guidance import select_worst
-from rrl.diffusion.path_divergence import (
-    kl_budget,
-    log_likelihood_ratio,
-    path_divergence,
-    worst_of_m_divergence,
-)
+from rrl.diffusion.guidance_rules import select_worst
+from rrl.diffusion.path_divergence import kl_budget, log_likelihood_ratio, path_divergence, worst_of_m_divergence
 
 MEAN, SHIFT, NOISE = torch.randn(3, 4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 STD = 0.7

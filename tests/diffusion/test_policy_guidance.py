@@ -3,17 +3,14 @@
 import pytest
 import torch
 
-from rrl.diffusion.causal_gru import CausalGRUDenoiser
-from rrl.diffusion.denoiser import add_noise
-from rrl.diffusion.policy_guidance import ReparameterizedGuidance, ScoreGuidance, action_spread
-from rrl.diffusion.sampler import TrajectorySampler
-from rrl.diffusion.scheduler import few_step_schedule
-from tests.diffusion.oracles import GaussianOracle, unit_normalizer
+from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.denoiser import Denoiser, add_noise
+from rrl.diffusion.policy_guidance import PolicyGuidance, Reparameterized, Score, standardized
+from rrl.diffusion.scheduler import FewStep
+from tests.diffusion.oracles import GaussianOracle, imagine
 
 
-def revise(
-    guidance: ReparameterizedGuidance | ScoreGuidance, actions: torch.Tensor, noise: torch.Tensor, seed: int = 0
-):
+def revise(guidance: PolicyGuidance, actions: torch.Tensor, noise: torch.Tensor, seed: int = 0):
     """One revision towards a policy with mean 1 and standard deviation 0.5, with little noise."""
     policy = torch.ones_like(actions), torch.tensor([0.5])
     generator = torch.Generator().manual_seed(seed)
@@ -21,12 +18,12 @@ def revise(
 
 
 def test_reparameterized_goes_the_damped_way_to_mean_plus_noise():
-    revised = revise(ReparameterizedGuidance(damping=0.25), torch.zeros(1, 1, 1), noise=torch.full((1, 1, 1), 2.0))
+    revised = revise(Reparameterized(damping=0.25).build(), torch.zeros(1, 1, 1), noise=torch.full((1, 1, 1), 2.0))
     assert revised.item() == 0.25 * (1.0 + 0.5 * 2.0)
 
 
 def test_reparameterized_converges_to_the_action_of_its_noise():
-    guidance, actions, noise = ReparameterizedGuidance(), torch.zeros(4, 3, 1), torch.randn(4, 3, 1)
+    guidance, actions, noise = Reparameterized().build(), torch.zeros(4, 3, 1), torch.randn(4, 3, 1)
     for _ in range(40):
         actions = revise(guidance, actions, noise)
     torch.testing.assert_close(actions, 1.0 + 0.5 * noise)
@@ -36,7 +33,7 @@ def test_reparameterized_draws_nothing():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
     policy = torch.zeros(1, 1, 1), torch.ones(1)
-    ReparameterizedGuidance()(
+    Reparameterized().build()(
         torch.zeros(1, 1, 1), policy, noise=torch.ones(1, 1, 1), noise_std=torch.ones(1), generator=generator
     )
     assert torch.equal(generator.get_state(), before)
@@ -45,25 +42,25 @@ def test_reparameterized_draws_nothing():
 @pytest.mark.parametrize("damping", [0.0, 1.5])
 def test_damping_outside_its_range_raises(damping: float):
     with pytest.raises(ValueError, match=r"`damping` must lie in \(0, 1\]"):
-        ReparameterizedGuidance(damping)
+        Reparameterized(damping=damping)
 
 
 def test_score_follows_the_gradient_of_the_log_likelihood():
     actions = torch.full((1, 1, 1), 1.7, requires_grad=True)
     torch.distributions.Normal(1.0, 0.5).log_prob(actions).backward()
     fresh = torch.randn(1, 1, 1, generator=torch.Generator().manual_seed(0))
-    revised = revise(ScoreGuidance(scale=0.1), actions.detach(), noise=torch.zeros(1, 1, 1))
+    revised = revise(Score(scale=0.1).build(), actions.detach(), noise=torch.zeros(1, 1, 1))
     torch.testing.assert_close(revised, actions.detach() + 0.1 * actions.grad + 0.01 * fresh)
 
 
 def test_score_stays_within_three_standard_deviations():
-    revised = revise(ScoreGuidance(), torch.tensor([[[-50.0], [50.0]]]), noise=torch.zeros(1, 2, 1))
+    revised = revise(Score().build(), torch.tensor([[[-50.0], [50.0]]]), noise=torch.zeros(1, 2, 1))
     assert revised.min() >= 1.0 - 3.0 * 0.5
     assert revised.max() <= 1.0 + 3.0 * 0.5
 
 
 def test_score_pulls_harder_when_actions_spread_too_far():
-    guidance = ScoreGuidance(scale=1.0, learning_rate=0.1)
+    guidance = Score(scale=1.0, learning_rate=0.1).build()
     guidance.adapt(torch.tensor(2.0))
     torch.testing.assert_close(guidance.log_scale, torch.tensor(0.1))
     guidance.adapt(torch.tensor(0.0))
@@ -73,22 +70,17 @@ def test_score_pulls_harder_when_actions_spread_too_far():
 def test_spread_is_1_for_actions_of_the_policy():
     mean, std = torch.randn(100, 8, 2), torch.tensor([0.3, 2.0])
     actions = mean + std * torch.randn(100, 8, 2, generator=torch.Generator().manual_seed(0))
-    assert action_spread(actions, (mean, std)).item() == pytest.approx(1.0, abs=0.07)
+    assert standardized(actions, (mean, std)).std().item() == pytest.approx(1.0, abs=0.07)
 
 
-@pytest.mark.parametrize("guidance", [ReparameterizedGuidance(), ScoreGuidance(learning_rate=0.2)], ids=type)
-def test_spread_of_imagined_actions_tends_to_1(guidance: ReparameterizedGuidance | ScoreGuidance):
+@pytest.mark.parametrize("guidance", [Reparameterized().build(), Score(learning_rate=0.2).build()], ids=type)
+def test_spread_of_imagined_actions_tends_to_1(guidance: PolicyGuidance):
     oracle = GaussianOracle(horizon=4)
-    sampler = TrajectorySampler(few_step_schedule(16), unit_normalizer(4, 2))
     generator, spreads = torch.Generator().manual_seed(0), []
     for _ in range(60):
-        imagined = sampler.sample(
-            oracle.denoise,
-            lambda observations: (0.2 * observations[..., :1], torch.tensor(0.4)),
-            torch.zeros(256, 2, dtype=torch.float64),
-            policy_guidance=guidance,
-            generator=generator,
-        )
+        start = torch.zeros(256, 2, dtype=torch.float64)
+        options = {"policy": lambda states: (0.2 * states[..., :1], torch.tensor(0.4)), "policy_guidance": guidance}
+        imagined = imagine(oracle.denoise, FewStep(steps=16).build(), start, seed=generator, **options)
         guidance.adapt(imagined.action_spread)
         spreads.append(imagined.action_spread)
     assert torch.stack(spreads[-20:]).mean().item() == pytest.approx(1.0, abs=0.05)
@@ -103,10 +95,10 @@ def leaning_policy(observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.fixture(scope="module")
-def trained_denoiser() -> CausalGRUDenoiser:
+def trained_denoiser() -> Denoiser:
     """A small denoiser that has learnt s' = s + a / 2 + noise from windows under ``leaning_policy``."""
     torch.manual_seed(0)
-    denoiser, generator = CausalGRUDenoiser(1, 1, HORIZON, hidden_dim=16), torch.Generator().manual_seed(0)
+    denoiser, generator = CausalGRU(width=16).build(1, 1, HORIZON), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.01)
     for _ in range(150):
         states, actions = [torch.randn(128, 1, generator=generator)], []
@@ -117,7 +109,7 @@ def trained_denoiser() -> CausalGRUDenoiser:
         rows, start = torch.stack(states[:-1], dim=1), states[0]
         # Differences from the start; no reward, and the episode never ends.
         x0 = torch.cat([rows - start[:, None], torch.zeros_like(rows), -torch.ones_like(rows)], dim=-1)
-        sigma = few_step_schedule(16).sample_sigmas(128, generator)
+        sigma = FewStep(steps=16).build().sample_sigmas(128, generator)
         noisy = add_noise(x0, sigma, torch.randn(x0.shape, generator=generator), obs_dim=1)
         loss = denoiser.training_loss(
             noisy, torch.stack(actions, dim=1), start, sigma, x0=x0, weights=torch.ones_like(x0)
@@ -132,25 +124,17 @@ def trained_denoiser() -> CausalGRUDenoiser:
     ("guidance", "rounds", "tolerance"),
     # The standard error of a standard deviation of 128 * 5 actions in each of 20 rounds is 0.0063. The controller of
     # the score's scale has a memory, so that its rounds are not independent.
-    [(ReparameterizedGuidance(), 20, 4 * 0.0063), (ScoreGuidance(learning_rate=0.2), 40, 0.05)],
+    [(Reparameterized().build(), 20, 4 * 0.0063), (Score(learning_rate=0.2).build(), 40, 0.05)],
     ids=["reparameterized", "score"],
 )
 def test_actions_imagined_with_a_trained_denoiser_are_on_policy(
-    trained_denoiser: CausalGRUDenoiser,
-    guidance: ReparameterizedGuidance | ScoreGuidance,
-    rounds: int,
-    tolerance: float,
+    trained_denoiser: Denoiser, guidance: PolicyGuidance, rounds: int, tolerance: float
 ):
-    sampler = TrajectorySampler(few_step_schedule(16), unit_normalizer(HORIZON, 1))
     generator, spreads = torch.Generator().manual_seed(0), []
     for _ in range(rounds):
-        imagined = sampler.sample(
-            trained_denoiser,
-            leaning_policy,
-            torch.randn(128, 1, generator=generator),
-            policy_guidance=guidance,
-            generator=generator,
-        )
+        start = torch.randn(128, 1, generator=generator)
+        options = {"policy": leaning_policy, "policy_guidance": guidance, "horizon": HORIZON}
+        imagined = imagine(trained_denoiser, FewStep(steps=16).build(), start, seed=generator, **options)
         guidance.adapt(imagined.action_spread)
         spreads.append(imagined.action_spread)
     assert torch.stack(spreads[-20:]).mean().item() == pytest.approx(1.0, abs=tolerance)

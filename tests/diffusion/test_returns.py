@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from rrl.diffusion.residual_mlp import ResidualSizes
 from rrl.diffusion.returns import ReturnModel, ema_update, window_returns
 
 REWARDS = torch.tensor([[1.0, 2.0, 4.0, 99.0]])
@@ -43,9 +44,9 @@ def test_windows_of_different_lengths_mix():
     assert returns.tolist() == [47.0, 21.0]
 
 
-def make_model() -> ReturnModel:
-    torch.manual_seed(0)
-    return ReturnModel(obs_dim=3, action_dim=2, horizon=4, hidden_dim=16, num_layers=1)
+def make_model(seed: int = 0) -> ReturnModel:
+    torch.manual_seed(seed)
+    return ReturnModel(3, 2, 4, ResidualSizes(hidden_dim=16, num_layers=1))
 
 
 def test_prediction_is_one_number_per_trajectory():
@@ -55,17 +56,16 @@ def test_prediction_is_one_number_per_trajectory():
 
 def test_standardised_targets_have_zero_mean_and_unit_variance():
     model, targets = make_model(), 40.0 + 5.0 * torch.randn(1000)
-    model.update_from(model.statistics(targets[:300]))
-    model.update_from(model.statistics(targets[300:]))
+    model.update(model.statistics(targets[:300]))
+    model.update(model.statistics(targets[300:]))
     standardized = model.standardize(targets)
     torch.testing.assert_close(standardized.mean(), torch.tensor(0.0), atol=1e-4, rtol=0.0)
     torch.testing.assert_close(standardized.std(correction=0), torch.tensor(1.0))
-    torch.testing.assert_close(model.unstandardize(standardized), targets)
 
 
 def test_constant_targets_stay_finite():
     model = make_model()
-    model.update_from(model.statistics(torch.full((8,), 1000.0)))
+    model.update(model.statistics(torch.full((8,), 1000.0)))
     assert torch.isfinite(model.standardize(torch.tensor([1000.0, 1001.0]))).all()
 
 
@@ -76,7 +76,7 @@ def test_the_moving_average_really_moves():
     with torch.no_grad():
         for parameter in source.parameters():
             parameter += 1.0
-    source.update_from(source.statistics(torch.tensor([1.0, 3.0])))
+    source.update(source.statistics(torch.tensor([1.0, 3.0])))
     ema_update(target, source, decay=0.9)
     for old, new in zip(before, target.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.1)
@@ -84,7 +84,7 @@ def test_the_moving_average_really_moves():
 
 
 def test_the_moving_average_converges_to_a_source_at_rest():
-    source, target = make_model(), ReturnModel(3, 2, 4, hidden_dim=16, num_layers=1)
+    source, target = make_model(), make_model(seed=1)
     for _ in range(200):
         ema_update(target, source, decay=0.9)
     for reached, wanted in zip(target.parameters(), source.parameters(), strict=True):

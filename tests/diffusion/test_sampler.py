@@ -1,7 +1,6 @@
 """The denoising loop."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,31 +8,19 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rrl.diffusion.guidance import (
-    Guidance,
-    NoiseConditionalGuidance,
-    PaperGuidance,
-    ReleasedGuidance,
-    ReturnFunction,
-    ReverseStep,
-)
+from rrl.diffusion.guidance import ReverseStep, StepShift
 from rrl.diffusion.guidance_strength import GuidanceStrength
-from rrl.diffusion.policy_guidance import PolicyGuidance, ReparameterizedGuidance, ScoreGuidance
-from rrl.diffusion.residual_mlp import ResidualMLPDenoiser
+from rrl.diffusion.policy_guidance import PolicyGuidance, Reparameterized, Score
+from rrl.diffusion.residual_mlp import ResidualMLP, ResidualSizes
 from rrl.diffusion.returns import ReturnModel
 from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
-from rrl.diffusion.scheduler import NoiseSchedule, ddpm_schedule, few_step_schedule
-from tests.diffusion.oracles import GaussianOracle, standard_policy, unit_normalizer
+from rrl.diffusion.scheduler import DDPM, FewStep, NoiseSchedule
+from tests.diffusion import oracles
+from tests.diffusion.oracles import RULES, GaussianOracle, Rule, noise_conditional, paper, released, unit_normalizer
 
 OBS_DIM, HORIZON = 3, 4
-SCHEDULES = {"ddpm": ddpm_schedule(16), "few_step": few_step_schedule(8)}
+SCHEDULES = {"ddpm": DDPM(length=16).build(), "few_step": FewStep(steps=8).build()}
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-Rule = Callable[[ReturnFunction], Guidance]
-RULES: dict[str, Rule] = {
-    "paper": lambda return_model: PaperGuidance(return_model, 0.1),
-    "released": lambda return_model: ReleasedGuidance(return_model, 0.1),
-    "noise_cond": lambda return_model: NoiseConditionalGuidance(return_model, 0.1, GuidanceStrength()),
-}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 
@@ -56,29 +43,17 @@ def make_start(num_samples: int = 6) -> Tensor:
     return torch.linspace(-2.0, 3.0, num_samples * OBS_DIM).view(num_samples, OBS_DIM)
 
 
-def imagine(
-    schedule: NoiseSchedule,
-    guidance: Guidance | None = None,
-    seed: int = 0,
-    policy_guidance: PolicyGuidance | None = None,
-) -> ImaginedTrajectories:
-    return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
-        shrinking_denoiser,
-        following_policy,
-        make_start(),
-        policy_guidance=policy_guidance or ReparameterizedGuidance(),
-        guidance=guidance,
-        generator=torch.Generator().manual_seed(seed),
-    )
+def imagine(schedule: NoiseSchedule, shift: StepShift | None = None, **options: Any) -> ImaginedTrajectories:
+    return oracles.imagine(shrinking_denoiser, schedule, make_start(), shift, policy=following_policy, **options)
 
 
 def assert_equal(first: ImaginedTrajectories, second: ImaginedTrajectories) -> None:
-    assert all(torch.equal(left, right) for left, right in zip(first, second, strict=True))
+    assert all(torch.equal(column, getattr(second, name)) for name, column in vars(first).items())
 
 
 @every_schedule
 def test_the_first_state_stays_pinned_to_the_bit(schedule: NoiseSchedule):
-    imagined = imagine(schedule, PaperGuidance(mean_return, 0.01))
+    imagined = imagine(schedule, paper(mean_return, 0.01))
     assert torch.equal(imagined.observations[:, 0], make_start())
 
 
@@ -96,8 +71,8 @@ def test_the_denoiser_always_sees_the_pinned_state(schedule: NoiseSchedule):
 
 
 @every_schedule
-@pytest.mark.parametrize("alpha_1", [PaperGuidance(mean_return, 1.0), ReleasedGuidance(mean_return, 1.0)], ids=type)
-def test_scale_0_is_bit_equal_to_unguided(schedule: NoiseSchedule, alpha_1: Guidance):
+@pytest.mark.parametrize("alpha_1", [paper(mean_return, 1.0), released(mean_return, 1.0)], ids=type)
+def test_scale_0_is_bit_equal_to_unguided(schedule: NoiseSchedule, alpha_1: StepShift):
     assert_equal(imagine(schedule, alpha_1), imagine(schedule))
 
 
@@ -105,30 +80,24 @@ def test_scale_0_is_bit_equal_to_unguided(schedule: NoiseSchedule, alpha_1: Guid
 def test_strength_0_is_bit_equal_to_unguided(schedule: NoiseSchedule):
     strength = GuidanceStrength()
     strength.log_strength.fill_(-math.inf)
-    assert_equal(imagine(schedule, NoiseConditionalGuidance(mean_return, 0.1, strength)), imagine(schedule))
+    assert_equal(imagine(schedule, noise_conditional(mean_return, strength)), imagine(schedule))
 
 
 def test_guidance_does_change_trajectories():
-    guided, unguided = imagine(SCHEDULES["few_step"], PaperGuidance(mean_return, 0.1)), imagine(SCHEDULES["few_step"])
+    guided, unguided = imagine(SCHEDULES["few_step"], paper(mean_return, 0.1)), imagine(SCHEDULES["few_step"])
     assert (guided.observations.mean((1, 2)) < unguided.observations.mean((1, 2))).all()
 
 
 @every_schedule
 def test_a_perfect_denoiser_returns_x0(schedule: NoiseSchedule):
     x0 = torch.randn(6, HORIZON, OBS_DIM + 2)
-    imagined = TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
-        lambda noisy, actions, start, sigma: x0,
-        standard_policy,
-        make_start(),
-        policy_guidance=ReparameterizedGuidance(),
-        generator=torch.Generator().manual_seed(0),
-    )
+    imagined = oracles.imagine(lambda noisy, actions, start, sigma: x0, schedule, make_start())
     assert torch.equal(imagined.observations[:, 1:], make_start()[:, None] + x0[:, 1:, :OBS_DIM])
     assert torch.equal(imagined.rewards, x0[..., -2])
     assert torch.equal(imagined.ended, x0[..., -1])
 
 
-LONG_SCHEDULES = {"ddpm": ddpm_schedule(128), "few_step": few_step_schedule(8)}
+LONG_SCHEDULES = {"ddpm": DDPM(length=128).build(), "few_step": FewStep(steps=8).build()}
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5])
@@ -151,7 +120,7 @@ def test_the_sampler_is_the_linear_chain_of_gaussian_trajectories(
 
     monkeypatch.setattr(torch, "randn", impulses)
     num_draws = schedule.num_steps * len(oracle.covariance)
-    guidance = NoiseConditionalGuidance(oracle.expected_return, 0.1, GuidanceStrength(strength)) if strength else None
+    guidance = noise_conditional(oracle.expected_return, GuidanceStrength(strength)) if strength else None
     features = oracle.features(oracle.sample(schedule, num_draws + 1, guidance))
     assert drawn == num_draws
     columns, constant = features[:-1] - features[-1], features[-1]
@@ -191,18 +160,14 @@ def test_same_seed_same_trajectories(schedule: NoiseSchedule):
 
 def test_no_graph_is_attached():
     torch.manual_seed(0)
-    return_model = ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
-    assert not any(value.requires_grad for value in imagine(SCHEDULES["few_step"], PaperGuidance(return_model, 0.1)))
+    return_model = ReturnModel(OBS_DIM, 1, HORIZON, ResidualSizes(hidden_dim=8, num_layers=1))
+    assert not any(
+        value.requires_grad for value in vars(imagine(SCHEDULES["few_step"], paper(return_model, 0.1))).values()
+    )
 
 
 def test_actions_are_returned_as_the_policy_draws_them():
-    imagined = TrajectorySampler(few_step_schedule(8), unit_normalizer(HORIZON, OBS_DIM)).sample(
-        shrinking_denoiser,
-        standard_policy,
-        make_start(400),
-        policy_guidance=ReparameterizedGuidance(),
-        generator=torch.Generator().manual_seed(0),
-    )
+    imagined = oracles.imagine(shrinking_denoiser, FewStep(steps=8).build(), make_start(400))
     assert imagined.actions.abs().max() > 2.0  # the box of the actions ends at 1
     assert imagined.action_spread.item() == pytest.approx(1.0, abs=0.1)
 
@@ -212,13 +177,7 @@ def test_the_denoiser_sees_actions_inside_the_box():
         assert actions.abs().max() <= 1.0
         return shrinking_denoiser(noisy, actions, start, sigma)
 
-    TrajectorySampler(few_step_schedule(4), unit_normalizer(HORIZON, OBS_DIM)).sample(
-        check,
-        standard_policy,
-        make_start(100),
-        policy_guidance=ReparameterizedGuidance(),
-        generator=torch.Generator().manual_seed(0),
-    )
+    oracles.imagine(check, FewStep(steps=4).build(), make_start(100))
 
 
 def action_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
@@ -227,23 +186,16 @@ def action_return(observations: Tensor, actions: Tensor, start: Tensor, sigma: T
 
 
 @every_schedule
-@pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
+@pytest.mark.parametrize("policy_guidance", [Reparameterized().build(), Score().build()], ids=type)
 @every_rule
 def test_guidance_moves_actions_through_the_policy_alone(
     schedule: NoiseSchedule, policy_guidance: PolicyGuidance, rule: Rule
 ):
-    def blind(guidance: Guidance | None) -> ImaginedTrajectories:
-        return TrajectorySampler(schedule, unit_normalizer(HORIZON, OBS_DIM)).sample(
-            shrinking_denoiser,
-            standard_policy,
-            make_start(),
-            policy_guidance=policy_guidance,
-            guidance=guidance,
-            generator=torch.Generator().manual_seed(0),
-        )
-
-    guided = blind(rule(action_return))
-    unguided = blind(None)
+    # A policy that does not look at the states has no reason to change its actions.
+    guided, unguided = (
+        oracles.imagine(shrinking_denoiser, schedule, make_start(), shift, policy_guidance=policy_guidance)
+        for shift in (rule(action_return), None)
+    )
     assert not torch.equal(guided.observations, unguided.observations)
     assert torch.equal(guided.actions, unguided.actions)
 
@@ -257,7 +209,7 @@ def test_unguided_paths_have_no_divergence(schedule: NoiseSchedule):
 
 def test_log_ratio_is_single_precision_whatever_the_data():
     oracle = GaussianOracle()
-    imagined = oracle.sample(few_step_schedule(4), 2, PaperGuidance(oracle.expected_return, 0.1))
+    imagined = oracle.sample(FewStep(steps=4).build(), 2, paper(oracle.expected_return, 0.1))
     assert imagined.observations.dtype == torch.float64
     assert imagined.log_ratio.dtype == imagined.path_kl.dtype == torch.float32
 
@@ -271,22 +223,16 @@ class NoHostSync(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("policy_guidance", [ReparameterizedGuidance(), ScoreGuidance()], ids=type)
+@pytest.mark.parametrize("policy_guidance", [Reparameterized().build(), Score().build()], ids=type)
 @every_rule
 def test_the_loop_never_waits_for_the_device(rule: Rule, policy_guidance: PolicyGuidance):
     torch.manual_seed(0)
-    denoiser = ResidualMLPDenoiser(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
-    return_model = ReturnModel(OBS_DIM, 1, HORIZON, hidden_dim=8, num_layers=1)
-    sampler = TrajectorySampler(few_step_schedule(4), unit_normalizer(HORIZON, OBS_DIM))
+    denoiser = ResidualMLP(hidden_dim=8, num_layers=1).build(OBS_DIM, 1, HORIZON)
+    return_model = ReturnModel(OBS_DIM, 1, HORIZON, ResidualSizes(hidden_dim=8, num_layers=1))
+    sampler = TrajectorySampler(FewStep(steps=4).build(), unit_normalizer(HORIZON, OBS_DIM))
+    options = {"policy_guidance": policy_guidance, "shift": rule(return_model)}
     with NoHostSync():
-        sampler.sample(
-            denoiser,
-            following_policy,
-            make_start(),
-            policy_guidance=policy_guidance,
-            guidance=rule(return_model),
-            generator=torch.Generator().manual_seed(0),
-        )
+        sampler.sample(denoiser, following_policy, make_start(), generator=torch.Generator(), **options)
 
 
 def test_the_check_for_host_reads_works():
@@ -307,8 +253,8 @@ PINNED = {
 def test_the_full_reverse_loop_is_pinned(case: str):
     imagined = imagine(
         SCHEDULES.get(case, SCHEDULES["few_step"]),
-        PaperGuidance(mean_return, 0.1) if case == "guided" else None,
-        policy_guidance=ScoreGuidance() if case == "score" else None,
+        paper(mean_return, 0.1) if case == "guided" else None,
+        policy_guidance=Score().build() if case == "score" else None,
     )
     sums = [imagined.observations.sum(), imagined.actions.sum(), imagined.rewards.sum(), imagined.log_ratio.sum()]
     torch.testing.assert_close(torch.stack(sums), torch.tensor(PINNED[case]), rtol=1e-4, atol=1e-4)

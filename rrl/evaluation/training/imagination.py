@@ -77,7 +77,7 @@ class ImaginationDiagnostics(Callback):
         repeated = starts.observations.to(module.device).repeat_interleave(self.draws, dim=0)
         stream = torch_stream(Purpose.DIAGNOSTICS, *moment, 1, device=module.device)
         unguided, guided = (module.imagine(repeated, guided=kind, generator=stream) for kind in (False, True))
-        returns, guided_returns = (self._returns(module, part) for part in (unguided, guided))
+        returns, guided_returns = (self._returns(part) for part in (unguided, guided))
         spread = returns.var(dim=1).mean().sqrt().clamp(min=1e-8)
         metrics = {"guidance/return_shift": float((guided_returns.mean() - returns.mean()) / spread)}
         if starts.simulator_states.shape[-1] == 0:
@@ -116,9 +116,9 @@ class ImaginationDiagnostics(Callback):
         open_loop = choose or (lambda step, seen: actions[:, step])
         return replay(self.envs, states, open_loop, draws=self.draws, horizon=actions.shape[1])  # type: ignore[arg-type]
 
-    def _returns(self, module: Any, trajectories: Any) -> Tensor:
-        """Predict returns, shape ``[B, W]``."""
-        returns: Tensor = module.world_model.predicted_returns(trajectories, module.protagonist)
+    def _returns(self, trajectories: Any) -> Tensor:
+        """Give predicted returns, shape ``[B, W]``."""
+        returns: Tensor = trajectories.returns
         return returns.view(self.starts, self.draws)
 
     def _quantile(self, module: Any, replays: Replays, predicted: Tensor) -> float:
@@ -144,7 +144,7 @@ def judge_model(imagined: Tensor, replays: Replays, world_model: Any) -> dict[st
 
     The world model knows the scale of the observations and when an episode ends.
     """
-    scale = world_model.normalizer.start_std.cpu()
+    scale = world_model.models.normalizer.start_std.cpu()
 
     def distance(guess: Tensor) -> float:
         squares = ((guess - replays.observations) / scale).square().mean(dim=-1)[:, :, 1:]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rrl.data import TrajectoryDataModule
+from rrl.diffusion import Score
 from rrl.envs import Pushes, make_vec_env
 from rrl.evaluation import ImaginationDiagnostics
 from rrl.evaluation.training.imagination import replay
@@ -44,10 +45,7 @@ class Judge:
 
     healthy_low = torch.full((11,), -torch.inf)
     healthy_high = torch.full((11,), torch.inf)
-    normalizer = SimpleNamespace(start_std=torch.ones(11))
-
-    def predicted_returns(self, trajectories, player):
-        return trajectories.rewards.sum(dim=1)
+    models = SimpleNamespace(normalizer=SimpleNamespace(start_std=torch.ones(11)))
 
     def window_returns(self, windows, player):
         return windows.rewards.sum(dim=1)
@@ -75,7 +73,7 @@ class Oracle:
         return SimpleNamespace(
             observations=observations.transpose(0, 1).flatten(0, 1),
             actions=actions.repeat_interleave(DRAWS, dim=0),
-            rewards=rewards.transpose(0, 1).flatten(0, 1),
+            returns=rewards.transpose(0, 1).flatten(0, 1).sum(dim=1),
         )
 
 
@@ -134,7 +132,7 @@ def test_looking_at_the_imagination_changes_nothing():
     for every_n_epochs in (1, 1000):
         data = trajectories("Hopper-v5", iterations_per_epoch=1)
         # The score rule adapts to what is imagined, so that one diagnosis too many would show.
-        module = adrrl(data, policy_guidance="score")
+        module = adrrl(data, policy_guidance=Score())
         fit(module, data, max_epochs=3, callbacks=(ImaginationDiagnostics(every_n_epochs, starts=4, draws=3),))
         module.imagined_returns()  # for the figure at the end
         outcomes.append((snapshot(module), torch.get_rng_state()))

@@ -1,0 +1,131 @@
+"""The choices of how imagined trajectories are guided."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rrl.checks import require_one_of, require_within
+from rrl.diffusion.guidance import ReturnFunction, StepShift, noise_conditional_shift, paper_shift, released_shift
+from rrl.diffusion.guidance_strength import GuidanceStrength
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceSettings(ABC):
+    """How trajectories are tilted towards low returns: by shifts of the reverse steps, by selection, or not at all."""
+
+    alpha: float = 0.1
+    """Fraction of the returns that forms the tail, in ``(0, 1]``; 1 does not guide. ``0.1`` in the published code."""
+
+    def __post_init__(self) -> None:
+        """Check the tail level."""
+        require_within("(0, 1]", alpha=self.alpha)
+
+    @property
+    def draws(self) -> int:
+        """Draws from each start, of which the worst is kept."""
+        return 1
+
+    @abstractmethod
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift | None:
+        """Say how each reverse step is shifted.
+
+        Args:
+            return_model: Predicts the return that the shift lowers.
+            strength: Of the one rule that has one.
+
+        Returns:
+            The shift; None where steps stay as they are.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoGuidance(GuidanceSettings):
+    """Imagine the world as it is: PolyGRAD. Here ``alpha`` is the level of the logged CVaR alone."""
+
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> None:
+        """Leave the steps as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperGuidance(GuidanceSettings):
+    """The paper's rule, :func:`~rrl.diffusion.guidance.paper_shift`."""
+
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift:
+        """Shift every step by an equal part of the budget."""
+        return partial(paper_shift, return_model=return_model, alpha=self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedGuidance(GuidanceSettings):
+    """The rule of the published code, :func:`~rrl.diffusion.guidance.released_shift`."""
+
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift:
+        """Shift every step by next to nothing."""
+        return partial(released_shift, return_model=return_model, alpha=self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConditional(GuidanceSettings):
+    """The raw gradient of the return model, :func:`~rrl.diffusion.guidance.noise_conditional_shift`."""
+
+    target: Literal["kl", "cvar"] = "kl"
+    """What the strength is adapted to: the path's relative entropy ``ln(1/alpha)`` (``kl``), or a mean guided return
+    equal to the CVaR of the unguided ones (``cvar``)."""
+
+    def __post_init__(self) -> None:
+        """Check tail level and target."""
+        super().__post_init__()
+        require_one_of(("kl", "cvar"), target=self.target)
+
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift | None:
+        """Shift every step by the gradient times the strength."""
+        if self.alpha == 1.0:
+            return None
+        return partial(noise_conditional_shift, return_model=return_model, strength=strength.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstOfM(GuidanceSettings):
+    """Keep the worst of ``1 / alpha`` unguided draws, which needs neither gradient nor strength.
+
+    The likelihood ratio is at most ``1 / alpha`` on every trajectory, so this is the one rule that obeys the paper's
+    risk envelope exactly. It costs as many times the imagination, and is the only rule that found clearly harder worlds
+    under mild disturbances, on Hopper and on Walker2d.
+    """
+
+    @property
+    def draws(self) -> int:
+        """The nearest whole number to ``1 / alpha``."""
+        return round(1.0 / self.alpha)
+
+    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> None:
+        """Leave the steps as they are."""
+
+
+def select_worst(returns: Tensor, m: int) -> Tensor:
+    """Choose the worst of every ``m`` trajectories.
+
+    Args:
+        returns: Predicted returns; the draws of one start lie side by side. Shape ``[B * m]``.
+        m: Draws per start, at least 1.
+
+    Returns:
+        Indices into ``returns``. Shape ``[B]``.
+
+    Raises:
+        ValueError: If the number of returns is not a multiple of ``m``.
+
+    Example:
+        >>> select_worst(torch.tensor([3.0, 1.0, 2.0, 5.0, 6.0, 4.0]), m=3)
+        tensor([1, 5])
+    """
+    if m < 1 or returns.numel() % m:
+        raise ValueError(f"`m` must be positive and divide the number of returns {returns.numel()}, got {m}.")
+    worst = returns.view(-1, m).argmin(dim=1)
+    return worst + m * torch.arange(worst.numel(), device=returns.device)
