@@ -1,20 +1,20 @@
-"""What settings must satisfy, each check in one sentence that names the setting, what was expected and what came."""
+"""What settings must satisfy; each check takes values by name.
+
+A value that does not is a ValueError of one sentence that names the setting, what was expected and what came.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def require_at_least(minimum: int, **values: int | None) -> None:
     """Refuse counts that are too small; None, where a setting may be absent, passes.
-
-    Args:
-        minimum: The smallest count.
-        values: Counts by name.
-
-    Raises:
-        ValueError: If one of them is smaller.
 
     Example:
         >>> require_at_least(1, epochs=0)
@@ -30,12 +30,6 @@ def require_at_least(minimum: int, **values: int | None) -> None:
 def require_positive(**values: float) -> None:
     """Refuse numbers that are not positive and finite.
 
-    Args:
-        values: Numbers by name.
-
-    Raises:
-        ValueError: If one of them is not.
-
     Example:
         >>> require_positive(max_kl=float("nan"))
         Traceback (most recent call last):
@@ -48,28 +42,14 @@ def require_positive(**values: float) -> None:
 
 
 def require_not_negative(**values: float) -> None:
-    """Refuse numbers that are negative or not finite.
-
-    Args:
-        values: Numbers by name.
-
-    Raises:
-        ValueError: If one of them is.
-    """
+    """Refuse numbers that are negative or not finite."""
     for name, value in values.items():
         if not 0.0 <= value < math.inf:
             raise ValueError(f"`{name}` must be at least 0{' and finite' if value == math.inf else ''}, got {value}.")
 
 
 def require_within(interval: str, **values: float) -> None:
-    """Refuse numbers outside of an interval.
-
-    Args:
-        interval: Its two ends, ``"(0, 1]"``: a round bracket leaves the end out.
-        values: Numbers by name.
-
-    Raises:
-        ValueError: If one of them lies outside.
+    """Refuse numbers outside of an interval such as ``"(0, 1]"``: a round bracket leaves the end out.
 
     Example:
         >>> require_within("(0, 1]", alpha=0.0)
@@ -86,15 +66,15 @@ def require_within(interval: str, **values: float) -> None:
 
 
 def require_one_of(choices: Collection[str], **values: str) -> None:
-    """Refuse words that mean nothing here.
-
-    Args:
-        choices: The words that do.
-        values: Words by name.
-
-    Raises:
-        ValueError: If one of them is not a choice.
-    """
+    """Refuse words that are not among the choices."""
     for name, value in values.items():
         if value not in choices:
             raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")
+
+
+def require_tensor(dtype: str, shape: Sequence[int], **values: Tensor) -> None:
+    """Refuse tensors of another type, such as ``"bool"``, or of another shape."""
+    for name, value in values.items():
+        if str(value.dtype) != f"torch.{dtype}" or list(value.shape) != list(shape):
+            kind, got = "boolean" if dtype == "bool" else dtype, f"{value.dtype} {list(value.shape)}"
+            raise ValueError(f"`{name}` must be {kind} with shape {list(shape)}, got {got}.")

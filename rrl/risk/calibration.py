@@ -1,8 +1,4 @@
-"""Calibration maps: from a raw risk logit to a probability that can be believed; and the bins that they share.
-
-Here are the base, `HistogramBinning` (the paper's Algorithm 2) and `IsotonicCalibration`; the parametric maps are in
-`rrl.risk.scaling`.
-"""
+"""Calibration maps: from a raw risk logit to a probability that can be believed. Parametric ones: `scaling`."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rrl.checks import require_at_least, require_not_negative, require_one_of
+from rrl.checks import require_at_least, require_not_negative, require_one_of, require_tensor
 
 
 class CalibrationMap(nn.Module, ABC):
@@ -24,24 +20,17 @@ class CalibrationMap(nn.Module, ABC):
     """
 
     def fit(self, risk_logits: Tensor, labels: Tensor) -> None:
-        """Fit the map to the predictor's logits ``[M]``, ``M >= 1``, and boolean labels ``[M]``.
-
-        Only data that the risk predictor has *not* been fitted to show how it is miscalibrated.
-        """
+        """Fit the map to logits ``[M]``, ``M >= 1``, of data that the predictor has *not* seen, and boolean labels."""
         if risk_logits.ndim != 1 or risk_logits.numel() == 0:
             raise ValueError(f"`risk_logits` must have shape [M] with M >= 1, got {list(risk_logits.shape)}.")
         if not risk_logits.isfinite().all():
             raise ValueError("`risk_logits` must be finite, got an infinite or undefined value.")
-        if labels.dtype != torch.bool or labels.shape != risk_logits.shape:
-            expected = list(risk_logits.shape)
-            raise ValueError(
-                f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}."
-            )
+        require_tensor("bool", risk_logits.shape, labels=labels)
         self.fit_map(risk_logits.detach().double(), labels)
 
     @abstractmethod
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
-        """Fit the map to checked logits ``[M]``, float64, and boolean labels ``[M]``."""
+        """Fit the map to checked logits, float64, and labels."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -67,11 +56,11 @@ class Histogram:
     """The failure rate of the bin; see `HistogramBinning`. The paper's: ``equal_width``, ``shrinkage=0``."""
 
     num_bins: int = 20
-    """Number of bins ``K``, at least 1. The paper does not state it."""
+    """Number of bins ``K``. The paper does not state it."""
     binning: Literal["equal_mass", "equal_width"] = "equal_mass"
     """``equal_width`` bins divide the unit interval, ``equal_mass`` bins the samples."""
     shrinkage: float = 20.0
-    """Pseudo-counts at the bin's mean raw probability, at least 0; ``0`` in the paper."""
+    """Pseudo-counts ``n_0`` at the bin's mean raw probability, at least 0; ``0`` in the paper."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -86,9 +75,8 @@ class HistogramBinning(CalibrationMap):
     .. math::
         \hat p_k = \frac{\sum_{i \in B_k} y_i + n_0 \bar p_k}{|B_k| + n_0}
 
-    with the bin's mean raw probability :math:`\bar p_k` and ``shrinkage`` :math:`n_0`, of which 0 gives the
-    paper's :math:`\hat p_k = \mathbb{E}[y \mid p_\mathrm{raw} \in B_k]`, which a bin of three samples does not
-    support. An empty bin, undefined in the paper, is the identity.
+    with the bin's mean raw probability :math:`\bar p_k`. The paper's failure rate alone, :math:`n_0 = 0`, is more than a
+    bin of three samples supports. An empty bin, undefined in the paper, is the identity.
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2. Zadrozny and Elkan,
@@ -106,8 +94,8 @@ class HistogramBinning(CalibrationMap):
         super().__init__()
         self.settings = settings
         self.register_buffer("edges", equal_width_edges(settings.num_bins))
-        self.register_buffer("rates", torch.zeros(settings.num_bins, dtype=torch.float64))
-        self.register_buffer("counts", torch.zeros(settings.num_bins, dtype=torch.float64))
+        for name in ("rates", "counts"):
+            self.register_buffer(name, torch.zeros(settings.num_bins, dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set edges, rates and counts."""
@@ -151,8 +139,8 @@ class IsotonicCalibration(CalibrationMap):
     def __init__(self, max_knots: int = 1024) -> None:
         super().__init__()
         require_at_least(2, max_knots=max_knots)
-        self.register_buffer("knots", torch.linspace(0.0, 1.0, max_knots, dtype=torch.float64))
-        self.register_buffer("values", torch.linspace(0.0, 1.0, max_knots, dtype=torch.float64))
+        for name in ("knots", "values"):
+            self.register_buffer(name, torch.linspace(0.0, 1.0, max_knots, dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set the knots to the ends of the pooled blocks."""

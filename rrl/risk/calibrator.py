@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rrl.checks import require_tensor
 from rrl.risk.calibration import CalibrationMap
 from rrl.risk.predictors import RiskPredictor
 
@@ -17,7 +18,6 @@ class CalibratorFit(NamedTuple):
     calibrated_on: Tensor
     """True where the calibration map saw the sample. Boolean, shape ``[M]``."""
     num_trajectories: int
-    """Number of trajectories: the number of independent samples, whatever ``M`` is."""
     base_rate: float
     """Share of positive labels, in ``[0, 1]``."""
     degenerate: bool
@@ -27,9 +27,9 @@ class CalibratorFit(NamedTuple):
 class RiskCalibrator(nn.Module):
     """A model of the calibrated probability that a state leads to a failure.
 
-    Life cycle: `fit` on the labelled states of the last iterations, ``forward`` on the states of the next rollout. On
-    several processes every rank must be given the same gathered data and a generator in the same state;
-    the models then are equal without communication. Keep the parameters out of every other optimiser.
+    `fit` it to the labelled states of the last iterations. On several processes every rank must be given the same
+    gathered data and a generator in the same state; the models then are equal without communication. Keep the
+    parameters out of every other optimiser.
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2.
@@ -40,8 +40,7 @@ class RiskCalibrator(nn.Module):
 
     def __init__(self, predictor: RiskPredictor, calibration_map: CalibrationMap) -> None:
         super().__init__()
-        self.predictor = predictor
-        self.calibration_map = calibration_map
+        self.predictor, self.calibration_map = predictor, calibration_map
         self.register_buffer("fitted", torch.tensor(False))
 
     @torch.no_grad()
@@ -56,21 +55,15 @@ class RiskCalibrator(nn.Module):
     ) -> CalibratorFit:
         """Fit the predictor to some trajectories and the calibration map to the others.
 
-        Args:
-            observations: Of the states whose label is known. Shape ``[M, O]`` or ``[M, L, O]``, ``M >= 1``.
-            labels: Boolean, shape ``[M]``.
-            trajectory_ids: Long, shape ``[M]``.
-            held_out: True for the samples that only the calibration map sees, which must be whole trajectories; where
-                there are none the map is the identity. With None, the paper's choice, both see everything: the
-                calibration error on that data then is zero by construction and means nothing. Boolean, shape ``[M]``.
-            generator: Source of the predictor's random choices, on the CPU.
+        ``held_out``, boolean ``[M]``, is True for the samples that only the calibration map sees, which must be whole
+        trajectories; where there are none the map is the identity. With None, the paper's choice, both see everything:
+        the calibration error on that data then is zero by construction and means nothing. Other arguments as in
+        `LabelledStates` and `RiskPredictor.fit`.
         """
         if observations.shape[0] == 0:
             raise ValueError(f"`observations` must hold at least one sample, got shape {list(observations.shape)}.")
-        for name, values, dtype in (("labels", labels, torch.bool), ("trajectory_ids", trajectory_ids, torch.long)):
-            if values.dtype != dtype or values.shape != observations.shape[:1]:
-                expected = f"{dtype} with shape {list(observations.shape[:1])}"
-                raise ValueError(f"`{name}` must be {expected}, got {values.dtype} {list(values.shape)}.")
+        require_tensor("bool", observations.shape[:1], labels=labels)
+        require_tensor("int64", observations.shape[:1], trajectory_ids=trajectory_ids)
         for_predictor, for_map = _split(trajectory_ids, held_out)
         self.predictor.fit(observations[for_predictor], labels[for_predictor], generator=generator)
         if for_map.any():
@@ -106,11 +99,7 @@ def _split(trajectory_ids: Tensor, held_out: Tensor | None) -> tuple[Tensor, Ten
     if held_out is None:
         everything = torch.ones_like(trajectory_ids, dtype=torch.bool)
         return everything, everything
-    if held_out.dtype != torch.bool or held_out.shape != trajectory_ids.shape:
-        expected = list(trajectory_ids.shape)
-        raise ValueError(
-            f"`held_out` must be boolean with shape {expected}, got {held_out.dtype} {list(held_out.shape)}."
-        )
+    require_tensor("bool", trajectory_ids.shape, held_out=held_out)
     if held_out.all():
         raise ValueError("`held_out` must leave samples to the predictor, got all of them.")
     if torch.isin(trajectory_ids[held_out], trajectory_ids[~held_out]).any():

@@ -19,13 +19,11 @@ class LabelledStates(nn.Module):
     """The data set D of the risk model: states, their labels and trajectories, oldest first.
 
     The policies change, and with them what is dangerous: old iterations are forgotten. The contents lie in buffers of
-    fixed size, so a resumed run fits the model it would have fitted.
+    fixed size, so a resumed run fits the model it would have fitted. The paper remembers all iterations, where
+    ``max_iterations`` is None; beyond the capacity the oldest states give way in any case.
 
-    Args:
-        observation_shape: Shape of what the predictor reads: ``(O,)``, or ``(L, O)`` where it reads histories.
-        capacity: Number of states to hold, at least 1; the oldest give way.
-        max_iterations: Number of calls of `append` to remember, at least 1; None remembers all, as the paper does, as
-            far as the capacity goes.
+    Observations have shape ``[M, O]``, or ``[M, L, O]`` where the predictor reads histories; labels are boolean and
+    trajectory numbers, which are unique in the run, long, both of shape ``[M]``.
     """
 
     stored_observations: Tensor
@@ -33,14 +31,12 @@ class LabelledStates(nn.Module):
     stored_ids: Tensor
     stored_iterations: Tensor
     num_states: Tensor
-    """Number of states held. Long scalar."""
     num_iterations: Tensor
     """Number of calls of `append` so far. Long scalar."""
 
     def __init__(self, observation_shape: tuple[int, ...], *, capacity: int, max_iterations: int | None) -> None:
         super().__init__()
-        self.capacity = capacity
-        self.max_iterations = max_iterations
+        self.capacity, self.max_iterations = capacity, max_iterations
         self.register_buffer("stored_observations", torch.zeros(capacity, *observation_shape))
         self.register_buffer("stored_labels", torch.zeros(capacity, dtype=torch.bool))
         self.register_buffer("stored_ids", torch.zeros(capacity, dtype=torch.long))
@@ -50,17 +46,17 @@ class LabelledStates(nn.Module):
 
     @property
     def observations(self) -> Tensor:
-        """Observations held. Shape ``[M, *observation_shape]``."""
+        """Observations held."""
         return self.stored_observations[: self.num_states]
 
     @property
     def labels(self) -> Tensor:
-        """Labels held. Boolean, shape ``[M]``."""
+        """Labels held."""
         return self.stored_labels[: self.num_states]
 
     @property
     def trajectory_ids(self) -> Tensor:
-        """Trajectory of each state held. Long, shape ``[M]``."""
+        """Trajectory of each state held."""
         return self.stored_ids[: self.num_states]
 
     @property
@@ -70,10 +66,7 @@ class LabelledStates(nn.Module):
 
     @torch.no_grad()
     def append(self, observations: Tensor, labels: Tensor, trajectory_ids: Tensor) -> None:
-        """Add the states of one iteration whose labels are known, possibly none, and forget what is too old.
-
-        Trajectories are numbered through the run.
-        """
+        """Add the states of one iteration whose labels are known, possibly none, and forget what is too old."""
         if observations.shape[1:] != self.stored_observations.shape[1:]:
             expected = list(self.stored_observations.shape[1:])
             raise ValueError(f"`observations` must have shape [M] + {expected}, got {list(observations.shape)}.")
@@ -84,28 +77,19 @@ class LabelledStates(nn.Module):
         iterations = self.num_iterations.expand(len(labels))
         stored = (self.stored_observations, self.stored_labels, self.stored_ids, self.stored_iterations)
         newest = (observations, labels, trajectory_ids, iterations)
-        kept = self._young_enough()
-        merged = [
-            torch.cat([old[kept], new.to(old)])[-self.capacity :] for old, new in zip(stored, newest, strict=True)
-        ]
-        self.num_states.fill_(len(merged[0]))
-        for old, values in zip(stored, merged, strict=True):
+        kept = torch.arange(self.capacity, device=self.stored_ids.device) < self.num_states
+        if self.max_iterations is not None:
+            kept &= self.stored_iterations > self.num_iterations - self.max_iterations
+        for old, new in zip(stored, newest, strict=True):
+            values = torch.cat([old[kept], new.to(old)])[-self.capacity :]
             old[: len(values)] = values
-
-    def _young_enough(self) -> Tensor:
-        """Mark the states held that the newest iteration does not push out by age. Shape ``[capacity]``."""
-        held = torch.arange(self.capacity, device=self.stored_ids.device) < self.num_states
-        if self.max_iterations is None:
-            return held
-        return held & (self.stored_iterations > self.num_iterations - self.max_iterations)
+        self.num_states.fill_(len(values))
 
 
 def trajectory_ids(terminated: Tensor, truncated: Tensor) -> Tensor:
-    """Number the trajectories of one rollout, whose ends are boolean of shape ``[T, N]``.
+    """Number the trajectories of one rollout, whose ends are boolean of shape ``[T, N]``; long, the same shape.
 
-    Returns:
-        Integers that are equal exactly within one trajectory of one world. Long, shape ``[T, N]``; smaller than
-        ``(T + 1) * N``, with gaps.
+    Numbers are equal exactly within one trajectory of one world, and smaller than ``(T + 1) * N``, with gaps.
 
     Example:
         >>> terminated = torch.tensor([[False], [True], [False]])
@@ -120,15 +104,9 @@ def trajectory_ids(terminated: Tensor, truncated: Tensor) -> Tensor:
 
 
 def hold_out_trajectories(ids: Tensor, fraction: float, *, generator: torch.Generator) -> Tensor:
-    """Choose whole trajectories at random that are kept for calibration.
+    """Choose whole trajectories at random that are kept for calibration, and mark their samples.
 
-    Args:
-        ids: Trajectory of each sample. Long, shape ``[M]``.
-        fraction: Share of the *trajectories* to hold out, in ``[0, 1)``; at least one and not all, unless 0.
-        generator: Source of the random choice, on the CPU.
-
-    Returns:
-        True where the sample is held out. Boolean, shape ``[M]``.
+    A fraction in ``[0, 1)`` of the *trajectories* is held out; at least one and not all, unless it is 0.
 
     Example:
         >>> hold_out_trajectories(torch.tensor([3, 3, 8, 8]), 0.5, generator=torch.Generator()).sum()
@@ -140,9 +118,7 @@ def hold_out_trajectories(ids: Tensor, fraction: float, *, generator: torch.Gene
         return torch.zeros_like(ids, dtype=torch.bool)
     num_held_out = min(max(round(fraction * unique.numel()), 1), unique.numel() - 1)
     chosen = torch.randperm(unique.numel(), generator=generator)[:num_held_out].to(ids.device)
-    held_out = torch.zeros(unique.numel(), dtype=torch.bool, device=ids.device)
-    held_out[chosen] = True
-    return held_out[position]
+    return torch.isin(position, chosen)
 
 
 def hold_out_newest(ids: Tensor, newest: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -160,10 +136,8 @@ def hold_out_newest(ids: Tensor, newest: Tensor, *, generator: torch.Generator) 
     reaching = torch.isin(ids, ids[newest])
     if reaching.sum() <= MOST_HELD_OUT * ids.numel():
         return reaching
-    chosen = hold_out_trajectories(ids[reaching], 0.5, generator=generator)
-    held_out = torch.zeros_like(reaching)
-    held_out[reaching] = chosen
-    return held_out
+    reaching[reaching.clone()] = hold_out_trajectories(ids[reaching], 0.5, generator=generator)
+    return reaching
 
 
 def push_history(history: Tensor, observations: Tensor, starts: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class ThresholdRule(ABC):
 
     @abstractmethod
     def update(self, gate: RiskGate, risk: Tensor, *, base_rate: float, evidence: GateEvidence | None) -> None:
-        """Set what rules the next rollout; arguments as in :meth:`RiskGate.update`."""
+        """Set what rules the next rollout; arguments as in `RiskGate.update`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,10 +219,8 @@ class RiskGate(nn.Module):
     def update(self, risk: Tensor, *, base_rate: float, evidence: GateEvidence | None = None) -> None:
         """Set the threshold for the next rollout, after a fit of the risk model.
 
-        Args:
-            risk: Risks of the latest states under the model just fitted. Shape ``[M]``, ``M >= 1``.
-            base_rate: Share of failures among the labels that the model was fitted to, in ``[0, 1]``.
-            evidence: What the rollout just collected showed.
+        ``risk`` holds the risks ``[M]``, ``M >= 1``, of the latest states under the model just fitted, ``base_rate`` is
+        the share of failures, in ``[0, 1]``, among the labels that it was fitted to.
         """
         if risk.ndim != 1 or risk.numel() == 0:
             raise ValueError(f"`risk` must have shape [M] with M >= 1, got {list(risk.shape)}.")

@@ -21,7 +21,7 @@ from rrl.risk.labels import (
     failure_labels_below_return,
     failure_labels_within_horizon,
 )
-from rrl.types import Rollout
+from rrl.types import Rollout, RolloutBatch
 
 
 class Labeller(nn.Module):
@@ -57,7 +57,7 @@ class LabelSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Horizon(LabelSource):
-    """How far labels look ahead."""
+    """Labels that look ahead for a short time."""
 
     horizon_seconds: float = 0.5
     """How soon, simulated seconds."""
@@ -82,23 +82,34 @@ class Horizon(LabelSource):
             raise ValueError("`horizon_steps` must be given where the environment does not tell the length of a step.")
         return max(round(self.horizon_seconds / step_seconds), 1)
 
+    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+        """Build the labeller; it leaves out the states whose horizon reaches beyond the rollout."""
+        return Labeller(partial(self._decided, steps=self.steps(step_seconds)))
+
+    def _decided(self, rollout: Rollout, *, steps: int) -> FailureLabels:
+        return decided_within(self.label(rollout.transitions, steps), steps)
+
+    @abstractmethod
+    def label(self, batch: RolloutBatch, steps: int) -> FailureLabels:
+        """Label the states ``[T, N]`` of transitions by what happens within some steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HorizonLabels(Horizon):
     """The episode terminates soon."""
 
     def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
-        """Build a `failure_labels_within_horizon`."""
+        """Build the labeller; only tasks whose episodes can fail have such labels."""
         if not can_fail:
             raise ValueError(
                 "`labels: HorizonLabels` needs a task whose episodes can fail, and those of this one never do; "
                 "use `QuantileLabels`."
             )
-        return Labeller(partial(self._label, steps=self.steps(step_seconds)))
+        return super().build(step_seconds=step_seconds, can_fail=can_fail)
 
-    def _label(self, rollout: Rollout, *, steps: int) -> FailureLabels:
-        ends = rollout.transitions.terminated, rollout.transitions.truncated
-        return decided_within(failure_labels_within_horizon(*ends, horizon_steps=steps), steps)
+    def label(self, batch: RolloutBatch, steps: int) -> FailureLabels:
+        """Label by `failure_labels_within_horizon`."""
+        return failure_labels_within_horizon(batch.terminated, batch.truncated, horizon_steps=steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +124,10 @@ class QuantileLabels(Horizon):
         super().__post_init__()
         require_within("(0, 1)", fraction=self.fraction)
 
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
-        """Build a `failure_labels_batch_quantile`."""
-        return Labeller(partial(self._label, steps=self.steps(step_seconds)))
-
-    def _label(self, rollout: Rollout, *, steps: int) -> FailureLabels:
-        batch = rollout.transitions
-        labels = failure_labels_batch_quantile(
-            batch.rewards, batch.terminated, batch.truncated, horizon_steps=steps, fraction=self.fraction
-        )
-        return decided_within(labels, steps)
+    def label(self, batch: RolloutBatch, steps: int) -> FailureLabels:
+        """Label by `failure_labels_batch_quantile`."""
+        ends = batch.terminated, batch.truncated
+        return failure_labels_batch_quantile(batch.rewards, *ends, horizon_steps=steps, fraction=self.fraction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +154,7 @@ class AttackReturnLabels(ReturnLabels):
     """Which tests: the first ones for good, as in the paper, which loses all positives as the policy improves, and with
     them the adversary; or always the last ones."""
     window: int = 5
-    """Number of tests ``M``, at least 1. The paper does not state it."""
+    """Number of tests ``M``. The paper does not state it."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -163,12 +168,9 @@ class AttackReturnLabels(ReturnLabels):
 
 
 class ReturnLabeller(Labeller):
-    """Labels by `failure_labels_below_return`.
+    """Labels by `failure_labels_below_return`, with the threshold of `AttackReturnLabels`.
 
-    Args:
-        percentile: Percentile of the returns that makes the threshold.
-        window: Number of tests that are looked at; 0 for the rollout's own episodes.
-        keep_first: Whether the first full window counts for good.
+    Without a window the returns are those of the rollout's own episodes.
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 1, lines 2 to 4. Their
@@ -212,6 +214,5 @@ class ReturnLabeller(Labeller):
         if rollout.attack is None:
             raise ValueError("`rollout` must have an adversary.")
         batch, previous = rollout.transitions, rollout.attack.previous_returns
-        return failure_labels_below_return(
-            batch.rewards, batch.terminated, batch.truncated, self.return_threshold, previous_returns=previous
-        )
+        columns = batch.rewards, batch.terminated, batch.truncated
+        return failure_labels_below_return(*columns, self.return_threshold, previous_returns=previous)

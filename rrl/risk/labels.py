@@ -15,17 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rrl.checks import require_at_least
+from rrl.checks import require_at_least, require_tensor
 from rrl.risk.dataset import trajectory_ids
 
 
 class FailureLabels(NamedTuple):
-    """Labels of the states of a rollout."""
+    """Labels of the states of a rollout. Boolean, shape ``[T, N]``."""
 
     labels: Tensor
-    """True where the state leads to a failure, False where it does not or that is unknown. Boolean, ``[T, N]``."""
+    """True where the state leads to a failure, False where it does not or that is unknown."""
     known: Tensor
-    """True where the rollout decides the label. Only these states may be learnt from. Boolean, shape ``[T, N]``."""
+    """True where the rollout decides the label. Only these states may be learnt from."""
 
 
 def failure_labels_within_horizon(terminated: Tensor, truncated: Tensor, horizon_steps: int) -> FailureLabels:
@@ -59,11 +59,9 @@ def failure_labels_below_return(
     .. math::
         y_t = \mathbb{1}[R(\tau) < \tau_\mathrm{fail}] \quad \text{for all states of } \tau
 
-    Trajectories that the rollout's end leaves open are unknown. A trajectory ended by its time limit is complete; it
-    is judged by its return like every other.
-
-    Without a threshold, where it is not a number, all are unknown. ``previous_returns`` ``[N]`` is what each world's
-    running episode had collected before the rollout began.
+    Trajectories that the rollout's end leaves open are unknown; a trajectory ended by its time limit is complete and
+    judged like every other. Where the threshold is not a number all are unknown. ``previous_returns`` ``[N]`` is what
+    each world's running episode had collected before the rollout began.
 
     Example:
         >>> rewards, ended = torch.tensor([[1.0], [1.0], [5.0]]), torch.tensor([[False], [True], [True]])
@@ -109,11 +107,7 @@ def failure_labels_batch_quantile(
 def trajectory_returns(
     rewards: Tensor, terminated: Tensor, truncated: Tensor, previous_returns: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Give every state the undiscounted return of its whole trajectory, see `failure_labels_below_return`.
-
-    Returns:
-        The returns, and True where the trajectory ended within the rollout, so that they are complete. ``[T, N]``.
-    """
+    """Give every state the undiscounted return of its whole trajectory, and whether it ended within the rollout."""
     complete = _next_end(terminated, truncated) < terminated.shape[0]
     ids = trajectory_ids(terminated, truncated)
     sums = rewards.new_zeros((rewards.shape[0] + 1) * rewards.shape[1])
@@ -140,10 +134,8 @@ def decided_within(result: FailureLabels, horizon_steps: int) -> FailureLabels:
 
 def _next_end(terminated: Tensor, truncated: Tensor) -> Tensor:
     """Index the first ending step at or after each step; ``T`` where the rollout shows none. Long, ``[T, N]``."""
-    for name, mask in (("terminated", terminated), ("truncated", truncated)):
-        if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape != terminated.shape:
-            raise ValueError(f"`{name}` must be boolean with shape [T, N], got {mask.dtype} {list(mask.shape)}.")
-    num_steps = terminated.shape[0]
+    num_steps, num_envs = terminated.shape
+    require_tensor("bool", (num_steps, num_envs), terminated=terminated, truncated=truncated)
     step = torch.arange(num_steps, device=terminated.device).unsqueeze(1)
     end = torch.where(terminated | truncated, step, num_steps)
     return end.flip(0).cummin(0).values.flip(0)

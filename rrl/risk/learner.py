@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from rrl.checks import require_at_least, require_one_of
 from rrl.distributed import all_reduce_sum, gather_objects
@@ -94,16 +93,7 @@ class RiskReport(NamedTuple):
 
 
 class RiskLearner(nn.Module):
-    """The labels, the risk model with its data, and the gate of a run; everything that a resumed run needs.
-
-    Args:
-        obs_dim: Observation size, ``O``.
-        labels: What counts as a failure.
-        model: How the risk is predicted and calibrated.
-        gate: Where the adversary may push.
-        step_seconds: Simulated time of an environment step; None where it is not known.
-        can_fail: Whether episodes can terminate.
-    """
+    """The labels, the risk model with its data, and the gate of a run; everything that a resumed run needs."""
 
     num_fits: Tensor
     """Fits of the risk model so far. Scalar."""
@@ -126,18 +116,13 @@ class RiskLearner(nn.Module):
         length = self.calibrator.predictor.history
         shape = (obs_dim,) if length is None else (length, obs_dim)
         self.states = LabelledStates(shape, capacity=model.buffer_capacity, max_iterations=model.buffer_iterations)
-        self.metrics = nn.ModuleDict({name: risk_metrics(model.error_bins) for name in ("raw", "calibrated")})
         self.register_buffer("num_fits", torch.zeros((), dtype=torch.long))
 
     def learn(self, rollout: Rollout, *, update: int) -> RiskReport:
         """Score the risk model on a rollout that it has not seen, then refit it and set the gate.
 
-        Args:
-            rollout: A rollout with an adversary, in a phase of the protagonist.
-            update: Number of the protagonist's update that it is for, from 1.
-
-        Raises:
-            ValueError: If there was no adversary, or the rollout is no longer than the horizon of the labels.
+        The rollout is one with an adversary, in a phase of the protagonist, for its update number ``update``, from 1;
+        it must be longer than the horizon of the labels.
         """
         if rollout.attack is None:
             raise ValueError("`rollout` must have an adversary.")
@@ -147,7 +132,7 @@ class RiskLearner(nn.Module):
         report, evidence = RiskReport({}, {}), None
         if bool(self.calibrator.fitted) and bool(all_reduce_sum(known.sum()) > 0):
             evidence = self._score(*new, rollout.attack, report)
-        self._append(*new)
+        self.states.append(*_of_all_ranks(*new))
         if update % self.settings.update_every == 0 and self.states.num_states > 0:
             self._fit(features, evidence, report)
         return RiskReport({key: value for key, value in report.metrics.items() if not math.isnan(value)}, report.scored)
@@ -166,24 +151,15 @@ class RiskLearner(nn.Module):
         values: dict[str, dict[str, float]] = {}
         for name, risk in risks.items():
             report.scored[f"{name}, unseen rollout"] = ScoredStates(risk, labels, episodes)
-            metrics = cast(MetricCollection, self.metrics[name])
-            metrics.reset()
-            metrics.update(risk, labels, trajectory_ids=episodes)
-            values[name] = {key: float(value) for key, value in metrics.compute().items()}
-        report.metrics.update({f"risk/{key}_raw": values["raw"][f"risk/{key}"] for key in RAW_METRICS})
+            values[name] = risk_metrics(*_of_all_ranks(risk, labels, episodes), num_bins=self.settings.error_bins)
+        report.metrics.update({f"risk/{key}_raw": values["raw"][key] for key in RAW_METRICS})
         calibrated = values["calibrated"]
-        report.metrics.update(calibrated)
+        report.metrics.update({f"risk/{key}": value for key, value in calibrated.items()})
         return GateEvidence(
-            auroc=calibrated["risk/auroc"],
-            brier_skill=brier_skill_score(calibrated["risk/brier"], calibrated["risk/base_rate"]),
+            auroc=calibrated["auroc"],
+            brier_skill=brier_skill_score(calibrated["brier"], calibrated["base_rate"]),
             open_fraction=_mean_where(~attack.explored, attack.is_open),
         )
-
-    def _append(self, *columns: Tensor) -> None:
-        """Add features, labels and episodes of all ranks, in the same order on each, to the data of the risk model."""
-        gathered = gather_objects(tuple(column.cpu() for column in columns))
-        device = self.states.stored_labels.device
-        self.states.append(*(torch.cat(parts).to(device) for parts in zip(*gathered, strict=True)))
 
     def _fit(self, features: Tensor, evidence: GateEvidence | None, report: RiskReport) -> None:
         """Refit the risk model to the data, and set the gate by the risks of the latest states."""
@@ -196,8 +172,7 @@ class RiskLearner(nn.Module):
             observations, labels, episodes = (column[fit.calibrated_on] for column in data)
             in_sample = ScoredStates(self.calibrator(observations), labels, episodes)
             report.scored["calibrated, data it was fitted to"] = in_sample
-        risk = signal_of(self.calibrator, self.gate, features).flatten()
-        risk = torch.cat(gather_objects(risk.cpu())).to(risk.device)
+        (risk,) = _of_all_ranks(signal_of(self.calibrator, self.gate, features).flatten())
         self.gate.update(risk, base_rate=fit.base_rate, evidence=evidence)
         report.metrics.update({
             "risk/fit_base_rate": fit.base_rate,
@@ -227,6 +202,12 @@ def gate_metrics(attack: AttackRecord) -> dict[str, float]:
         "gate/mean_risk_open": _mean_where(attack.is_open, attack.risk.nan_to_num()),
     }
     return {key: value for key, value in values.items() if not math.isnan(value)}
+
+
+def _of_all_ranks(*columns: Tensor) -> list[Tensor]:
+    """Join columns of states over all ranks, in the same order on each."""
+    gathered = gather_objects(tuple(column.cpu() for column in columns))
+    return [torch.cat(parts).to(columns[0].device) for parts in zip(*gathered, strict=True)]
 
 
 def _mean_where(mask: Tensor, values: Tensor) -> float:

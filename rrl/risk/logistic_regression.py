@@ -1,4 +1,4 @@
-"""Logistic regression as functions: the fits that the risk model and Platt scaling share."""
+"""The fits of a logistic model that the risk model and Platt scaling share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 GRADIENT_TOLERANCE = 1e-7
 RIDGE = 1e-10
-SMALLEST_FRACTION = 2.0**-20
+MAX_HALVINGS = 20
 
 
 @torch.no_grad()
@@ -22,18 +22,10 @@ def fit_logistic_newton(
     .. math::
         \min_{w, b} \; \frac{1}{M} \sum_i \mathrm{CE}(y_i, \sigma(w^\top x_i + b)) + \frac{\lambda}{2} \lVert w \rVert^2
 
+    Of features ``[M, F]``, best standardised, and probabilities ``[M]``; the result holds the weights, then the bias,
+    float64, ``[F + 1]``. The search starts from ``initial`` if that is better than zero, which saves half of the steps.
     The problem is convex, so the result depends on nothing but the data, up to the tolerance. With the few features of
     a risk model the Hessian is small, and this takes less than half the time of L-BFGS.
-
-    Args:
-        features: Inputs, best standardised. Shape ``[M, F]``.
-        targets: Probabilities to fit, in ``[0, 1]``. Shape ``[M]``.
-        l2: Penalty :math:`\lambda` on the weights, not on the bias; at least 0.
-        initial: Where the search starts if that is better than zero, which saves half of the steps. Shape ``[F + 1]``.
-        max_iterations: Limit on the Newton steps.
-
-    Returns:
-        Weights followed by the bias. Shape ``[F + 1]``, float64.
 
     Example:
         >>> features, targets = torch.tensor([[-1.0], [1.0]]), torch.tensor([0.25, 0.75])
@@ -72,13 +64,11 @@ def _descend(
     loss_at: Callable[[Tensor], Tensor], coefficients: Tensor, loss: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor] | None:
     """Halve a Newton step until the loss falls; None where rounding leaves nothing to gain."""
-    fraction = 1.0
-    while fraction >= SMALLEST_FRACTION:
-        candidate = coefficients - fraction * step
+    for halvings in range(MAX_HALVINGS + 1):
+        candidate = coefficients - 0.5**halvings * step
         candidate_loss = loss_at(candidate)
         if candidate_loss < loss:
             return candidate, candidate_loss
-        fraction *= 0.5
     return None
 
 

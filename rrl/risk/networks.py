@@ -13,6 +13,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from rrl.checks import require_at_least
 from rrl.risk.predictors import Predictor, RiskPredictor
 
+BATCH_SIZE = 256
+
 
 def fit_risk_network(
     network: nn.Module,
@@ -21,21 +23,17 @@ def fit_risk_network(
     *,
     generator: torch.Generator,
     num_updates: int,
-    batch_size: int = 256,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 1e-2,
 ) -> None:
-    """Train a network on the cross-entropy from new random weights.
+    """Train a network, ``[B, ..., F]`` to logits ``[B, 1]``, on the cross-entropy from new random weights.
 
     Weights are drawn anew, so that the result is a function of data and generator alone, and so that a network does
     not lose its plasticity over a hundred refits. Samples are drawn with replacement.
-    The network maps features ``[B, ..., F]`` to logits ``[B, 1]``; the generator is on the CPU.
     """
     _draw_weights(network, generator)
     targets = labels.to(features.dtype)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     for _ in range(num_updates):
-        batch = torch.randint(targets.numel(), (batch_size,), generator=generator).to(targets.device)
+        batch = torch.randint(targets.numel(), (BATCH_SIZE,), generator=generator).to(targets.device)
         with torch.enable_grad():
             loss = binary_cross_entropy_with_logits(network(features[batch]).squeeze(-1), targets[batch])
             optimizer.zero_grad()
@@ -52,9 +50,9 @@ class MLP(Predictor):
     hidden_sizes: tuple[int, ...] = (32, 32)
     """Width of each hidden layer."""
     num_updates: int = 400
-    """Gradient steps of one fit, at least 1: the cost does not grow with the data."""
+    """Gradient steps of one fit: the cost does not grow with the data."""
     num_members: int = 1
-    """Number of perceptrons, at least 1. Several are a deep ensemble: their mean probability is the risk."""
+    """Number of perceptrons. Several are a deep ensemble: their mean probability is the risk."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,8 +76,8 @@ class MLPRiskModel(RiskPredictor):
     def __init__(self, obs_dim: int, settings: MLP) -> None:
         super().__init__(obs_dim)
         self.num_updates = settings.num_updates
-        sizes = settings.hidden_sizes
-        self.members = nn.ModuleList(risk_mlp(self.num_features, sizes) for _ in range(settings.num_members))
+        sizes = self.num_features, *settings.hidden_sizes
+        self.members = nn.ModuleList(risk_mlp(sizes) for _ in range(settings.num_members))
 
     def fit_features(self, features: Tensor, labels: Tensor, *, generator: torch.Generator) -> None:
         """Train every member on all data."""
@@ -101,11 +99,11 @@ class GRU(Predictor):
     """A gated recurrent unit over the last ``L`` observations, for failures that one observation does not announce."""
 
     history: int = 8
-    """Number of observations ``L`` that one prediction reads, at least 1."""
+    """Number of observations ``L`` that one prediction reads."""
     hidden_size: int = 32
     """Size of the memory."""
     num_updates: int = 400
-    """Gradient steps of one fit, at least 1: the cost does not grow with the data."""
+    """Gradient steps of one fit: the cost does not grow with the data."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -134,8 +132,7 @@ class GRURiskModel(RiskPredictor):
 
     def logits(self, features: Tensor) -> Tensor:
         """Apply the network to histories ``[..., L, F]``."""
-        logits: Tensor = self.network(features.reshape(-1, *features.shape[-2:]))
-        return logits.view(features.shape[:-2])
+        return self.network(features.reshape(-1, *features.shape[-2:])).view(features.shape[:-2])
 
 
 class RecurrentClassifier(nn.Module):
@@ -148,14 +145,12 @@ class RecurrentClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Classify sequences ``[B, L, F]`` into logits ``[B, 1]``."""
-        memory: Tensor = self.recurrent(features)[0][:, -1]
-        logits: Tensor = self.readout(memory)
+        logits: Tensor = self.readout(self.recurrent(features)[0][:, -1])
         return logits
 
 
-def risk_mlp(num_features: int, hidden_sizes: tuple[int, ...]) -> nn.Sequential:
-    """Build a perceptron with SiLU activations that maps ``[..., F]`` to ``[..., 1]``."""
-    sizes = (num_features, *hidden_sizes)
+def risk_mlp(sizes: tuple[int, ...]) -> nn.Sequential:
+    """Build a perceptron with SiLU activations after layers of these sizes, and one output."""
     layers: list[nn.Module] = []
     for size, next_size in pairwise(sizes):
         layers += [nn.Linear(size, next_size), nn.SiLU()]

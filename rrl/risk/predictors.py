@@ -1,8 +1,4 @@
-"""Risk predictors: from an observation to the logit of the probability of failing soon.
-
-Each predictor has settings of its own, by which a configuration chooses it. Here are the base and the paper's logistic
-regression, `Logistic` and `StochasticLogistic`; the networks are in `rrl.risk.networks`.
-"""
+"""Risk predictors: from an observation to the logit of the probability of failing soon. Here, the linear ones."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rrl.checks import require_at_least, require_not_negative
+from rrl.checks import require_at_least, require_not_negative, require_tensor
 from rrl.risk.logistic_regression import fit_logistic_newton, fit_logistic_sgd
 
 FEATURE_BOUND = 10.0
@@ -49,8 +45,7 @@ class RiskPredictor(nn.Module, ABC):
     def __init__(self, obs_dim: int, *, squares: bool = False) -> None:
         super().__init__()
         require_at_least(1, obs_dim=obs_dim)
-        self.obs_dim = obs_dim
-        self.squares = squares
+        self.obs_dim, self.squares = obs_dim, squares
         self.num_features = 2 * obs_dim if squares else obs_dim
         self.register_buffer("degenerate", torch.tensor(True))
         self.register_buffer("base_rate_logit", torch.tensor(0.0))
@@ -64,11 +59,7 @@ class RiskPredictor(nn.Module, ABC):
         CPU: same data and same state, same model.
         """
         self._check(observations)
-        if labels.dtype != torch.bool or labels.shape != observations.shape[:1]:
-            expected = list(observations.shape[:1])
-            raise ValueError(
-                f"`labels` must be boolean with shape {expected}, got {labels.dtype} {list(labels.shape)}."
-            )
+        require_tensor("bool", observations.shape[:1], labels=labels)
         if not observations.isfinite().all():
             raise ValueError("`observations` must be finite, got an infinite or undefined value.")
         positives, samples = int(labels.sum()), labels.numel()

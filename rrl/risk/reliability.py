@@ -13,14 +13,14 @@ from rrl.risk.calibration import bin_index, equal_mass_edges
 
 
 class Reliability(NamedTuple):
-    """A reliability curve: one point a bin."""
+    """A reliability curve: one point a bin, float64, ``[K]``."""
 
     counts: Tensor
-    """Samples in each bin. Shape ``[K]``, float64."""
+    """Samples in each bin."""
     mean_risk: Tensor
-    """Mean predicted risk in each bin; not a number where it is empty. Shape ``[K]``, float64."""
+    """Mean predicted risk in each bin; not a number where it is empty."""
     failure_rate: Tensor
-    """Share of failures in each bin; not a number where it is empty. Shape ``[K]``, float64."""
+    """Share of failures in each bin; not a number where it is empty."""
 
 
 class ScoredStates(NamedTuple):
@@ -35,21 +35,18 @@ class ScoredStates(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A percentile interval."""
+    """Lower and upper end of a percentile interval, each of the shape of the statistic."""
 
     low: Tensor
-    """Lower end. Shape of the statistic."""
     high: Tensor
-    """Upper end. Shape of the statistic."""
 
 
 class ReliabilityBand(NamedTuple):
     """A reliability curve and how far other trajectories could have moved it."""
 
     curve: Reliability
-    """The curve, one point a bin."""
     band: Interval
-    """Ends of the interval of the failure rate of each bin. Shapes ``[K]``."""
+    """Of the failure rate of each bin."""
 
 
 def reliability_curve(risk: Tensor, labels: Tensor, edges: Tensor) -> Reliability:
@@ -115,13 +112,8 @@ def bootstrap_by_trajectory(
     Whole trajectories are drawn with replacement: states of one are not independent samples. Resamples in which the
     statistic is undefined (one class only, an empty bin) are left out. With few trajectories the interval is too
     narrow, as every percentile bootstrap's is.
-
-    Args:
-        statistic: Maps risks ``[M']`` and labels ``[M']`` to a number, or to one number a bin.
-        states: Risks and labels, at least one.
-        generator: Source of the resamples, on the CPU.
-        num_resamples: Number of resamples, at least 1.
-        confidence: Share of the resamples inside the interval, in ``(0, 1)``.
+    The statistic maps risks and labels ``[M']`` to a number, or to one number a bin; ``confidence`` is the share of the
+    resamples inside the interval, in ``(0, 1)``.
 
     References:
         Efron and Tibshirani, "An introduction to the bootstrap", 1993, section 13.3.

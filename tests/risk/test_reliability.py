@@ -1,7 +1,6 @@
 """Reliability curve and calibration errors against scikit-learn, bootstrap intervals against SciPy."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +8,10 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.classification import BinaryCalibrationError
+from torchmetrics.functional.classification import binary_calibration_error
 
 from rrl.risk.calibration import equal_mass_edges, equal_width_edges
-from rrl.risk.metrics import CalibrationError
+from rrl.risk.metrics import risk_metrics
 from rrl.risk.reliability import (
     ScoredStates,
     bootstrap_by_trajectory,
@@ -21,7 +19,10 @@ from rrl.risk.reliability import (
     reliability_curve,
 )
 
-EQUAL_WIDTH, EQUAL_MASS = (partial(CalibrationError, equal_mass=equal_mass) for equal_mass in (False, True))
+
+def _errors(risk: Tensor, labels: Tensor, num_bins: int) -> tuple[float, float]:
+    values = risk_metrics(risk, labels, torch.arange(len(risk)), num_bins=num_bins)
+    return values["ece"], values["ece_equal_mass"]
 
 
 def _data(seed: int = 0, num_samples: int = 1003) -> tuple[Tensor, Tensor]:
@@ -41,63 +42,24 @@ def test_the_curve_agrees_with_scikit_learn(strategy: str, edges: Callable[[int]
 
 def test_the_equal_width_error_agrees_with_torchmetrics():
     risk, labels = _data()
-    ours, reference = EQUAL_WIDTH(15), BinaryCalibrationError(n_bins=15, norm="l1")
-    for metric in (ours, reference):
-        metric.update(risk, labels)
-    assert float(ours.compute()) == pytest.approx(float(reference.compute()), abs=1e-6)
+    reference = binary_calibration_error(risk, labels.long(), n_bins=15, norm="l1")
+    assert _errors(risk, labels, 15)[0] == pytest.approx(float(reference), abs=1e-6)
 
 
 def test_a_risk_on_an_edge_belongs_to_the_bin_below():
-    metric = EQUAL_WIDTH(2)
-    metric.update(torch.tensor([0.25, 0.5, 0.5]), torch.tensor([True, False, False]))
-    assert float(metric.compute()) == pytest.approx(1.25 / 3 - 1 / 3)
+    risk, labels = torch.tensor([0.25, 0.5, 0.5]), torch.tensor([True, False, False])
+    assert _errors(risk, labels, 2)[0] == pytest.approx(1.25 / 3 - 1 / 3)
 
 
 def test_the_equal_mass_error_by_hand():
-    metric = EQUAL_MASS(2)
-    metric.update(torch.tensor([0.1, 0.3]), torch.tensor([False, False]))
-    metric.update(torch.tensor([0.6, 0.8]), torch.tensor([True, False]))
-    assert float(metric.compute()) == pytest.approx(0.5 * 0.2 + 0.5 * 0.2)
+    risk, labels = torch.tensor([0.1, 0.3, 0.6, 0.8]), torch.tensor([False, False, True, False])
+    assert _errors(risk, labels, 2)[1] == pytest.approx(0.5 * 0.2 + 0.5 * 0.2)
 
 
 def test_a_perfectly_reliable_risk_has_no_error():
     risk = torch.tensor([0.25] * 4 + [0.75] * 4)
     labels = torch.tensor([1, 0, 0, 0, 1, 1, 1, 0]).bool()
     assert expected_calibration_error(reliability_curve(risk, labels, equal_width_edges(2))) == 0.0
-
-
-@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
-def test_batches_and_ranks_add_up_to_the_whole(make: Callable[[int], Metric]):
-    risk, labels = _data()
-    whole, first, second = make(10), make(10), make(10)
-    whole.update(risk, labels)
-    first.update(risk[:200], labels[:200])
-    first.update(risk[200:500], labels[200:500])
-    second.update(risk[500:], labels[500:])
-    first.merge_state(second)
-    first._computed = None
-    assert torch.allclose(first.compute(), whole.compute())
-
-
-@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
-@pytest.mark.parametrize(
-    ("risk", "labels", "message"),
-    [
-        (torch.tensor([1.5]), torch.tensor([True]), r"`preds` must lie in \[0, 1\]"),
-        (torch.tensor([float("nan")]), torch.tensor([True]), r"`preds` must lie in \[0, 1\]"),
-        (torch.tensor([0.5]), torch.tensor([1]), "boolean `target`"),
-        (torch.tensor([0.5]), torch.tensor([True, False]), "must have one shape"),
-    ],
-)
-def test_bad_predictions_raise(make: Callable[[int], Metric], risk: Tensor, labels: Tensor, message: str):
-    with pytest.raises(ValueError, match=message):
-        make(5).update(risk, labels)
-
-
-@pytest.mark.parametrize("make", [EQUAL_WIDTH, EQUAL_MASS])
-def test_without_bins_it_raises(make: Callable[[int], Metric]):
-    with pytest.raises(ValueError, match="`num_bins` must be at least 1, got 0"):
-        make(0)
 
 
 def _generator(seed: int = 0) -> torch.Generator:
