@@ -16,13 +16,7 @@ class UnknownClassError(ValueError):
 
 
 def class_path(cls: type) -> str:
-    """Name a class so that it can be found again.
-
-    Args:
-        cls: The class.
-
-    Returns:
-        Module and qualified name.
+    """Name a class so that `find_class` finds it again.
 
     Example:
         >>> class_path(Spaces)
@@ -33,12 +27,6 @@ def class_path(cls: type) -> str:
 
 def find_class(path: str) -> type:
     """Find a class by its name; no module is imported that the user has not named.
-
-    Args:
-        path: What :func:`class_path` returned.
-
-    Returns:
-        The class.
 
     Raises:
         UnknownClassError: If it is not there, or in a module that is neither of this package nor imported already.
@@ -57,16 +45,10 @@ def find_class(path: str) -> type:
 
 
 def to_plain(value: Any) -> Any:
-    """Turn settings into plain types.
-
-    Args:
-        value: Dataclasses, :class:`~rrl.spaces.Spaces`, sequences, mappings, and plain types, nested in any way.
-
-    Returns:
-        The same with each object as ``{"class_path": ..., "init_args": ...}`` and each sequence as a list.
+    """Turn settings, nested in any way, into plain types: each object into ``{"class_path": ..., "init_args": ...}``.
 
     Raises:
-        TypeError: If something is none of these.
+        TypeError: If something is neither a dataclass, `Spaces`, a sequence, a mapping nor a plain type.
 
     Example:
         >>> to_plain(Spaces(2, 1, [-1.0], [1.0]))["init_args"]["obs_dim"]
@@ -88,13 +70,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(plain: Any) -> Any:
-    """Rebuild settings.
-
-    Args:
-        plain: What :func:`to_plain` returned.
-
-    Returns:
-        Equal settings, with lists in place of other sequences.
+    """Rebuild what `to_plain` was given, with lists in place of other sequences.
 
     Raises:
         UnknownClassError: If a class is not known here.

@@ -1,7 +1,8 @@
 """Reductions over the processes of a run; each is the identity where there is only one.
 
 Lightning launches the processes, but the numbers that decide something (gradients, Fisher-vector products, divergences,
-statistics) are reduced here and nowhere else. Every rank must call the same reductions in the same order.
+statistics) are reduced here and nowhere else. Every rank must call the same reductions in the same order, with tensors
+of the same shape. Nothing is differentiated through them.
 """
 
 from __future__ import annotations
@@ -20,13 +21,7 @@ def world_size() -> int:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Add a tensor over all ranks.
-
-    Args:
-        tensor: Any shape, equal on every rank. Not differentiated through.
-
-    Returns:
-        The sum, in a new tensor; ``tensor`` itself on one process.
+    """Add a tensor over all ranks: a new tensor, or ``tensor`` itself on one process.
 
     Example:
         >>> all_reduce_sum(torch.tensor([1.0, 2.0]))
@@ -40,24 +35,13 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
-    """Average a tensor over all ranks.
-
-    Args:
-        tensor: Any shape, equal on every rank. Not differentiated through.
-
-    Returns:
-        The mean, in a new tensor; ``tensor`` itself on one process.
-    """
+    """Average a tensor over all ranks: a new tensor, or ``tensor`` itself on one process."""
     size = world_size()
     return tensor if size == 1 else all_reduce_sum(tensor) / size
 
 
 def average_gradients(parameters: Iterable[Parameter]) -> None:
-    """Replace every gradient by its mean over all ranks, in one reduction.
-
-    Args:
-        parameters: Parameters whose ``grad`` has been computed on this rank's share of the data.
-    """
+    """Replace the gradient of every parameter that has one by its mean over all ranks, in one reduction."""
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -69,13 +53,7 @@ def average_gradients(parameters: Iterable[Parameter]) -> None:
 
 
 def gather_objects(item: Any) -> list[Any]:
-    """Collect one picklable object from every rank.
-
-    Args:
-        item: This rank's object.
-
-    Returns:
-        The objects of all ranks, in rank order, on every rank.
+    """Collect one picklable object from every rank, in rank order, on every rank.
 
     Example:
         >>> gather_objects("mine")

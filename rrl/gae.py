@@ -9,12 +9,11 @@ from torch import Tensor
 
 
 class AdvantageEstimate(NamedTuple):
-    """Advantages and the value targets that belong to them."""
+    """Advantages and the value targets that belong to them, in units of reward. Shape ``[T, N]``."""
 
     advantages: Tensor
-    """Estimated advantages of the actions taken, in units of reward. Shape ``[T, N]``."""
     value_targets: Tensor
-    """TD(lambda) targets for the value function, ``advantages + values``. Shape ``[T, N]``."""
+    """TD(lambda) targets for the value function, ``advantages + values``."""
 
 
 def generalized_advantage_estimation(
@@ -37,20 +36,8 @@ def generalized_advantage_estimation(
     before any reset. A time limit therefore cuts the sum but keeps the value of what would have followed, and the last
     step of the rollout is bootstrapped in the same way.
 
-    Args:
-        rewards: Shape ``[T, N]``.
-        values: Values of the observations in which the actions were chosen. Shape ``[T, N]``.
-        next_values: Values of the observations after the actions, before any reset. Shape ``[T, N]``.
-        terminated: Boolean, shape ``[T, N]``.
-        truncated: Boolean, shape ``[T, N]``.
-        gamma: Discount, in ``[0, 1]``.
-        gae_lambda: Weight of longer returns, in ``[0, 1]``: 0 is the one-step error, 1 the Monte-Carlo return.
-
-    Returns:
-        Advantages and value targets, on the device and of the dtype of ``rewards``.
-
-    Raises:
-        ValueError: If the shapes differ.
+    All tensors have shape ``[T, N]``; ``next_values`` are :math:`V(s'_t)`. For :math:`\lambda = 0` this is the error of
+    one step, for 1 the Monte-Carlo return less the value.
 
     Example:
         >>> reward, no = torch.ones(2, 1), torch.zeros(2, 1, dtype=torch.bool)

@@ -71,15 +71,7 @@ class Purpose(IntEnum):
 
 
 def numpy_stream(purpose: Purpose, seed: int, *index: int) -> np.random.Generator:
-    """Make a stream of NumPy's.
-
-    Args:
-        purpose: What it is for.
-        seed: Of the run or evaluation, not negative.
-        index: Which of several streams of this purpose, such as the number of the world.
-
-    Returns:
-        A generator that shares nothing with any other purpose, seed or index.
+    """Make a stream of NumPy's that shares nothing with those of any other purpose, seed (not negative) or index.
 
     Example:
         >>> starts, pushes = numpy_stream(Purpose.WORLD, 0, 1), numpy_stream(Purpose.PUSH, 0, 1)
@@ -90,17 +82,7 @@ def numpy_stream(purpose: Purpose, seed: int, *index: int) -> np.random.Generato
 
 
 def torch_stream(purpose: Purpose, seed: int, *index: int, device: torch.device | None = None) -> torch.Generator:
-    """Make a stream of PyTorch's, see :func:`numpy_stream`.
-
-    Args:
-        purpose: What it is for.
-        seed: Of the run or evaluation, not negative.
-        index: Which of several streams of this purpose.
-        device: Where the numbers are wanted; the CPU where None.
-
-    Returns:
-        The generator.
-    """
+    """Make a stream of PyTorch's, on the CPU where the device is None."""
     import torch
 
     return torch.Generator(device or "cpu").manual_seed(derived_seed(purpose, seed, *index))
@@ -109,14 +91,7 @@ def torch_stream(purpose: Purpose, seed: int, *index: int, device: torch.device 
 def derived_seed(purpose: Purpose, seed: int, *index: int, bits: int = 63) -> int:
     """Derive the seed of a whole part, such as the worlds of an evaluation, from that of the run.
 
-    Args:
-        purpose: What the part is for.
-        seed: Of the run or evaluation, not negative.
-        index: Which of several parts of this purpose.
-        bits: Of the result; environments that others wrote may take 32 only.
-
-    Returns:
-        A seed in ``[0, 2**bits)``.
+    It lies in ``[0, 2**bits)``; environments that others wrote may take 32 bits only.
 
     Example:
         >>> derived_seed(Purpose.NOMINAL_EVALUATION, 0) == derived_seed(Purpose.CHECKPOINT_EVALUATION, 0)
@@ -128,13 +103,7 @@ def derived_seed(purpose: Purpose, seed: int, *index: int, bits: int = 63) -> in
 
 @contextmanager
 def seeded_globally(purpose: Purpose, seed: int, *index: int) -> Iterator[None]:
-    """Let PyTorch's global stream, from which networks draw their first weights, be one of ours for a while.
-
-    Args:
-        purpose: What it is for.
-        seed: Of the run or evaluation, not negative.
-        index: Which of several streams of this purpose.
-    """
+    """Let PyTorch's global stream, from which networks draw their first weights, be one of ours for a while."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

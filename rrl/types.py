@@ -51,16 +51,10 @@ class Actor(Protocol):
     """Anything that can drive environments: the collector knows no algorithm, only this."""
 
     def act(self, observations: Tensor, noise: Tensor) -> Tensor:
-        """Choose actions.
+        """Choose actions ``[N, A]``, before clipping to the action box, from raw observations ``[N, O]``.
 
-        Args:
-            observations: Raw observations. Shape ``[N, O]``.
-            noise: Standard normal draws that make the actions stochastic; zeros give the mean action. They come from
-                one stream per world, so that a rollout does not depend on how worlds are spread over processes.
-                Shape ``[N, A]``.
-
-        Returns:
-            Sampled actions before clipping to the action box. Shape ``[N, A]``.
+        ``noise`` ``[N, A]`` holds standard normal draws that make the actions stochastic; zeros give the mean action.
+        They come from one stream per world, so that a rollout does not depend on how worlds are spread over processes.
         """
         ...
 
@@ -86,13 +80,10 @@ class Adversary(Protocol):
 
         Args:
             observations: Raw observations, the same that the protagonist sees. Shape ``[N, O]``.
-            noise: Standard normal draws from one stream per world; zeros give the mean action. Shape ``[N, F]``.
+            noise: As for :class:`Actor`. Shape ``[N, F]``.
             uniforms: Uniform draws from ``[0, 1)`` for the decision where to push. Shape ``[N]``.
             starts: True where nothing before this observation belongs to it: at the first step of an episode or of a
                 rollout. Boolean, shape ``[N]``.
-
-        Returns:
-            The decision for this step.
         """
         ...
 
@@ -101,7 +92,6 @@ class HasActor(Protocol):
     """What the data module and evaluations need from an algorithm."""
 
     spaces: Spaces
-    """Of the task that it is made for."""
 
     def rollout_actor(self) -> Actor:
         """Return the actor with the parameters of this moment, on the CPU."""
@@ -166,16 +156,15 @@ class EpisodeStatistics(TensorBatch):
 
 @dataclass(frozen=True)
 class AttackRecord(TensorBatch):
-    """What an adversary did during a rollout, and what is needed to say where its attacks led."""
+    """What an adversary did during a rollout, and what is needed to say where its attacks led.
+
+    The first four are those of :class:`Attack`, for all steps: shapes ``[T, N, ...]``.
+    """
 
     actions: Tensor
-    """Actions as sampled, before clipping to -1 to 1 and before the gate. Shape ``[T, N, F]``."""
     is_open: Tensor
-    """True where they were executed. Boolean, shape ``[T, N]``."""
     explored: Tensor
-    """True where they were executed whatever the risk. Boolean, shape ``[T, N]``."""
     risk: Tensor
-    """The failure risk that decided; not a number where none did. Shape ``[T, N]``."""
     episodes: Tensor
     """Number of the running episode, unique over run and ranks. Long, shape ``[T, N]``."""
     previous_returns: Tensor
@@ -192,16 +181,14 @@ class Rollout(TensorBatch):
     """One fresh rollout of the current policy: what a training step of an on-policy algorithm receives."""
 
     transitions: RolloutBatch
-    """The transitions, shape ``[T, N, ...]``."""
     episodes: EpisodeStatistics
-    """The episodes that ended on the way."""
     simulator_states: Tensor
     """Simulator states in which the actions were chosen, for exact replays; ``S`` is 0 where the environments do not
     offer them. float64, shape ``[T, N, S]``."""
     seconds: Tensor
     """Wall-clock time that the collection took. Scalar."""
     attack: AttackRecord | None = None
-    """What the adversary did; None where there was none."""
+    """None where there was no adversary."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +206,7 @@ class WindowBatch(TensorBatch):
     rewards: Tensor
     """Rewards; 0 where not valid. Shape ``[B, H]``."""
     terminated: Tensor
-    """True where the transition ended the episode for good. Boolean, shape ``[B, H]``."""
+    """As in :class:`RolloutBatch`. Shape ``[B, H]``."""
     valid: Tensor
     """True where the transition was really observed. Boolean, shape ``[B, H]``; column 0 is always True."""
 

@@ -43,16 +43,7 @@ class AdvantageBatch(NamedTuple):
 
 
 def advantage_batch(player: ActorCritic, batches: Sequence[RolloutBatch], learner: Learner) -> AdvantageBatch:
-    """Estimate advantages of transitions from one or several sources, all under the player's current values.
-
-    Args:
-        player: Whose values judge.
-        batches: Each of shape ``[T, N, ...]``, with ``T`` and ``N`` of its own.
-        learner: How far it looks ahead.
-
-    Returns:
-        All transitions in one flat batch, their advantages standardised.
-    """
+    """Judge transitions from one or several sources, each with a ``T`` and ``N`` of its own, by a player's values."""
     parts = [estimate_advantages(player, batch, learner) for batch in batches]
     merged = AdvantageBatch(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
     return merged._replace(advantages=_standardize(merged.advantages, merged.weights))
@@ -60,16 +51,7 @@ def advantage_batch(player: ActorCritic, batches: Sequence[RolloutBatch], learne
 
 @torch.no_grad()
 def estimate_advantages(player: ActorCritic, batch: RolloutBatch, learner: Learner) -> AdvantageBatch:
-    """Judge transitions by a player's values.
-
-    Args:
-        player: Whose values judge.
-        batch: Shape ``[T, N, ...]``.
-        learner: How far it looks ahead.
-
-    Returns:
-        The transitions in one flat batch, their advantages in units of reward.
-    """
+    """Judge transitions by a player's values, without standardising the advantages: they are in units of reward."""
     observations = player.normalizer(batch.observations)
     values = player.value_function(observations)
     next_values = values.roll(-1, dims=0)
@@ -91,14 +73,7 @@ def estimate_advantages(player: ActorCritic, batch: RolloutBatch, learner: Learn
 
 
 def explained_variance(batch: AdvantageBatch) -> Tensor:
-    """Tell how good the values of before the update were.
-
-    Args:
-        batch: What they are compared with.
-
-    Returns:
-        Share of the variance of the value targets that they explain, over all ranks. Scalar.
-    """
+    """Compute the share of the targets' variance that the values of before the update explain, over all ranks."""
     weights = batch.value_weights / batch.value_weights.sum()
 
     def variance(values: Tensor) -> Tensor:

@@ -19,11 +19,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class LearnedAdversary:
-    """A player that pushes in every state.
-
-    Args:
-        player: Chooses the actions.
-    """
+    """A player that pushes in every state."""
 
     def __init__(self, player: ActorCritic) -> None:
         self.player = ActorSnapshot(player)
@@ -42,13 +38,7 @@ class UniformAdversary:
 
 
 class GatedAdversary:
-    """A player that pushes only where the gate is open. Made anew for each rollout.
-
-    Args:
-        player: Chooses the actions.
-        calibrator: Says how risky a state is.
-        gate: Decides by the risk.
-    """
+    """A player that pushes only where the gate is open. Made anew for each rollout."""
 
     def __init__(self, player: ActorCritic, calibrator: RiskCalibrator, gate: RiskGate) -> None:
         self.player = ActorSnapshot(player)

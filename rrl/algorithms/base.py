@@ -39,10 +39,7 @@ class RLModule(LightningModule):
     - ``time/env_steps``: real environment steps over all ranks; ``time/steps_per_second``;
     - ``time/collect_share``, ``time/update_share``, ...: where the wall clock of the iteration went.
 
-    Args:
-        spaces: Of the task; the command line takes them from the data.
-        learner: The players' networks, critics and horizon.
-        policy_update: How a policy steps.
+    The command line takes ``spaces`` from the data.
     """
 
     env_steps: Tensor
@@ -97,14 +94,10 @@ class RLModule(LightningModule):
         *,
         value_batch: AdvantageBatch | None = None,
     ) -> None:
-        """Improve a player's policy by one step and fit its value function, and log both.
+        """Improve a player's policy by one step and fit its value function, in place; log both under its name.
 
-        Args:
-            name: Group of the log keys, such as ``protagonist``.
-            player: Improved in place.
-            batch: What ``advantage_batch`` returned for this player.
-            optimizers: The player's policy optimiser, wrapped by Lightning, and its value optimiser, bare.
-            value_batch: What the value function is fitted on; ``batch`` where None.
+        The value function is fitted on ``value_batch``, or on ``batch`` where None. The optimisers are those of
+        :meth:`player_step_optimizers`.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
@@ -129,16 +122,7 @@ class RLModule(LightningModule):
     def improve_policy(
         self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer
     ) -> TrustRegionStep:
-        """Take one step of the configured kind.
-
-        Args:
-            player: Its policy changes in place.
-            batch: What ``advantage_batch`` returned for this player.
-            optimizer: Of the policy; it must step exactly once.
-
-        Returns:
-            What the step did.
-        """
+        """Take one step of the configured kind, in place; the optimiser, of the policy, must step exactly once."""
         update = self.policy_update
         if isinstance(update, A2C):
             return a2c_step(player.policy, *batch.policy_samples, update, optimizer)
@@ -185,8 +169,7 @@ class RLModule(LightningModule):
     def end_iteration(self, new_steps: int) -> None:
         """Log progress and where the time of this iteration went, and send what the iteration has logged.
 
-        Args:
-            new_steps: Real environment steps of this iteration over all ranks.
+        ``new_steps`` are the real environment steps of this iteration over all ranks.
         """
         now = time.perf_counter()
         total = max(now - self._iteration_end, 1e-9)

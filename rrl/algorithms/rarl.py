@@ -70,15 +70,11 @@ class RARL(RLModule):
     - ``adversary/*``: the same as ``protagonist/*``, in phases of the adversary;
     - ``adversary/force_rms``: root mean square of the executed force an axis, as a share of the force limit.
 
-    Args:
-        spaces: Of the task, which must have an adversary; from the data.
-        learner: Networks, critics and horizon of both players. The published code has gamma ``0.995``, lambda ``0.97``,
-            and fits a linear value function in closed form.
-        policy_update: The trust region of both players; ``conf/rarl_hopperheel_paper.yaml`` has the published one.
-        game: The phases, and who pushes.
+    The task must have an adversary; learner and trust region are those of both players.
 
     Differences from the paper: those of :class:`~rrl.algorithms.trpo.TRPO`, and rollouts of fixed length instead of
-    whole episodes.
+    whole episodes. The published code has gamma ``0.995``, lambda ``0.97``, and fits a linear value function in closed
+    form; ``conf/rarl_hopperheel_paper.yaml`` has its trust region.
 
     References:
         Pinto, Davidson, Sukthankar and Gupta, "Robust adversarial reinforcement learning", ICML 2017, Algorithm 1.
@@ -127,11 +123,7 @@ class RARL(RLModule):
         return LearnedAdversary(self.adversary)
 
     def setup(self, stage: str) -> None:
-        """Start from the players of another run, unless this one is being continued.
-
-        Args:
-            stage: Lightning's stage.
-        """
+        """Start from the players of another run, unless this one is being continued."""
         if stage == "fit" and self.game.warm_start is not None and self.trainer.ckpt_path is None:
             self._load_players(self.game.warm_start)
 
@@ -153,13 +145,7 @@ class RARL(RLModule):
         self.end_iteration(batch.transitions.rewards.numel() * self.trainer.world_size)
 
     def improve(self, name: Phase, player: ActorCritic, batch: RolloutBatch) -> None:
-        """Update a player on its view of a rollout: policy, value function, then normaliser.
-
-        Args:
-            name: Group of its log keys.
-            player: Improved in place.
-            batch: Its actions and rewards.
-        """
+        """Update a player on its view of a rollout: policy, value function, then normaliser."""
         self.update_player(name, player, self.advantage_batch(player, [batch]), self.optimizers_of(name))
         # After the update: the policy that sampled the actions used the statistics of before.
         player.normalizer.update(batch.observations)
@@ -198,15 +184,6 @@ def adversary_batch(batch: Rollout) -> RolloutBatch:
 
     Where the gate was shut the action had no effect: it does not count in the update of the policy. The transition
     itself happened: advantages and the value function see it.
-
-    Args:
-        batch: A rollout with an adversary.
-
-    Returns:
-        Transitions of shape ``[T, N, ...]``.
-
-    Raises:
-        ValueError: If there was no adversary.
     """
     if batch.attack is None:
         raise ValueError("the rollout has no adversary.")

@@ -38,15 +38,6 @@ class RCRARL(RARL):
     - ``gate/threshold``, ``gate/skill``, ``gate/budget``: what the next rollout is ruled by;
     - ``adversary/skipped``: 1 where too few steps were open for a step of the adversary's policy.
 
-    Args:
-        spaces: Of the task, which must have an adversary; from the data.
-        learner: Networks, critics and horizon of both players.
-        policy_update: The trust region of both players.
-        game: The phases.
-        labels: What counts as a failure.
-        risk_model: How the risk is predicted and calibrated.
-        gate: Where the adversary may push.
-
     Differences from the paper: labels by a short horizon, squared features, held-out calibration and a gate that holds
     a budget, by default; the options have the paper's own choices, see ``conf/rcrarl_*_paper.yaml``. With the paper's
     threshold, set once, positive labels vanish as the policy improves, and with them the adversary.
@@ -83,20 +74,15 @@ class RCRARL(RARL):
         """Updates of the protagonist so far."""
         updates, game = int(self.num_updates), self.game
         cycles, rest = divmod(max(updates - game.warmup_updates, 0), game.cycle)
-        return (
-            min(updates, game.warmup_updates) + cycles * game.protagonist_updates + min(rest, game.protagonist_updates)
-        )
+        in_game = cycles * game.protagonist_updates + min(rest, game.protagonist_updates)
+        return min(updates, game.warmup_updates) + in_game
 
     def make_adversary(self) -> Adversary:
         """Return the gated adversary for one rollout."""
         return GatedAdversary(self.adversary, self.risk.calibrator, self.risk.gate)
 
     def on_fit_start(self) -> None:
-        """Check that somebody supplies the test returns, where the labels need them.
-
-        Raises:
-            ValueError: If nobody does.
-        """
+        """Refuse labels that need test returns where nobody supplies them."""
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
         tested = any(getattr(callback, "tests_learned_adversary", False) for callback in callbacks)
         if self.risk.labeller.needs_tests and not tested:
@@ -136,10 +122,6 @@ class RCRARL(RARL):
         return not skipped
 
     def reliability_states(self) -> dict[str, ScoredStates] | None:
-        """Return what a reliability diagram shows, after the updates of the protagonist that ask for one.
-
-        Returns:
-            See :class:`rrl.risk.learner.RiskReport`; None where there is nothing to draw.
-        """
+        """Return what a reliability diagram shows, see :class:`rrl.risk.learner.RiskReport`; None where none is due."""
         is_time = self.num_protagonist_updates in self.risk.settings.reliability_updates
         return self._scored if is_time and self._scored else None

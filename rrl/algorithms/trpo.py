@@ -14,14 +14,8 @@ from rrl.types import Rollout
 class TRPO(RLModule):
     """Trust region policy optimisation of one player on real rollouts.
 
-    Domain randomisation is a matter of the data: give the DataModule ``physics`` or ``pushes``.
-
-    See :class:`~rrl.algorithms.base.RLModule` for the logged quantities.
-
-    Args:
-        spaces: Of the task; from the data.
-        learner: Networks, critic and horizon of the player.
-        policy_update: The trust region.
+    Domain randomisation is a matter of the data: give the DataModule ``physics`` or ``pushes``. Logs what
+    :class:`~rrl.algorithms.base.RLModule` logs.
 
     Differences from the paper: advantages by GAE; the value function is a network fitted by Adam; observations and
     value targets are normalised by running statistics; the line search needs a rise of the surrogate, not a share of

@@ -1,14 +1,4 @@
-"""Players and their parts.
-
-- ``networks``: multi-layer perceptrons with orthogonal initialisation.
-- ``gaussian``: the Gaussian policy.
-- ``normalization``: running observation statistics.
-- ``actor_critic``: policy, value function and normaliser as one player.
-- ``learner``: its settings.
-- ``snapshot``: a player as it acts at every environment step.
-- ``value_fit``: the fit of a value function to its targets.
-- ``backpropagation``: the derivatives of perceptrons, written out.
-"""
+"""Players and their parts; settings: `Learner`."""
 
 from rrl.policies.actor_critic import ActorCritic, ValueFunction
 from rrl.policies.gaussian import GaussianPolicy

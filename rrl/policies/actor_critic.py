@@ -21,11 +21,6 @@ class ValueFunction(nn.Module):
     Returns grow by orders of magnitude while a policy learns. The targets are therefore standardised by a moving mean
     and scale, and whenever those move, the last layer is corrected so that no prediction changes (Pop-Art).
 
-    Args:
-        obs_dim: Observation size, ``O``.
-        hidden_sizes: Widths of the hidden layers.
-        activation: ``"tanh"`` or ``"silu"``.
-
     References:
         van Hasselt et al., "Learning values across many orders of magnitude", NeurIPS 2016, section 2.1.
     """
@@ -44,18 +39,11 @@ class ValueFunction(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Predict values.
-
-        Args:
-            observations: Normalised observations. Shape ``[..., O]``.
-
-        Returns:
-            Values in units of reward. Shape ``[...]``.
-        """
+        """Predict values ``[...]``, in units of reward, of normalised observations ``[..., O]``."""
         return self.standardized(observations) * self.scale + self.mean
 
     def standardized(self, observations: Tensor) -> Tensor:
-        """Predict values in the units in which the network learns. Shape ``[..., O] -> [...]``."""
+        """Predict values as ``forward`` does, in the units in which the network learns."""
         values: Tensor = self.network(observations).squeeze(-1)
         return values
 
@@ -65,12 +53,9 @@ class ValueFunction(nn.Module):
 
     @torch.no_grad()
     def rescale(self, targets: Tensor, weights: Tensor, *, momentum: float = 0.1) -> None:
-        """Move the scale towards that of new targets without changing any prediction.
+        """Move the scale towards that of new weighted targets ``[N]`` without changing any prediction.
 
-        Args:
-            targets: Value targets in units of reward. Shape ``[N]``.
-            weights: How much each target counts. Shape ``[N]``.
-            momentum: Weight of the new targets, in ``(0, 1]``. The first targets are taken whole.
+        ``momentum``, in ``(0, 1]``, is the weight of the new targets; the first ones are taken whole.
         """
         sums = torch.stack([weights.sum(), (weights * targets).sum(), (weights * targets.square()).sum()]).double()
         total, first, second = all_reduce_sum(sums)
@@ -89,13 +74,7 @@ class ValueFunction(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """A player: what acts, what judges, and the observation statistics of both.
-
-    Args:
-        obs_dim: Observation size, ``O``.
-        action_dim: Action size, ``A``.
-        learner: Its networks; the defaults where None.
-    """
+    """A player: what acts, what judges, and the observation statistics of both."""
 
     def __init__(self, obs_dim: int, action_dim: int, learner: Learner | None = None) -> None:
         super().__init__()
@@ -112,14 +91,7 @@ class ActorCritic(nn.Module):
         return mean + self.policy.log_std.exp() * noise
 
     def mean_and_std(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the policy's mean action and standard deviation.
-
-        Args:
-            observations: Raw observations. Shape ``[..., O]``.
-
-        Returns:
-            Mean of shape ``[..., A]`` and standard deviation of shape ``[A]``.
-        """
+        """Return the policy's mean action ``[..., A]`` at raw observations, and its standard deviation ``[A]``."""
         return self.policy.mean(self.normalizer(observations)), self.policy.log_std.exp()
 
     def value(self, observations: Tensor) -> Tensor:

@@ -27,13 +27,8 @@ class Trace(NamedTuple):
 class Backpropagation:
     """The derivatives of a multi-layer perceptron in its parameters, forwards and backwards, at any inputs.
 
+    The network is what :func:`~rrl.policies.networks.mlp` makes; later changes of its parameters in place are seen.
     Vectors of parameters are in the order of ``network.parameters()``. Nothing here makes a gradient graph.
-
-    Args:
-        network: What :func:`~rrl.policies.networks.mlp` makes; later changes of its parameters in place are seen.
-
-    Raises:
-        ValueError: If the network has a layer of another kind.
     """
 
     def __init__(self, network: nn.Sequential) -> None:
@@ -51,14 +46,7 @@ class Backpropagation:
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Trace:
-        """Run the network.
-
-        Args:
-            inputs: Shape ``[N, input_dim]``.
-
-        Returns:
-            What :meth:`pull` and :meth:`push` need, and the network's outputs.
-        """
+        """Run the network on inputs ``[N, input_dim]``."""
         trace = Trace([inputs], [])
         for layer, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             trace.outputs.append(torch.addmm(bias, trace.inputs[layer], weight.t()))
@@ -68,14 +56,9 @@ class Backpropagation:
 
     @torch.no_grad()
     def pull(self, trace: Trace, gradient: Tensor) -> list[Tensor]:
-        """Take a gradient at the network's outputs back to the parameters: the transposed Jacobian times it.
+        """Take a gradient ``[N, output_dim]`` back to the parameters: the transposed Jacobian times it.
 
-        Args:
-            trace: Of the inputs in question.
-            gradient: Shape ``[N, output_dim]``.
-
-        Returns:
-            Gradients in the shapes of the parameters, summed over the samples.
+        The results have the shapes of the parameters and are summed over the samples.
 
         Example:
             >>> network = nn.Sequential(nn.Linear(1, 1))
@@ -93,15 +76,7 @@ class Backpropagation:
 
     @torch.no_grad()
     def push(self, trace: Trace, direction: Tensor) -> Tensor:
-        """Take a change of the parameters forward to the network's outputs: the Jacobian times it.
-
-        Args:
-            trace: Of the inputs in question.
-            direction: The change of all parameters, flat. Shape ``[P]``.
-
-        Returns:
-            The change of the outputs, to first order. Shape ``[N, output_dim]``.
-        """
+        """Take a change ``[P]`` of all parameters forward to the outputs ``[N, output_dim]``: the Jacobian times it."""
         parts = direction.split(self._sizes)
         # The inputs of the first layer do not change, those of the others do as the layer before makes them.
         change = torch.empty(0)

@@ -13,15 +13,7 @@ from rrl.policies.networks import Activation, mlp
 
 
 class GaussianPolicy(nn.Module):
-    """A diagonal Gaussian whose mean is a network of the observation and whose spread is a learnt constant.
-
-    Args:
-        obs_dim: Observation size, ``O``.
-        action_dim: Action size, ``A``.
-        hidden_sizes: Widths of the hidden layers.
-        activation: ``"tanh"`` or ``"silu"``.
-        initial_log_std: Logarithm of the initial standard deviation, in units of action.
-    """
+    """A diagonal Gaussian whose mean is a network of the observation and whose spread is a learnt constant."""
 
     log_std: Tensor
     """Logarithm of the standard deviation, independent of the state. Parameter, shape ``[A]``."""
@@ -40,14 +32,7 @@ class GaussianPolicy(nn.Module):
         self.log_std = nn.Parameter(torch.full((action_dim,), float(initial_log_std)))
 
     def forward(self, observations: Tensor) -> Independent[Normal]:
-        """Return the distribution of actions.
-
-        Args:
-            observations: Normalised observations. Shape ``[..., O]``.
-
-        Returns:
-            The distribution, batch shape ``[...]``, event shape ``[A]``; differentiable in the parameters.
-        """
+        """Return the distribution of actions, event shape ``[A]``, at normalised observations ``[..., O]``."""
         mean = self.mean(observations)
         return Independent(
             Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False), 1, validate_args=False
@@ -61,12 +46,8 @@ class GaussianPolicy(nn.Module):
         :math:`\sum_n w_n J_n^T \Sigma^{-1} J_n`, and that of the logarithms of the deviations is
         :math:`2 \sum_n w_n I`; between the two it is 0.
 
-        Args:
-            observations: Normalised observations. Shape ``[N, O]``.
-            shares: Share of each sample, :math:`w_n`. Shape ``[N]``.
-
-        Returns:
-            ``v -> F v``, shape ``[P] -> [P]``, in the order of ``parameters()``; valid until they change.
+        Observations ``[N, O]`` are normalised, :math:`w_n` the samples' shares ``[N]``. The product takes ``[P]`` to
+        ``[P]``, in the order of ``parameters()``, and is valid until these change.
         """
         derivatives = Backpropagation(self.mean)
         trace = derivatives.forward(observations)

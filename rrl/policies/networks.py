@@ -17,20 +17,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "silu": nn.SiLU}
 def mlp(
     input_dim: int, hidden_sizes: Sequence[int], output_dim: int, *, activation: Activation, output_gain: float
 ) -> nn.Sequential:
-    """Build a multi-layer perceptron with orthogonal weights and zero biases.
+    """Build a multi-layer perceptron with orthogonal weights, zero biases and an activation after each hidden layer.
 
-    Args:
-        input_dim: Size of the input.
-        hidden_sizes: Widths of the hidden layers.
-        output_dim: Size of the output, which has no activation.
-        activation: ``"tanh"`` or ``"silu"``, after each hidden layer.
-        output_gain: Gain of the last layer; a small one starts a policy near its mean action 0.
-
-    Returns:
-        The network, ``[..., input_dim] -> [..., output_dim]``.
-
-    Raises:
-        ValueError: If the activation is unknown or a size is not positive.
+    A small ``output_gain``, that of the last layer, starts a policy near its mean action 0.
 
     Example:
         >>> len(mlp(3, [64, 64], 2, activation="tanh", output_gain=0.01))

@@ -17,9 +17,6 @@ class RunningNormalizer(nn.Module):
     The statistics are buffers: they move with the module, are saved with it, and are identical on every rank because
     each update sums over ranks. They are float64, since a float32 sum of squares over millions of observations loses
     the variance of features with a large mean.
-
-    Args:
-        size: Number of features, ``O``.
     """
 
     mean: Tensor
@@ -36,14 +33,7 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Standardise observations.
-
-        Args:
-            observations: Raw observations. Shape ``[..., O]``.
-
-        Returns:
-            Standardised observations, clipped to 10 standard deviations, of the input's dtype. Shape ``[..., O]``.
-        """
+        """Standardise and clip raw observations ``[..., O]``, in their own dtype."""
         center, scale = self.center_and_scale(observations.dtype)
         return ((observations - center) * scale).clamp(-CLIP, CLIP)
 
@@ -54,11 +44,7 @@ class RunningNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, observations: Tensor) -> None:
-        """Add observations of all ranks to the statistics.
-
-        Args:
-            observations: Raw observations, the same number on every rank. Shape ``[..., O]``.
-        """
+        """Add raw observations ``[..., O]`` of all ranks, the same number on each, to the statistics."""
         samples = observations.reshape(-1, self.mean.numel()).double()
         count = torch.full_like(self.mean, len(samples))
         count, total, squares = all_reduce_sum(torch.stack([count, samples.sum(0), samples.square().sum(0)]))

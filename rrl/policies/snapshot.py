@@ -13,10 +13,8 @@ from rrl.policies.normalization import CLIP
 class ActorSnapshot:
     """A snapshot of a player's policy and observation statistics, on the CPU; build one per rollout.
 
-    It acts as the player does, to the bit, and does not follow later changes of the player.
-
-    Args:
-        player: Where its tensors lie does not matter: a copy a rollout is far cheaper than a transfer a step.
+    It acts as the player does, to the bit, and does not follow later changes of the player. Wherever the player lies, a
+    copy a rollout is far cheaper than a transfer a step.
     """
 
     def __init__(self, player: ActorCritic) -> None:

@@ -22,16 +22,10 @@ def fit_value_function(
     epochs: int,
     batch_size: int,
 ) -> float:
-    """Fit a value function in place; all ranks take the same steps.
+    """Fit a value function in place, its scale before all else; all ranks take the same steps.
 
-    Args:
-        value_function: Its scale follows the targets before the fit.
-        optimizer: Of its parameters.
-        observations: Normalised observations. Shape ``[N, O]``.
-        targets: In units of reward. Shape ``[N]``.
-        weights: How much each target counts, any scale; zeros exclude. Shape ``[N]``.
-        epochs: Passes over the samples, each in an order of its own.
-        batch_size: Samples of one gradient step.
+    Observations ``[N, O]`` are normalised, targets ``[N]`` are in units of reward, weights ``[N]`` of any scale; zeros
+    exclude. Each epoch has an order of its own.
 
     Returns:
         The loss of the last step, in the standardised units in which the network learns.

@@ -16,8 +16,18 @@ class CalibrationMap(nn.Module, ABC):
     """A one-dimensional map from raw risk logits to calibrated risks; ``forward`` keeps shape and type of the logits.
 
     Before its first `fit`, and after `reset`, a map is the identity on probabilities: it returns ``sigmoid(logits)``.
-    Its state lies in buffers of fixed size, so that a checkpoint loads into a new instance.
+    Its state lies in buffers of fixed size, so that a checkpoint loads into a new instance; the constructor takes what
+    they hold in the identity.
     """
+
+    needs_both_classes = False
+    """True where data of one class leave the map the identity."""
+
+    def __init__(self, **identity: Tensor) -> None:
+        super().__init__()
+        self._identity = identity
+        for name, value in identity.items():
+            self.register_buffer(name, value.clone())
 
     def fit(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Fit the map to logits ``[M]``, ``M >= 1``, of data that the predictor has *not* seen, and boolean labels."""
@@ -26,15 +36,19 @@ class CalibrationMap(nn.Module, ABC):
         if not risk_logits.isfinite().all():
             raise ValueError("`risk_logits` must be finite, got an infinite or undefined value.")
         require_tensor("bool", risk_logits.shape, labels=labels)
-        self.fit_map(risk_logits.detach().double(), labels)
+        if self.needs_both_classes and (labels.all() or not labels.any()):
+            self.reset()
+        else:
+            self.fit_map(risk_logits.detach().double(), labels)
 
     @abstractmethod
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Fit the map to checked logits, float64, and labels."""
 
-    @abstractmethod
     def reset(self) -> None:
         """Become the identity on probabilities."""
+        for name, value in self._identity.items():
+            self.get_buffer(name).copy_(value)
 
 
 class IdentityCalibration(CalibrationMap):
@@ -42,9 +56,6 @@ class IdentityCalibration(CalibrationMap):
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Learn nothing."""
-
-    def reset(self) -> None:
-        """Stay the identity."""
 
     def forward(self, risk_logits: Tensor) -> Tensor:
         """Map logits to risks."""
@@ -75,8 +86,8 @@ class HistogramBinning(CalibrationMap):
     .. math::
         \hat p_k = \frac{\sum_{i \in B_k} y_i + n_0 \bar p_k}{|B_k| + n_0}
 
-    with the bin's mean raw probability :math:`\bar p_k`. The paper's failure rate alone, :math:`n_0 = 0`, is more than a
-    bin of three samples supports. An empty bin, undefined in the paper, is the identity.
+    with the bin's mean raw probability :math:`\bar p_k`. The paper's failure rate alone, :math:`n_0 = 0`, is more than
+    a bin of three samples supports. An empty bin, undefined in the paper, is the identity.
 
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2. Zadrozny and Elkan,
@@ -91,11 +102,9 @@ class HistogramBinning(CalibrationMap):
     """Samples in each bin at the last fit. Shape ``[K]``, float64."""
 
     def __init__(self, settings: Histogram) -> None:
-        super().__init__()
+        empty = torch.zeros(settings.num_bins, dtype=torch.float64)
+        super().__init__(edges=equal_width_edges(settings.num_bins), rates=empty, counts=empty)
         self.settings = settings
-        self.register_buffer("edges", equal_width_edges(settings.num_bins))
-        for name in ("rates", "counts"):
-            self.register_buffer(name, torch.zeros(settings.num_bins, dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set edges, rates and counts."""
@@ -107,11 +116,6 @@ class HistogramBinning(CalibrationMap):
         failures = torch.bincount(index, weights=labels.double(), minlength=num_bins)
         mean_raw = torch.bincount(index, weights=raw, minlength=num_bins) / self.counts.clamp(min=1.0)
         self.rates.copy_((failures + shrinkage * mean_raw) / (self.counts + shrinkage).clamp(min=1.0))
-
-    def reset(self) -> None:
-        """Empty every bin."""
-        self.counts.zero_()
-        self.rates.zero_()
 
     def forward(self, risk_logits: Tensor) -> Tensor:
         """Map logits to the rates of their bins."""
@@ -131,22 +135,19 @@ class IsotonicCalibration(CalibrationMap):
         Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002.
     """
 
+    needs_both_classes = True
     knots: Tensor
     """Raw probabilities, ascending; the last one is repeated to the end. Shape ``[max_knots]``, float64."""
     values: Tensor
     """Calibrated risks at the knots, ascending. Shape ``[max_knots]``, float64."""
 
     def __init__(self, max_knots: int = 1024) -> None:
-        super().__init__()
         require_at_least(2, max_knots=max_knots)
-        for name in ("knots", "values"):
-            self.register_buffer(name, torch.linspace(0.0, 1.0, max_knots, dtype=torch.float64))
+        diagonal = torch.linspace(0.0, 1.0, max_knots, dtype=torch.float64)
+        super().__init__(knots=diagonal, values=diagonal)
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set the knots to the ends of the pooled blocks."""
-        if labels.all() or not labels.any():
-            self.reset()
-            return
         from scipy.optimize import isotonic_regression  # takes a second to import
 
         raw, position, counts = torch.unique(risk_logits.sigmoid(), return_inverse=True, return_counts=True)
@@ -161,11 +162,6 @@ class IsotonicCalibration(CalibrationMap):
         kept = kept[choice.to(kept.device)]
         self.knots.copy_(raw[kept])
         self.values.copy_(torch.from_numpy(pooled.x).to(raw.device)[kept])
-
-    def reset(self) -> None:
-        """Put the knots on the diagonal."""
-        self.knots.copy_(torch.linspace(0.0, 1.0, self.knots.numel(), dtype=torch.float64))
-        self.values.copy_(self.knots)
 
     def forward(self, risk_logits: Tensor) -> Tensor:
         """Map logits to risks; beyond the outermost knots the map is flat."""

@@ -31,8 +31,7 @@ class PlattScaling(CalibrationMap):
     """Slope ``a`` and shift ``b``. Shape ``[2]``, float64."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("coefficients", torch.tensor([1.0, 0.0], dtype=torch.float64))
+        super().__init__(coefficients=torch.tensor([1.0, 0.0], dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set slope and shift."""
@@ -43,11 +42,6 @@ class PlattScaling(CalibrationMap):
         size = risk_logits.abs().max().clamp(min=1.0)
         slope, shift = fit_logistic_newton((risk_logits / size).unsqueeze(1), targets, l2=0.0)
         self.coefficients.copy_(torch.stack([slope / size, shift]))
-
-    def reset(self) -> None:
-        """Set the slope to 1 and the shift to 0."""
-        self.coefficients[0] = 1.0
-        self.coefficients[1] = 0.0
 
     def forward(self, risk_logits: Tensor) -> Tensor:
         """Map logits to risks."""
@@ -68,27 +62,20 @@ class TemperatureScaling(CalibrationMap):
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
 
+    needs_both_classes = True
     inverse_temperature: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("inverse_temperature", torch.tensor(1.0, dtype=torch.float64))
+        super().__init__(inverse_temperature=torch.tensor(1.0, dtype=torch.float64))
 
     def fit_map(self, risk_logits: Tensor, labels: Tensor) -> None:
         """Set the temperature."""
-        if labels.all() or not labels.any():
-            self.reset()
-            return
         low, high = INVERSE_TEMPERATURE_BOUNDS
         for _ in range(60):  # doubles have 52 binary digits
             middle = 0.5 * (low + high)
             slope = ((torch.sigmoid(middle * risk_logits) - labels.double()) * risk_logits).mean()
             low, high = (low, middle) if slope > 0 else (middle, high)
         self.inverse_temperature.fill_(0.5 * (low + high))
-
-    def reset(self) -> None:
-        """Set the temperature to 1."""
-        self.inverse_temperature.fill_(1.0)
 
     def forward(self, risk_logits: Tensor) -> Tensor:
         """Map logits to risks."""

@@ -1,17 +1,9 @@
-"""Trust region policy optimisation.
-
-- ``step``: the TRPO step: surrogate, Fisher-vector product, natural step.
-- ``trust_region``: its settings.
-- ``conjugate_gradient``: the linear solver.
-- ``line_search``: the backtracking line search.
-- ``optimizer``: the step as Lightning sees it.
-"""
+"""Trust region policy optimisation: `trpo_step`, and its settings, `TrustRegion`."""
 
 from rrl.trpo.conjugate_gradient import conjugate_gradient
 from rrl.trpo.line_search import backtracking_line_search
 from rrl.trpo.optimizer import TrustRegionOptimizer
 from rrl.trpo.step import (
-    TrustRegionPolicy,
     TrustRegionStep,
     assign,
     entropy_bonus,
@@ -24,7 +16,6 @@ from rrl.trpo.trust_region import TrustRegion
 __all__ = [
     "TrustRegion",
     "TrustRegionOptimizer",
-    "TrustRegionPolicy",
     "TrustRegionStep",
     "assign",
     "backtracking_line_search",

@@ -11,16 +11,10 @@ from torch import Tensor
 def conjugate_gradient(
     matvec: Callable[[Tensor], Tensor], b: Tensor, *, iterations: int, tolerance: float = 1e-10
 ) -> Tensor:
-    r"""Solve :math:`A x = b` for a symmetric positive-definite :math:`A` known only by its products.
+    r"""Solve :math:`A x = b` for a symmetric positive-definite :math:`A` known only by its products ``matvec``.
 
-    Args:
-        matvec: ``v -> A v``, shape ``[P] -> [P]``.
-        b: Right-hand side. Shape ``[P]``.
-        iterations: Steps to take, at least 1; ``P`` steps are exact in exact arithmetic.
-        tolerance: Progress stops where the squared residual, relative to that of ``b``, is below this.
-
-    Returns:
-        The approximate solution, started from 0. Shape ``[P]``.
+    The search starts from 0; ``P`` steps are exact in exact arithmetic. Progress stops where the squared residual,
+    relative to that of ``b``, is below the tolerance.
 
     Example:
         >>> matrix = torch.tensor([[4.0, 1.0], [1.0, 3.0]])

@@ -8,15 +8,7 @@ from collections.abc import Callable
 def backtracking_line_search(
     is_acceptable: Callable[[float], bool], *, backtrack_ratio: float, max_backtracks: int
 ) -> float:
-    """Find the longest acceptable fraction of a step among the powers of a ratio.
-
-    Args:
-        is_acceptable: Whether this fraction of the full step may be taken.
-        backtrack_ratio: Factor between two tries, in ``(0, 1)``.
-        max_backtracks: Tries after which the search gives up, at least 1.
-
-    Returns:
-        ``backtrack_ratio**k`` for the smallest acceptable ``k``, or 0 where none is.
+    """Find the longest acceptable fraction of a step, ``backtrack_ratio**k``; 0 where no ``k < max_backtracks`` is.
 
     Example:
         >>> backtracking_line_search(lambda fraction: fraction < 0.3, backtrack_ratio=0.5, max_backtracks=10)

@@ -14,26 +14,13 @@ class TrustRegionOptimizer(Optimizer):
 
     Lightning counts ``global_step`` and writes checkpoints by the optimiser steps it sees; a policy that changes
     behind its back would never be saved.
-
-    Args:
-        parameters: The policy's parameters.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         super().__init__(parameters, defaults={})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Run one policy update.
-
-        Args:
-            closure: Does the step and returns its :class:`~rrl.trpo.step.TrustRegionStep`.
-
-        Returns:
-            What the closure returned.
-
-        Raises:
-            ValueError: If there is no closure.
-        """
+        """Run the closure, and return what it does."""
         if closure is None:
             raise ValueError("`closure` must be given: it performs the TRPO step.")
         return closure()

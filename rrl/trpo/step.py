@@ -30,13 +30,8 @@ class TrustRegionStep(NamedTuple):
 def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
     r"""Compute the importance-weighted mean advantage, :math:`\sum_n w_n e^{\ell_n} A_n`.
 
-    Args:
-        log_ratio: Log-probability of each action under the new policy minus that under the old. Shape ``[N]``.
-        advantages: Shape ``[N]``.
-        weights: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
-
-    Returns:
-        Scalar: this rank's part of the sum, differentiable with respect to ``log_ratio``.
+    The log-ratio is that of each action's probability under the new policy to that under the old, the weights are the
+    samples' shares, all of shape ``[N]``. The result is this rank's part of the sum.
 
     Example:
         >>> shares = torch.tensor([0.5, 0.5])
@@ -52,13 +47,8 @@ def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) 
 def entropy_bonus(distribution: Independent[Normal], shares: Tensor, entropy_weight: float) -> Tensor:
     r"""Weigh the mean entropy of a policy, :math:`c \sum_n w_n H_n`.
 
-    Args:
-        distribution: The policy at each sample. Batch shape ``[N]``, event shape ``[A]``.
-        shares: Share of each sample; the shares of all ranks add to one. Shape ``[N]``.
-        entropy_weight: Weight :math:`c`, in advantages per nat.
-
-    Returns:
-        Scalar: this rank's part of the sum, differentiable with respect to the distribution.
+    The distribution has batch shape ``[N]``; :math:`c` is in advantages per nat. The result is this rank's part of the
+    sum.
 
     Example:
         >>> policy = Independent(Normal(torch.zeros(2, 1), torch.ones(2, 1)), 1)
@@ -73,16 +63,7 @@ def entropy_bonus(distribution: Independent[Normal], shares: Tensor, entropy_wei
 
 
 def sample_shares(weights: Tensor) -> Tensor:
-    """Scale weights so that those of all ranks add to one.
-
-    Args:
-        weights: Non-negative, any scale. Shape ``[N]``.
-
-    Returns:
-        Shares. Shape ``[N]``.
-
-    Raises:
-        ValueError: If no sample has a positive weight.
+    """Scale weights ``[N]``, not negative and not all zero, so that those of all ranks add to one.
 
     Example:
         >>> sample_shares(torch.tensor([3.0, 0.0, 1.0]))
@@ -116,10 +97,6 @@ def assign(vector: Tensor, parameters: Iterable[nn.Parameter]) -> None:
 
     PyTorch's own function makes them views of the vector, aligned by chance: after a checkpoint has been loaded the
     last bit of a product may then differ.
-
-    Args:
-        vector: All values, in the order of the parameters. Shape ``[P]``.
-        parameters: Changed in place.
     """
     offset = 0
     for parameter in parameters:
@@ -144,16 +121,8 @@ def trpo_step(
     every parameter is restored bit for bit. Ranks share one step: gradient, Fisher products, objective and divergence
     are summed over them.
 
-    Args:
-        policy: Its parameters change in place.
-        observations: Normalised observations. Shape ``[N, O]``.
-        actions: Actions taken in them. Shape ``[N, A]``.
-        advantages: Their advantages, usually standardised. Shape ``[N]``.
-        weights: Non-negative weight of each sample, any scale; zeros exclude samples. Shape ``[N]``.
-        region: How far and how; :math:`\delta` is its bound times the number of action dimensions.
-
-    Returns:
-        What the step did.
+    Observations ``[N, O]`` are normalised, advantages ``[N]`` usually standardised, weights ``[N]`` of any scale; zeros
+    exclude samples. :math:`\delta` is the bound of the region times the number of action dimensions.
 
     Raises:
         ValueError: If no sample has a positive weight.
