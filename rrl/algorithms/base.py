@@ -202,9 +202,9 @@ class RLModule(LightningModule):
         for logger in self.loggers:
             logger.log_metrics(values, step=self.global_step)
 
-    def player_step_optimizers(self) -> tuple[LightningOptimizer, Optimizer]:
-        """Return the policy optimiser, wrapped so that Lightning counts its steps, and the bare value optimiser."""
-        return cast(list[LightningOptimizer], self.optimizers())[0], self.bare_optimizer(1)
+    def player_step_optimizers(self, first: int = 0) -> tuple[LightningOptimizer, Optimizer]:
+        """Return a policy optimiser, wrapped so that Lightning counts its steps, and the bare value optimiser."""
+        return cast(list[LightningOptimizer], self.optimizers())[first], self.bare_optimizer(first + 1)
 
     def bare_optimizer(self, index: int) -> Optimizer:
         """Return one of the optimisers without Lightning's wrapper: its steps do not count as steps of the run."""

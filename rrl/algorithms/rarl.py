@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -43,7 +43,6 @@ class Game:
     """``uniform`` draws forces at random within the limit and never learns."""
 
     def __post_init__(self) -> None:
-        """Refuse a game in which nobody learns."""
         require_one_of(("learned", "uniform"), opponent=self.opponent)
         require_at_least(0, protagonist_updates=self.protagonist_updates, warmup_updates=self.warmup_updates)
         require_at_least(0, adversary_updates=self.adversary_updates)
@@ -151,17 +150,14 @@ class RARL(RLModule):
         player.normalizer.update(batch.observations)
 
     def optimizers_of(self, name: Phase) -> tuple[LightningOptimizer, Optimizer]:
-        """Return a player's policy optimiser, wrapped by Lightning, and its value optimiser, bare."""
-        first = 0 if name == "protagonist" else 2
-        return cast(list[LightningOptimizer], self.optimizers())[first], self.bare_optimizer(first + 1)
+        """Return a player's optimisers, see :meth:`player_step_optimizers`."""
+        return self.player_step_optimizers(0 if name == "protagonist" else 2)
 
     def _log_extremes(self, batch: Rollout) -> None:
         returns = torch.cat(gather_objects(batch.episodes.returns.cpu()))
         if len(returns) > 0:
-            self.log_metrics({
-                "rollout/episode_return_max": returns.max(),
-                "rollout/episode_return_min": returns.min(),
-            })
+            extremes = {"rollout/episode_return_max": returns.max(), "rollout/episode_return_min": returns.min()}
+            self.log_metrics(extremes)
 
     def _load_players(self, path: str) -> None:
         saved = read_checkpoint(path)["state_dict"]

@@ -58,14 +58,7 @@ class RCRARL(RARL):
         gate: Gate = Gate(),
     ) -> None:
         super().__init__(spaces, learner=learner, policy_update=policy_update, game=game)
-        self.risk = RiskLearner(
-            spaces.obs_dim,
-            labels=labels,
-            model=risk_model,
-            gate=gate,
-            step_seconds=spaces.step_seconds,
-            can_fail=spaces.can_fail,
-        )
+        self.risk = RiskLearner(spaces, labels=labels, model=risk_model, gate=gate)
         self._scored: dict[str, ScoredStates] = {}
         self.remember(labels=labels, risk_model=risk_model, gate=gate)
 

@@ -30,7 +30,6 @@ class Learner:
     """Samples of one gradient step of the value function."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot learn."""
         require_within("[0, 1]", gamma=self.gamma, gae_lambda=self.gae_lambda)
         require_positive(value_learning_rate=self.value_learning_rate)
         require_at_least(1, value_epochs=self.value_epochs, value_batch_size=self.value_batch_size)

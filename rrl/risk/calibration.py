@@ -74,7 +74,6 @@ class Histogram:
     """Pseudo-counts ``n_0`` at the bin's mean raw probability, at least 0; ``0`` in the paper."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require_at_least(1, num_bins=self.num_bins)
         require_one_of(("equal_mass", "equal_width"), binning=self.binning)
         require_not_negative(shrinkage=self.shrinkage)

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from rrl.checks import require_tensor
 from rrl.risk.calibration import CalibrationMap
 from rrl.risk.predictors import RiskPredictor
-
-
-class CalibratorFit(NamedTuple):
-    """What one fit of the calibrator was made from."""
-
-    calibrated_on: Tensor
-    """True where the calibration map saw the sample. Boolean, shape ``[M]``."""
-    num_trajectories: int
-    base_rate: float
-    """Share of positive labels, in ``[0, 1]``."""
-    degenerate: bool
-    """True where the predictor saw one class only and answers with a constant."""
 
 
 class RiskCalibrator(nn.Module):
@@ -52,8 +38,8 @@ class RiskCalibrator(nn.Module):
         *,
         held_out: Tensor | None,
         generator: torch.Generator,
-    ) -> CalibratorFit:
-        """Fit the predictor to some trajectories and the calibration map to the others.
+    ) -> Tensor:
+        """Fit the predictor to some trajectories and the calibration map to the others; mark the samples of the latter.
 
         ``held_out``, boolean ``[M]``, is True for the samples that only the calibration map sees, which must be whole
         trajectories; where there are none the map is the identity. With None, the paper's choice, both see everything:
@@ -71,12 +57,7 @@ class RiskCalibrator(nn.Module):
         else:
             self.calibration_map.reset()
         self.fitted.fill_(True)
-        return CalibratorFit(
-            calibrated_on=for_map,
-            num_trajectories=torch.unique(trajectory_ids).numel(),
-            base_rate=float(labels.double().mean()),
-            degenerate=bool(self.predictor.degenerate),
-        )
+        return for_map
 
     @torch.no_grad()
     def forward(self, observations: Tensor) -> Tensor:

@@ -43,7 +43,6 @@ class FixedThreshold(ThresholdRule):
     """Risk above which the gate opens, in ``[0, 1]``. The paper does not state it."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
         require_within("[0, 1]", threshold=self.threshold)
 
     def update(self, gate: RiskGate, risk: Tensor, *, base_rate: float, evidence: GateEvidence | None) -> None:
@@ -68,7 +67,6 @@ class Budget(ThresholdRule):
     """Share of the states in which the adversary may push, in ``[0, 1]``."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
         require_within("[0, 1]", budget=self.budget)
 
     def update(self, gate: RiskGate, risk: Tensor, *, base_rate: float, evidence: GateEvidence | None) -> None:
@@ -93,7 +91,6 @@ class AdaptiveBudget(Budget):
     better than the base rate's has no skill whatever its AUROC."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         if not 0.5 <= self.skill_range[0] < self.skill_range[1] <= 1.0:
             raise ValueError(f"`skill_range` must be ascending within [0.5, 1], got {self.skill_range}.")
@@ -137,7 +134,6 @@ class Gate:
     """The adversary's policy is left alone on a rollout with fewer open steps."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require_within("[0, 1]", exploration=self.exploration)
         require_one_of(("calibrated", "raw", "constant"), signal=self.signal)
         if self.signal == "constant" and not isinstance(self.rule, Budget):

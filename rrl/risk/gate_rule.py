@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,35 +14,22 @@ from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.gate import RiskGate
 from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel
 
-
-class GateDecision(NamedTuple):
-    """What the gate decides in some states."""
-
-    risk: Tensor
-    """Calibrated risks. Shape ``[N]``."""
-    is_open: Tensor
-    """True where the adversary may push. Boolean, shape ``[N]``."""
-
-
-GateRule = Callable[[Tensor, Tensor], GateDecision]
-"""Observations ``[N, O]``, or histories ``[N, L, O]``, and uniform draws ``[N]`` -> the decision."""
+GateRule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Observations ``[N, O]``, or histories ``[N, L, O]``, and uniform draws ``[N]`` -> risks, and where one may push."""
 
 
 def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
     """Freeze a calibrator and a gate, on the CPU, into one rule. Made anew after each fit.
 
     A logistic model with histogram binning, the default, takes few values: the bin that a logit falls into decides both
-    the risk and the probability with which the gate is shut. That is ten NumPy operations; the modules need fifty.
-
-    Returns:
-        Decides as the modules do, except that a probability within rounding of a bin's edge may fall on its other side.
-        The modules themselves where there is no shorter way.
+    the risk and the probability with which the gate is shut. That is ten NumPy operations; the modules, which decide
+    where there is no shorter way, need fifty. A probability within rounding of a bin's edge may fall on its other side.
     """
     predictor, bins = calibrator.predictor, calibrator.calibration_map
 
-    def by_modules(observations: Tensor, uniforms: Tensor) -> GateDecision:
+    def by_modules(observations: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         risk = signal_of(calibrator, gate, observations)
-        return GateDecision(risk, gate(risk, uniforms))
+        return risk, gate(risk, uniforms)
 
     if not (isinstance(predictor, LogisticRiskModel) and isinstance(bins, HistogramBinning)):
         return by_modules
@@ -55,11 +41,11 @@ def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
     edges, filled = bins.edges[1:-1].logit().numpy(), (bins.counts > 0.0).numpy()
     all_filled = bool(filled.all())
 
-    def decide(observations: Tensor, uniforms: Tensor) -> GateDecision:
+    def decide(observations: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         index = edges.searchsorted(logit_of(observations.numpy()))
         if not (all_filled or filled[index].all()):
             return by_modules(observations, uniforms)  # an empty bin passes the raw probability on
-        return GateDecision(torch.from_numpy(table[index]), torch.from_numpy(uniforms.numpy() >= shut[index]))
+        return torch.from_numpy(table[index]), torch.from_numpy(uniforms.numpy() >= shut[index])
 
     return decide
 

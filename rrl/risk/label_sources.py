@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -21,22 +20,19 @@ from rrl.risk.labels import (
     failure_labels_below_return,
     failure_labels_within_horizon,
 )
+from rrl.spaces import Spaces
 from rrl.types import Rollout, RolloutBatch
 
 
-class Labeller(nn.Module):
-    """Labels the states of rollouts; ``label`` does it for one on its own."""
+class Labeller(nn.Module, ABC):
+    """Labels the states of rollouts."""
 
     needs_tests = False
     """True where it learns from tests of the protagonist against the learned adversary."""
 
-    def __init__(self, label: Callable[[Rollout], FailureLabels]) -> None:
-        super().__init__()
-        self._label = label
-
+    @abstractmethod
     def forward(self, rollout: Rollout) -> FailureLabels:
         """Label the states ``[T, N]`` of a rollout with an adversary."""
-        return self._label(rollout)
 
     def take_test(self, mean_return: float) -> None:
         """Take in the mean return of a test against the learned adversary; ignored unless `needs_tests`."""
@@ -51,8 +47,8 @@ class LabelSource(ABC):
     """Settings: what counts as a failure."""
 
     @abstractmethod
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
-        """Build the labeller for a task: the simulated time of its steps, if known, and whether it can terminate."""
+    def build(self, spaces: Spaces) -> Labeller:
+        """Build the labeller for a task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +61,6 @@ class Horizon(LabelSource):
     """The same in environment steps, which then counts."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require_positive(horizon_seconds=self.horizon_seconds)
         require_at_least(1, horizon_steps=self.horizon_steps)
 
@@ -82,12 +77,9 @@ class Horizon(LabelSource):
             raise ValueError("`horizon_steps` must be given where the environment does not tell the length of a step.")
         return max(round(self.horizon_seconds / step_seconds), 1)
 
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
-        """Build the labeller; it leaves out the states whose horizon reaches beyond the rollout."""
-        return Labeller(partial(self._decided, steps=self.steps(step_seconds)))
-
-    def _decided(self, rollout: Rollout, *, steps: int) -> FailureLabels:
-        return decided_within(self.label(rollout.transitions, steps), steps)
+    def build(self, spaces: Spaces) -> Labeller:
+        """Build a `HorizonLabeller`."""
+        return HorizonLabeller(self.label, self.steps(spaces.step_seconds))
 
     @abstractmethod
     def label(self, batch: RolloutBatch, steps: int) -> FailureLabels:
@@ -98,14 +90,14 @@ class Horizon(LabelSource):
 class HorizonLabels(Horizon):
     """The episode terminates soon."""
 
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
-        """Build the labeller; only tasks whose episodes can fail have such labels."""
-        if not can_fail:
+    def build(self, spaces: Spaces) -> Labeller:
+        """Build a `HorizonLabeller`; only tasks whose episodes can fail have such labels."""
+        if not spaces.can_fail:
             raise ValueError(
                 "`labels: HorizonLabels` needs a task whose episodes can fail, and those of this one never do; "
                 "use `QuantileLabels`."
             )
-        return super().build(step_seconds=step_seconds, can_fail=can_fail)
+        return super().build(spaces)
 
     def label(self, batch: RolloutBatch, steps: int) -> FailureLabels:
         """Label by `failure_labels_within_horizon`."""
@@ -120,7 +112,6 @@ class QuantileLabels(Horizon):
     """Share of the states that counts as failing, in ``(0, 1)``."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         require_within("(0, 1)", fraction=self.fraction)
 
@@ -138,10 +129,9 @@ class ReturnLabels(LabelSource):
     """Percentile of the returns below which an episode counts as failed, in ``(0, 100)``; ``20`` in the paper."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require_within("(0, 100)", percentile=self.percentile)
 
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+    def build(self, spaces: Spaces) -> Labeller:
         """Build a `ReturnLabeller`."""
         return ReturnLabeller(self.percentile)
 
@@ -157,14 +147,25 @@ class AttackReturnLabels(ReturnLabels):
     """Number of tests ``M``. The paper does not state it."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         require_one_of(("first", "last"), keep=self.keep)
         require_at_least(1, window=self.window)
 
-    def build(self, *, step_seconds: float | None, can_fail: bool) -> Labeller:
+    def build(self, spaces: Spaces) -> Labeller:
         """Build a `ReturnLabeller` that waits for tests."""
         return ReturnLabeller(self.percentile, window=self.window, keep_first=self.keep == "first")
+
+
+class HorizonLabeller(Labeller):
+    """Labels by what happens within some steps; states whose horizon reaches beyond the rollout are unknown."""
+
+    def __init__(self, label: Callable[[RolloutBatch, int], FailureLabels], steps: int) -> None:
+        super().__init__()
+        self._label, self._steps = label, steps
+
+    def forward(self, rollout: Rollout) -> FailureLabels:
+        """Label by the settings' own ``label``."""
+        return decided_within(self._label(rollout.transitions, self._steps), self._steps)
 
 
 class ReturnLabeller(Labeller):
@@ -183,7 +184,7 @@ class ReturnLabeller(Labeller):
     """Last test returns, oldest first; not a number where there are fewer. Shape ``[M]``, float64."""
 
     def __init__(self, percentile: float, *, window: int = 0, keep_first: bool = False) -> None:
-        super().__init__(self._below_threshold)
+        super().__init__()
         self.percentile, self.keep_first, self.needs_tests = percentile, keep_first, window > 0
         self.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
         self.register_buffer("recent", torch.full((window,), math.nan, dtype=torch.float64))
@@ -191,8 +192,12 @@ class ReturnLabeller(Labeller):
     def forward(self, rollout: Rollout) -> FailureLabels:
         """Move the threshold to the episodes of all ranks unless tests do, then label."""
         if not self.needs_tests:
-            self._move(torch.cat([episodes.returns for episodes in gather_objects(rollout.episodes.to("cpu"))]))
-        return super().forward(rollout)
+            self._move(torch.cat(gather_objects(rollout.episodes.returns.cpu())))
+        if rollout.attack is None:
+            raise ValueError("`rollout` must have an adversary.")
+        batch, previous = rollout.transitions, rollout.attack.previous_returns
+        columns = batch.rewards, batch.terminated, batch.truncated
+        return failure_labels_below_return(*columns, self.return_threshold, previous_returns=previous)
 
     @property
     def return_threshold(self) -> float:
@@ -209,10 +214,3 @@ class ReturnLabeller(Labeller):
     def _move(self, returns: Tensor) -> None:
         if returns.numel() > 0:
             self.threshold.copy_(returns.to(self.threshold).quantile(self.percentile / 100.0))
-
-    def _below_threshold(self, rollout: Rollout) -> FailureLabels:
-        if rollout.attack is None:
-            raise ValueError("`rollout` must have an adversary.")
-        batch, previous = rollout.transitions, rollout.attack.previous_returns
-        columns = batch.rewards, batch.terminated, batch.truncated
-        return failure_labels_below_return(*columns, self.return_threshold, previous_returns=previous)

@@ -23,6 +23,7 @@ from rrl.risk.metrics import brier_skill_score, risk_metrics
 from rrl.risk.predictors import Logistic, Predictor
 from rrl.risk.reliability import ScoredStates
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
+from rrl.spaces import Spaces
 from rrl.types import AttackRecord, Rollout, RolloutBatch
 
 RANDOM_SHARE = 0.2
@@ -67,7 +68,6 @@ class RiskModel:
     """Seed of the splits and of the predictor's random choices."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not isinstance(self.calibration, Histogram) and self.calibration not in MAPS:
             raise ValueError(f"`calibration` must be a histogram or one of {sorted(MAPS)}, got {self.calibration!r}.")
         require_one_of(("newest", "random", "none"), held_out=self.held_out)
@@ -98,23 +98,14 @@ class RiskLearner(nn.Module):
     num_fits: Tensor
     """Fits of the risk model so far. Scalar."""
 
-    def __init__(
-        self,
-        obs_dim: int,
-        *,
-        labels: LabelSource,
-        model: RiskModel,
-        gate: Gate,
-        step_seconds: float | None,
-        can_fail: bool,
-    ) -> None:
+    def __init__(self, spaces: Spaces, *, labels: LabelSource, model: RiskModel, gate: Gate) -> None:
         super().__init__()
         self.settings = model
-        self.labeller = labels.build(step_seconds=step_seconds, can_fail=can_fail)
-        self.calibrator = model.build(obs_dim)
+        self.labeller = labels.build(spaces)
+        self.calibrator = model.build(spaces.obs_dim)
         self.gate = RiskGate(gate)
         length = self.calibrator.predictor.history
-        shape = (obs_dim,) if length is None else (length, obs_dim)
+        shape = (spaces.obs_dim,) if length is None else (length, spaces.obs_dim)
         self.states = LabelledStates(shape, capacity=model.buffer_capacity, max_iterations=model.buffer_iterations)
         self.register_buffer("num_fits", torch.zeros((), dtype=torch.long))
 
@@ -167,17 +158,18 @@ class RiskLearner(nn.Module):
         # A stream for each fit instead of one: a resumed run and all ranks draw the same without further state.
         generator = torch_stream(Purpose.RISK_FIT, self.settings.seed, int(self.num_fits))
         data = (self.states.observations, self.states.labels, self.states.trajectory_ids)
-        fit = self.calibrator.fit(*data, held_out=self._held_out(generator), generator=generator)
+        calibrated_on = self.calibrator.fit(*data, held_out=self._held_out(generator), generator=generator)
         if report.scored:
-            observations, labels, episodes = (column[fit.calibrated_on] for column in data)
+            observations, labels, episodes = (column[calibrated_on] for column in data)
             in_sample = ScoredStates(self.calibrator(observations), labels, episodes)
             report.scored["calibrated, data it was fitted to"] = in_sample
         (risk,) = _of_all_ranks(signal_of(self.calibrator, self.gate, features).flatten())
-        self.gate.update(risk, base_rate=fit.base_rate, evidence=evidence)
+        base_rate = float(self.states.labels.double().mean())
+        self.gate.update(risk, base_rate=base_rate, evidence=evidence)
         report.metrics.update({
-            "risk/fit_base_rate": fit.base_rate,
-            "risk/fit_trajectories": float(fit.num_trajectories),
-            "risk/degenerate": float(fit.degenerate),
+            "risk/fit_base_rate": base_rate,
+            "risk/fit_trajectories": float(self.states.trajectory_ids.unique().numel()),
+            "risk/degenerate": float(self.calibrator.predictor.degenerate),
             "risk/return_threshold": self.labeller.return_threshold,
             "gate/threshold": float(self.gate.threshold),
             "gate/skill": float(self.gate.skill),

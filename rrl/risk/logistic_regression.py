@@ -77,8 +77,8 @@ def fit_logistic_sgd(
     features: Tensor,
     targets: Tensor,
     initial: Tensor,
-    *,
     generator: torch.Generator,
+    *,
     learning_rate: float = 0.1,
     num_epochs: int = 20,
     batch_size: int = 1024,
@@ -90,12 +90,11 @@ def fit_logistic_sgd(
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025, Algorithm 2, line 3.
     """
-    inputs = _with_ones(features)
-    coefficients = initial.clone()
+    inputs, goals, coefficients = _with_ones(features), targets.double(), initial.clone()
     for _ in range(num_epochs):
         order = torch.randperm(inputs.shape[0], generator=generator).to(inputs.device)
         for batch in torch.split(order, batch_size):
-            errors = torch.sigmoid(inputs[batch] @ coefficients) - targets[batch]
+            errors = torch.sigmoid(inputs[batch] @ coefficients) - goals[batch]
             coefficients -= learning_rate * (errors @ inputs[batch]) / batch.numel()
     return coefficients
 

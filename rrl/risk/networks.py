@@ -55,7 +55,6 @@ class MLP(Predictor):
     """Number of perceptrons. Several are a deep ensemble: their mean probability is the risk."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         for size in self.hidden_sizes:
             require_at_least(1, hidden_sizes=size)
         require_at_least(1, num_updates=self.num_updates, num_members=self.num_members)
@@ -106,7 +105,6 @@ class GRU(Predictor):
     """Gradient steps of one fit: the cost does not grow with the data."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require_at_least(1, history=self.history, hidden_size=self.hidden_size, num_updates=self.num_updates)
 
     def build(self, obs_dim: int) -> RiskPredictor:
@@ -132,7 +130,8 @@ class GRURiskModel(RiskPredictor):
 
     def logits(self, features: Tensor) -> Tensor:
         """Apply the network to histories ``[..., L, F]``."""
-        return self.network(features.reshape(-1, *features.shape[-2:])).view(features.shape[:-2])
+        logits: Tensor = self.network(features.reshape(-1, *features.shape[-2:]))
+        return logits.view(features.shape[:-2])
 
 
 class RecurrentClassifier(nn.Module):

@@ -23,8 +23,8 @@ class RiskPredictor(nn.Module, ABC):
     one class only, or none, cannot be learnt from: the model then is `degenerate` and answers with the constant rate
     :math:`(1 + \text{positives}) / (2 + M)`, the posterior mean under a uniform Beta(1, 1) prior.
 
-    A predictor reads observations of shape ``[..., O]``, or, where `history` is a number ``L``, the last ``L``
-    observations of the episode, ``[..., L, O]`` (see `rrl.risk.dataset.stack_history`).
+    A predictor reads observations ``[..., O]``, or, where `history` is a number ``L``, the last ``L`` observations of
+    the episode, ``[..., L, O]`` (see `rrl.risk.dataset.stack_history`).
 
     With ``squares``, ``[s, s^2]`` are features: a linear model then can see that falling to either side is the same.
     Squared is the *standardised* observation: this spans the same functions, but stays well conditioned where an
@@ -75,7 +75,7 @@ class RiskPredictor(nn.Module, ABC):
         return torch.where(self.degenerate, self.base_rate_logit.to(logits), logits)
 
     def features(self, observations: Tensor) -> Tensor:
-        """Compute the standardised, clipped features of observations: ``[..., O]`` to ``[..., F]``."""
+        """Compute the standardised, clipped features ``[..., F]`` of observations."""
         linear = self._linear_features(observations)
         return self._with_squares(linear, linear.square()) if self.squares else linear
 
@@ -164,7 +164,6 @@ class Logistic(Predictor):
     """Penalty on the weights, at least 0. Keeps separable data from infinite weights."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
         require_not_negative(l2=self.l2)
 
     def build(self, obs_dim: int) -> RiskPredictor:
@@ -184,11 +183,7 @@ class StochasticLogistic(Predictor):
 
     def build(self, obs_dim: int) -> RiskPredictor:
         """Build a `LogisticRiskModel`."""
-        return LogisticRiskModel(obs_dim, squares=self.squares, fit=_fit_stochastically)
-
-
-def _fit_stochastically(features: Tensor, labels: Tensor, last: Tensor, generator: torch.Generator) -> Tensor:
-    return fit_logistic_sgd(features, labels.double(), last, generator=generator)
+        return LogisticRiskModel(obs_dim, squares=self.squares, fit=fit_logistic_sgd)
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,6 @@ class TrustRegion:
     """Weight of the policy's entropy in the objective, in standardised advantages per nat; not in the TRPO paper."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no step."""
         require_positive(max_kl=self.max_kl)
         require_at_least(1, cg_iterations=self.cg_iterations, max_backtracks=self.max_backtracks)
         require_not_negative(cg_damping=self.cg_damping, entropy_weight=self.entropy_weight)

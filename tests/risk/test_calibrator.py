@@ -14,7 +14,7 @@ from rrl.risk.calibration import (
     IsotonicCalibration,
     equal_width_edges,
 )
-from rrl.risk.calibrator import CalibratorFit, RiskCalibrator
+from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.dataset import hold_out_trajectories
 from rrl.risk.predictors import Logistic, RiskPredictor
 from rrl.risk.reliability import expected_calibration_error, reliability_curve
@@ -66,7 +66,7 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 
 
-def _fit(calibrator: RiskCalibrator, observations: Tensor, labels: Tensor, ids: Tensor) -> CalibratorFit:
+def _fit(calibrator: RiskCalibrator, observations: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
     held_out = hold_out_trajectories(ids, 0.3, generator=_generator())
     return calibrator.fit(observations, labels, ids, held_out=held_out, generator=_generator())
 
@@ -74,7 +74,7 @@ def _fit(calibrator: RiskCalibrator, observations: Tensor, labels: Tensor, ids: 
 def test_no_trajectory_is_in_both_sets():
     calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap())
     observations, labels, ids = _data()
-    seen_by_map = _fit(calibrator, observations, labels, ids).calibrated_on
+    seen_by_map = _fit(calibrator, observations, labels, ids)
     assert torch.equal(calibrator.predictor.seen, observations[~seen_by_map])
     assert calibrator.calibration_map.num_seen == seen_by_map.sum() == 15 * 40
     assert not set(ids[seen_by_map].tolist()) & set(ids[~seen_by_map].tolist())
@@ -83,8 +83,7 @@ def test_no_trajectory_is_in_both_sets():
 def test_the_papers_choice_shows_everything_to_both():
     calibrator = RiskCalibrator(RecordingPredictor(), RecordingMap())
     observations, labels, ids = _data()
-    fit = calibrator.fit(observations, labels, ids, held_out=None, generator=_generator())
-    assert fit.calibrated_on.all()
+    assert calibrator.fit(observations, labels, ids, held_out=None, generator=_generator()).all()
     assert len(calibrator.predictor.seen) == calibrator.calibration_map.num_seen == len(labels)
 
 
@@ -100,19 +99,11 @@ def test_calibration_on_held_out_trajectories_lowers_the_error_on_new_ones(make:
     assert calibrated < 0.5 * raw
 
 
-def test_the_report_counts_trajectories_and_failures():
-    observations, labels, ids = _data(num_trajectories=7)
-    fit = _fit(RiskCalibrator(Logistic().build(1), histogram()), observations, labels, ids)
-    assert fit.num_trajectories == 7
-    assert fit.base_rate == pytest.approx(float(labels.double().mean()))
-    assert not fit.degenerate
-
-
 def test_one_class_is_flagged_and_finite():
     calibrator = RiskCalibrator(Logistic().build(1), histogram())
     observations, labels, ids = _data(num_trajectories=5)
-    fit = _fit(calibrator, observations, torch.zeros_like(labels), ids)
-    assert fit.degenerate
+    _fit(calibrator, observations, torch.zeros_like(labels), ids)
+    assert calibrator.predictor.degenerate
     assert ((calibrator(observations) > 0) & (calibrator(observations) < 0.05)).all()
 
 

@@ -39,7 +39,7 @@ def gate_for(risk: torch.Tensor, **options: object) -> RiskGate:
 @pytest.mark.parametrize("squares", [True, False])
 def test_the_rule_knows_the_calibrated_risk(squares: bool):
     calibrator, new = fitted(squares=squares)
-    ours = gate_rule(calibrator, gate_for(calibrator(new)))(new, torch.rand(2000)).risk
+    ours = gate_rule(calibrator, gate_for(calibrator(new)))(new, torch.rand(2000))[0]
     expected = calibrator(new)
     assert ours.dtype == expected.dtype
     # A probability within rounding of an edge may fall on its other side.
@@ -74,4 +74,4 @@ def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
 
 def test_before_the_first_fit_every_state_is_open():
     rule = gate_rule(RiskCalibrator(Logistic().build(4), PlattScaling()), RiskGate(Gate(exploration=0.0)))
-    assert rule(torch.randn(5, 4), torch.zeros(5)).is_open.all()
+    assert rule(torch.randn(5, 4), torch.zeros(5))[1].all()

@@ -9,11 +9,12 @@ import torch
 from rrl.risk import AttackReturnLabels, HorizonLabels, QuantileLabels, ReturnLabels
 from rrl.risk.label_sources import Labeller
 from rrl.risk.labels import failure_labels_within_horizon
+from rrl.spaces import Spaces
 from rrl.types import AttackRecord, EpisodeStatistics, Rollout, RolloutBatch
 
 
 def build(labels: Any, *, step_seconds: float | None = 0.1, can_fail: bool = True) -> Labeller:
-    return labels.build(step_seconds=step_seconds, can_fail=can_fail)
+    return labels.build(Spaces(1, 1, [-1.0], [1.0], step_seconds=step_seconds, can_fail=can_fail))
 
 
 def rollout(terminated: torch.Tensor, returns: tuple[float, ...] = ()) -> Rollout:

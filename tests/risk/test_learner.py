@@ -26,15 +26,17 @@ from rrl.risk import (
 )
 from rrl.risk.dataset import trajectory_ids
 from rrl.risk.labels import failure_labels_within_horizon
+from rrl.spaces import Spaces
 from rrl.types import AttackRecord, EpisodeStatistics, Rollout, RolloutBatch
 
 EDGE = 3.0
 STEPS, WORLDS = 300, 8
+SPACES = Spaces(1, 1, [-1.0], [1.0], step_seconds=0.1)
 
 
 def learner(labels: Any = HorizonLabels(horizon_steps=6), **settings: Any) -> RiskLearner:
     gate = settings.pop("gate", Gate())
-    return RiskLearner(1, labels=labels, model=RiskModel(**settings), gate=gate, step_seconds=0.1, can_fail=True)
+    return RiskLearner(SPACES, labels=labels, model=RiskModel(**settings), gate=gate)
 
 
 def walk(generator: torch.Generator) -> tuple[Tensor, Tensor]:
