@@ -33,15 +33,7 @@ class ConfigurationError(ValueError):
 
 
 def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
-    """Say what is wrong with a configuration.
-
-    Args:
-        message: What the parser said.
-        keys: Dotted names of the settings that exist.
-        class_names: Short names of the classes that a ``class_path`` may hold.
-
-    Returns:
-        One line that names the setting, the value where there is one, and the nearest name that exists.
+    """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists.
 
     Example:
         >>> one_sentence("unrecognized arguments: --trainer.max_epoch 3", ["trainer.max_epochs"], [])

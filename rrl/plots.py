@@ -28,27 +28,13 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, float]) -> Figure:
-    """Draw returns, in units of reward, against real environment steps.
-
-    Args:
-        training: Mean return of the training episodes, with exploration noise and in the training worlds. May be empty.
-        evaluation: Mean return of the evaluation episodes, mean action in the nominal worlds. May be empty.
-
-    Returns:
-        The figure.
-    """
+    """Draw mean returns, in units of reward, against real environment steps; each series may be empty."""
     figure, axes = new_figure()
     raw = finite_points(training)
     axes.plot(*raw, color=GREY, alpha=0.45, linewidth=1)
     axes.plot(raw[0], smooth(raw[1]), color=GREY, linewidth=2, label="training (noisy actions, training worlds)")
-    axes.plot(
-        *finite_points(evaluation),
-        color=BLUE,
-        linewidth=2,
-        marker="o",
-        markersize=4,
-        label="evaluation (mean action, nominal worlds)",
-    )
+    label = "evaluation (mean action, nominal worlds)"
+    axes.plot(*finite_points(evaluation), color=BLUE, linewidth=2, marker="o", markersize=4, label=label)
     axes.set_title("Learning curve", loc="left")
     axes.set(xlabel="real environment steps", ylabel="mean episode return (reward)")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -115,14 +101,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndarray:
-    """Average each value with those around it.
-
-    Args:
-        values: A series. Length ``K``.
-        share: Width of the window as a fraction of the series; at least 1 value.
-
-    Returns:
-        A series of the same length. Near the ends the window is cut off, not padded.
+    """Average each value with those around it, in a window of a share of the series that is cut off at its ends.
 
     Example:
         >>> smooth([0.0, 3.0, 6.0, 3.0], share=0.75).tolist()
@@ -131,8 +110,8 @@ def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndar
     series = np.asarray(values, dtype=float)
     half = int(len(series) * share / 2)
     sums = np.concatenate([[0.0], np.cumsum(series)])
-    first = np.clip(np.arange(len(series)) - half, 0, None)
-    last = np.clip(np.arange(len(series)) + half + 1, None, len(series))
+    places = np.arange(len(series))
+    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(series))
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 

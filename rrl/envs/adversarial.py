@@ -40,14 +40,8 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 
     Args:
         env: An environment with ``model`` and ``data`` of MuJoCo.
-        bodies: Names of the bodies on which the adversary pushes.
-        axes: World axes along which it pushes, letters of ``xyz``.
-        force_limit: Largest force along an axis, at least 0.
-        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+        bodies, axes, force_limit, force_limit_unit: See :class:`~rrl.envs.forces.BodyForces`.
         masses: Absolute masses of bodies, kilograms; nominal where not named.
-
-    Raises:
-        ValueError: If an argument is inadmissible.
     """
 
     def __init__(
@@ -88,11 +82,7 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 def make_adversarial(
     task_id: str, force_limit: float | None = None, force_limit_unit: ForceUnit = "newtons", **env_kwargs: Any
 ) -> AdversarialForce:
-    """Make one of ``ADVERSARIAL_TASKS``, without a time limit; what ``gymnasium.make`` calls.
-
-    Where no limit is given the task's own counts, in newtons; ``env_kwargs`` are those of the environment without the
-    adversary.
-    """
+    """Make one of ``ADVERSARIAL_TASKS`` without a time limit, by default with its own force limit, for Gymnasium."""
     row = ADVERSARIAL_TASKS[task_id]
     env = gymnasium.make(row.env_id, max_episode_steps=-1, disable_env_checker=True, **env_kwargs)
     return AdversarialForce(
@@ -106,11 +96,7 @@ def make_adversarial(
 
 
 class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
-    """Environments with the dictionary of :class:`AdversarialForce` as action, with the interface of native worlds.
-
-    Args:
-        env: Environments that reset in the same step.
-    """
+    """Environments of :class:`AdversarialForce` that reset in the same step, with the interface of native worlds."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env)

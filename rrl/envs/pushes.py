@@ -22,10 +22,6 @@ class Pushes:
 
     It is drawn from a normal distribution when an episode starts, and drawn anew before each step with a fixed
     probability, so it lasts ``1 / redraw_probability`` steps on average.
-
-    Example:
-        >>> Pushes(force_std=10.0, redraw_probability=0.05).force_std
-        10.0
     """
 
     force_std: float
@@ -40,12 +36,7 @@ class Pushes:
 
 
 class PushProcess:
-    """The pushes of all worlds at their present time, each from its world's own stream.
-
-    Args:
-        pushes: Their distribution.
-        generators: One random stream per world, used by nobody else.
-    """
+    """The pushes of all worlds at their present time, each from its world's own stream, which nobody else uses."""
 
     def __init__(self, pushes: Pushes, generators: list[np.random.Generator]) -> None:
         self._pushes = pushes
@@ -71,7 +62,7 @@ class PushProcess:
         return self.forces
 
     def state_dict(self) -> dict[str, Any]:
-        """Save everything on which later pushes depend, in plain types and arrays."""
+        """Return everything on which later pushes depend."""
         return {
             "streams": [generator.bit_generator.state for generator in self._generators],
             "redraws": self._redraws.copy(),
@@ -90,8 +81,7 @@ class PushProcess:
         self.forces = np.array(state["forces"])
 
     def _draw_block(self) -> None:
-        uniform = [generator.random(_BLOCK_STEPS) for generator in self._generators]
-        normal = [generator.standard_normal(_BLOCK_STEPS) for generator in self._generators]
-        self._redraws = np.stack(uniform, axis=1)
-        self._candidates = self._pushes.force_std * np.stack(normal, axis=1)
+        self._redraws = np.stack([generator.random(_BLOCK_STEPS) for generator in self._generators], axis=1)
+        normal = np.stack([generator.standard_normal(_BLOCK_STEPS) for generator in self._generators], axis=1)
+        self._candidates = self._pushes.force_std * normal
         self._cursor = 0

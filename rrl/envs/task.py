@@ -81,16 +81,7 @@ class Task(ABC):
 
     @abstractmethod
     def initial_state(self, positions: Array, velocities: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Draw the state in which an episode of one world starts.
-
-        Args:
-            positions: Positions of the model file. Shape ``[nq]``.
-            velocities: Velocities of the model file. Shape ``[nv]``.
-            generator: The world's random stream.
-
-        Returns:
-            Positions ``[nq]`` and velocities ``[nv]``.
-        """
+        """Draw positions ``[nq]`` and velocities ``[nv]`` at the start of an episode, given those of the model file."""
 
     @abstractmethod
     def observe(self, worlds: Worlds) -> Array:
@@ -98,15 +89,10 @@ class Task(ABC):
 
     @abstractmethod
     def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
-        """Judge the step that was just made.
+        """Judge the step that led to the present ``worlds``.
 
-        Args:
-            worlds: The simulations after the step.
-            actions: The actions as given, not clipped. Shape ``[N, A]``.
-            x_velocities: Mean change of ``positions[:, 0]`` during the step, per second. Shape ``[N]``.
-
-        Returns:
-            Rewards and terminations.
+        Actions ``[N, A]`` are as given, not clipped. Velocities ``[N]`` are the mean change of ``positions[:, 0]``
+        during the step, per second.
         """
 
 
@@ -136,17 +122,10 @@ def make_transition(
     *,
     worlds: NDArray[np.intp] | None = None,
 ) -> Transition:
-    """Advance worlds by one environment step under the forces exerted on them.
+    """Advance worlds by one environment step under actions ``[N, A]`` and the forces exerted on them.
 
-    Args:
-        simulations: The simulations.
-        task: What the episodes are about.
-        actions: Actuator controls. Shape ``[N, A]``.
-        before: Observations before the step. Shape ``[N, O]``.
-        worlds: Indices of the worlds that advance; ``None`` for all. The rows of the others mean nothing.
-
-    Returns:
-        The step.
+    ``before`` are the observations before the step ``[N, O]``. Only ``worlds`` advance, or all where None; the rows of
+    the others mean nothing.
     """
     views = simulations.worlds
     x_before = views.positions[:, 0].copy()

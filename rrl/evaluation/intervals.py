@@ -68,15 +68,7 @@ def summarize_returns(episodes: EpisodeReturns, seed: int = 0) -> ReturnSummary:
 
 
 def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) -> Estimate:
-    """Estimate a statistic with its percentile bootstrap interval.
-
-    Args:
-        samples: Independent samples. Shape ``[E]``, ``E >= 1``.
-        statistic: Maps samples of shape ``[E]`` to a number.
-        seed: Seed of the resampling.
-
-    Returns:
-        The estimate; its interval is a single point if all samples are equal, and there is none for one sample.
+    """Estimate a statistic of independent samples ``[E]``, with no interval for a single one.
 
     Example:
         >>> bootstrap(np.full(5, 3.0), np.mean)
@@ -92,15 +84,9 @@ def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) 
 def percentile_interval(
     groups: tuple[Array, ...], statistic: Callable[..., Array], seed: int = 0
 ) -> tuple[Array, Array]:
-    """Resample the samples of each group by themselves and take percentiles.
+    """Return the ends ``[...]`` of the 95 % bootstrap intervals of a statistic; each group is resampled by itself.
 
-    Args:
-        groups: Samples along the first axis, at least two in each group. Shapes ``[S_k, ...]``.
-        statistic: From resampled groups ``[R, S_k, ...]`` to numbers ``[..., R]``.
-        seed: Seed of the resampling.
-
-    Returns:
-        The ends of the 95 % intervals. Shapes ``[...]``.
+    The statistic takes ``R`` resampled groups ``[R, S_k, ...]``, at least two samples in each, to numbers ``[..., R]``.
     """
     from scipy.stats import bootstrap as scipy_bootstrap
 

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.checks import require_at_least
 from rrl.envs import MuJoCoVectorEnv, flat_box
 from rrl.random_streams import Purpose, numpy_stream
 from rrl.rollout.attacks import AttackSource, RandomActions
@@ -24,13 +25,7 @@ class RolloutCollector:
     """Collect rollouts of fixed length; episodes continue from one rollout to the next.
 
     Each world has its own stream of action noise, so what a world does is independent of how many worlds share its
-    process.
-
-    Args:
-        envs: Environments with SAME_STEP autoreset, reset here.
-        seed: Seed of the action noise.
-        first_world: Index of the first world over all ranks.
-        random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``.
+    process. ``first_world`` is the index of the first one over all ranks. The environments are reset here.
     """
 
     def __init__(
@@ -51,28 +46,17 @@ class RolloutCollector:
 
     @torch.no_grad()
     def collect(self, actor: Actor, num_steps: int, adversary: Adversary | None = None) -> Rollout:
-        """Step all worlds ``num_steps`` times.
+        """Step all worlds ``T = num_steps`` times; return the rollout on the CPU, without a gradient graph.
 
-        Args:
-            actor: Chooses the actions; they are clipped to the action box on their way to the environment and recorded
-                unclipped, since that is what the policy sampled.
-            num_steps: Steps of each world, ``T``.
-            adversary: Exerts forces, if given; its random draws are streams of their own, so that the protagonist's
-                noise is the same with and without it.
-
-        Returns:
-            The rollout, on the CPU and without a gradient graph.
-
-        Raises:
-            ValueError: If ``num_steps`` is not positive.
-            FloatingPointError: If the actor chooses actions that are not finite.
+        Actions are clipped to the action box on their way to the environment and recorded unclipped, since that is what
+        the policy sampled; those that are not finite raise FloatingPointError. The adversary's random draws are streams
+        of their own, so that the protagonist's noise is the same with and without it.
         """
-        if num_steps < 1:
-            raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+        require_at_least(1, num_steps=num_steps)
         start = time.perf_counter()
         size = (num_steps, self.action_low.shape[0])
-        noise = np.stack([stream.standard_normal(size) for stream in self.streams], axis=1)
-        noise_tensor = torch.from_numpy(noise).float()
+        drawn = np.stack([stream.standard_normal(size) for stream in self.streams], axis=1)
+        noise = torch.from_numpy(drawn).float()
         if adversary is not None:
             self.attacks.begin(adversary, num_steps, self.returns)
         if self.random_actions is not None:
@@ -80,7 +64,7 @@ class RolloutCollector:
         columns = self._allocate(num_steps)
         episodes: list[tuple[float, int, bool, bool]] = []
         for step in range(num_steps):
-            unstable = self._step(actor, noise_tensor[step], step, columns, attacked=adversary is not None)
+            unstable = self._step(actor, noise[step], step, columns, attacked=adversary is not None)
             episodes += self._finish_episodes(columns, step, unstable)
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         states, ones = tensors.pop("simulator_states"), torch.ones_like(tensors["rewards"])
@@ -150,7 +134,7 @@ class RolloutCollector:
         return finished
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that an exact continuation needs, in plain types and tensors."""
+        """Return all that an exact continuation needs."""
         return {
             "streams": [stream.bit_generator.state for stream in self.streams],
             "observations": torch.from_numpy(self.observations.copy()),
@@ -161,7 +145,7 @@ class RolloutCollector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state that :meth:`state_dict` returned; ValueError if it is of another number of worlds."""
+        """Continue from a state of as many worlds."""
         if len(state["streams"]) != len(self.streams):
             raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
         for stream, saved in zip(self.streams, state["streams"], strict=True):

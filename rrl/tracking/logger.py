@@ -108,12 +108,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics against real environment steps.
-
-        Args:
-            metrics: Values by name, ``group/quantity``.
-            step: Lightning's step, used only until environment steps are known.
-        """
+        """Log metrics by name, ``group/quantity``."""
         values = {key: float(value) for key, value in metrics.items()}
         if not math.isnan(values.get(ENV_STEPS, math.nan)):
             self._env_steps = int(values[ENV_STEPS])
@@ -131,11 +126,9 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_params(self, params: Mapping[str, Any], *, whole_config: bool = False) -> None:
-        """Log parameters. What a run has logged once is not changed when it is resumed.
+        """Log parameters; after the ``whole_config`` later calls by Lightning add nothing.
 
-        Args:
-            params: Values by name.
-            whole_config: These are all there is: later calls by Lightning add nothing.
+        What a run has logged once is not changed when it is resumed.
         """
         self._config_recorded = self._config_recorded or whole_config
         self._outbox.post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
@@ -156,11 +149,7 @@ class MLflowRunLogger(Logger):
         return self.run_dir / "metrics.jsonl"
 
     def history(self, key: str) -> dict[int, float]:
-        """Read back a metric of this run, including the part before a resume.
-
-        Returns:
-            Values by environment steps, in order. Where a resumed run repeats a step, its value counts.
-        """
+        """Read back a metric of this run by environment steps; where a resumed run repeats a step, its value counts."""
         records = read_lines(self.metrics_file)
         return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
 
@@ -179,11 +168,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Upload the best and the last checkpoint, close the run and deliver what waits.
-
-        Args:
-            status: ``"success"``, or anything else for a run that did not end well.
-        """
+        """Upload the best and the last checkpoint, close the run and deliver what waits."""
         for kind in ("best_model_path", "last_model_path"):
             path = Path(getattr(self._checkpoints, kind, ""))
             if path.is_file():

@@ -21,14 +21,10 @@ PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT
 
 
 class RemoteRun:
-    """A run in MLflow. Nothing is connected before the first message, since importing MLflow takes seconds.
+    """A run in MLflow: the one of ``run_id``, or a new one in an experiment that is created if missing.
 
-    Args:
-        tracking_uri: Where MLflow stores runs.
-        experiment_name: Its experiment; created if missing.
-        run_name: Its name.
-        run_id: Continue this run instead of starting one.
-        artifacts: Where the files of a new experiment go; MLflow decides if None.
+    Nothing is connected before the first message, since importing MLflow takes seconds. The files of a new experiment
+    go to ``artifacts``; MLflow decides if None.
     """
 
     def __init__(
@@ -48,14 +44,9 @@ class RemoteRun:
         self._experiment_name, self._run_name = experiment_name, run_name
 
     def deliver(self, message: Message) -> None:
-        """Write a message; an error of the connection passes through.
+        """Write a message, see :meth:`_transmit`.
 
-        Args:
-            message: ``metrics`` with ``step`` and ``time``, or ``params``, ``tags``, ``artifact`` with ``folder``, or
-                ``status``.
-
-        Raises:
-            RejectedMessageError: If MLflow refuses it for good.
+        RejectedMessageError if MLflow refuses it for good; an error of the connection passes through.
         """
         from mlflow.exceptions import MlflowException
 

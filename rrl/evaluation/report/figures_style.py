@@ -57,10 +57,7 @@ class MethodStyle(NamedTuple):
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
-    """Give each method, in the order of the report, a look that it keeps in all figures.
-
-    After seven methods colours come back with other dashes.
-    """
+    """Give each method a look that it keeps in all figures; after seven methods colours come back with other dashes."""
     styles = [
         MethodStyle(color, marker, dashes) for dashes in DASHES for color, marker in zip(COLORS, MARKERS, strict=True)
     ]

@@ -51,9 +51,8 @@ class Judgement(NamedTuple):
 def certainty_of(comparison: Comparison) -> Certainty:
     """Put the certainty of a difference into a word.
 
-    Returns:
-        ``unknown`` without an interval; ``open`` if the interval of the difference holds zero; ``clear`` if it does
-        not, and the rank test agrees; ``tentative`` if that does not, as it never can with three seeds each.
+    ``unknown`` without an interval; ``open`` if the interval of the difference holds zero; ``clear`` if it does not,
+    and the rank test agrees; ``tentative`` if that does not, as it never can with three seeds each.
     """
     difference = comparison.difference
     if not difference.has_interval:
@@ -79,10 +78,7 @@ def warnings(cells: DataFrame, summary: Summary) -> list[str]:
 
 
 def format_numbers(values: Sequence[float]) -> list[str]:
-    """Write numbers of one kind with the same number of decimals.
-
-    Returns:
-        Texts with about three significant digits of the largest; ``-`` for what is not a number.
+    """Write numbers of one kind with the same decimals: about three significant digits of the largest.
 
     Example:
         >>> format_numbers([3105.4, -12.3, float("nan")])
@@ -101,10 +97,7 @@ def format_numbers(values: Sequence[float]) -> list[str]:
 
 
 def format_estimates(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
-    """Write estimates of one kind.
-
-    Returns:
-        Value and interval of each, the latter as ``low..high``, or ``-`` where there is none.
+    """Write value and interval of each of several estimates of one kind.
 
     Example:
         >>> format_estimates([Estimate(120.0, 110.0, 130.0), Estimate(90.0)])

@@ -30,15 +30,12 @@ class ReportFiles(NamedTuple):
     html: Path
     """The page, which needs none of the other files."""
     csv: Path
-    """All rows."""
     parquet: Path
-    """All rows."""
     policies: Path
     """The numbers of each policy, CSV."""
     methods: Path
     """The numbers of each method with their intervals, CSV."""
     figures: tuple[Path, ...]
-    """SVG."""
     summary: Summary
     """What the tables of policies and methods say."""
 
@@ -51,20 +48,10 @@ class ReportFiles(NamedTuple):
 def write_report(
     rows: Sequence[CellResult], folder: str | os.PathLike[str], *, provenance: Provenance, baseline: str | None = None
 ) -> ReportFiles:
-    """Write everything that an evaluation has to say.
+    """Write everything that an evaluation of one environment has to say; ResultStoreError if a file cannot be written.
 
-    Args:
-        rows: One row for each policy and cell, of one environment. Attacks and unfinished evaluations are welcome.
-        folder: Where it goes; made if it is not there. Files of an earlier report are replaced.
-        provenance: Where the numbers come from.
-        baseline: The method that others are compared with; the first one by default.
-
-    Returns:
-        The files and what they say.
-
-    Raises:
-        ValueError: If there are no rows, they are of several environments, or no method is called ``baseline``.
-        ResultStoreError: If a file cannot be written.
+    Attacks and unfinished evaluations are welcome. The folder is made; files of an earlier report are replaced. Other
+    methods are compared with the ``baseline``, the first one by default.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one result, got none.")
@@ -87,12 +74,8 @@ def log_report(files: ReportFiles, provenance: Provenance) -> list[str]:
     others share one run, with the numbers of their methods as ``robustness/<method>/*``. ``MLFLOW_TRACKING_URI`` says
     where; without it a child goes to where its parent is, and the shared run to ``mlflow.db`` in the working folder.
 
-    Args:
-        files: What :func:`write_report` has written.
-        provenance: Where the policies came from.
-
-    Returns:
-        Sentences that say where it went, or why not: neither an unreachable server nor a run that is gone is an error.
+    Returns sentences that say where it went, or why not: neither an unreachable server nor a run that is gone is an
+    error.
     """
     sentences: dict[str, None] = {}
     failed: set[str] = set()
