@@ -1,11 +1,8 @@
-"""Bad input, said in one sentence.
-
-The parser's own messages are precise but buried: usage, then a list of everything that a value might have been. Here
-the one useful line is found, put in terms of the configuration file, and completed with the nearest name that exists.
-"""
+"""Bad input, said in one sentence: the parser's own messages bury the useful line among all that a value might be."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -56,16 +53,14 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
 
 
 def given_keys(args: list[str]) -> set[str]:
-    """List the settings given on the command line or in a file: dotted names without ``init_args``.
-
-    Files that cannot be read are left to the parser.
-    """
+    """List dotted names, without ``init_args``, of settings given on the command line or in a file that can be read."""
     keys: set[str] = set()
     for position, argument in enumerate(args):
         name, equals, value = argument.partition("=")
         if name in {"--config", "-c"}:
-            value = value if equals else next(iter(args[position + 1 :]), "")
-            keys |= _keys_of_file(Path(value))
+            path = Path(value if equals else next(iter(args[position + 1 :]), ""))
+            with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+                keys.update(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
         elif name.startswith("--"):
             keys.add(name[2:])
     return {key.replace("init_args.", "") for key in keys}
@@ -120,14 +115,6 @@ def _parameters(cls: Any) -> list[str]:
     names = list(inspect.signature(cls).parameters)
     groups = [name for name in names if dataclasses.is_dataclass(hints.get(name))]
     return names + [f"{group}.{inner}" for group in groups for inner in _parameters(hints[group])]
-
-
-def _keys_of_file(path: Path) -> set[str]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return set()
-    return set(_dotted(content, ""))
 
 
 def _dotted(content: Any, prefix: str) -> list[str]:

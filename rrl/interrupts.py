@@ -36,11 +36,13 @@ class GracefulInterrupt(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signal back."""
-        self._restore()
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell MLflow whether the run was killed or failed."""
-        self._restore()
+        self.on_train_end(trainer, pl_module)
         killed = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
         for logger in trainer.loggers:
             if isinstance(logger, MLflowRunLogger):
@@ -51,8 +53,3 @@ class GracefulInterrupt(Callback):
             raise KeyboardInterrupt
         self._requested = True
         sys.stderr.write("\nStopping after this iteration. Press Ctrl-C again to stop at once.\n")
-
-    def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None

@@ -45,14 +45,13 @@ def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, 
 def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
     """Draw histograms of imagined returns ``[B]``, in units of reward, with and without guidance, and their means."""
     figure, axes = new_figure()
-    samples = {"unguided": (unguided, GREY), "guided": (guided, ORANGE)}
-    values = {name: tensor.detach().double().cpu().numpy().ravel() for name, (tensor, _) in samples.items()}
-    values = {name: array[np.isfinite(array)] for name, array in values.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=40).tolist()
-    for name, (_, color) in samples.items():
-        mean = values[name].mean()
-        label = f"{name}: mean {mean:.3g}, n = {values[name].size}"
-        axes.hist(values[name], bins=bins, density=True, color=color, alpha=0.55, label=label)
+    values = {"unguided": unguided, "guided": guided}
+    finite = {name: each.detach().double().cpu()[each.isfinite().cpu()].numpy() for name, each in values.items()}
+    bins = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40).tolist()
+    for (name, returns), color in zip(finite.items(), (GREY, ORANGE), strict=True):
+        mean = returns.mean()
+        label = f"{name}: mean {mean:.3g}, n = {returns.size}"
+        axes.hist(returns, bins=bins, density=True, color=color, alpha=0.55, label=label)
         axes.axvline(mean, color=color, linewidth=2, linestyle="--")
     axes.set_title("Imagined returns", loc="left")
     axes.margins(y=0.25)  # headroom for the legend

@@ -39,7 +39,7 @@ class EnvStepsProgressBar(TQDMProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        self._steps = self._first_step = env_steps(pl_module)
+        self._steps = self._first_step = int(cast(HasEnvSteps, pl_module).env_steps)
         self._start = self._last_line = time.monotonic()
         super().on_train_start(trainer, pl_module)
 
@@ -48,7 +48,7 @@ class EnvStepsProgressBar(TQDMProgressBar):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Advance by the environment steps of the iteration."""
-        steps = env_steps(pl_module)
+        steps = int(cast(HasEnvSteps, pl_module).env_steps)
         taken, self._steps = steps - self._steps, steps
         bar = self.train_progress_bar
         bar.total = steps + max(remaining_iterations(trainer), 0) * taken
@@ -70,11 +70,6 @@ class EnvStepsProgressBar(TQDMProgressBar):
         """Return the latest returns by their short names."""
         returns = {name: trainer.callback_metrics.get(key) for key, name in SHOWN.items()}
         return {name: f"{float(value):.1f}" for name, value in returns.items() if value is not None}
-
-
-def env_steps(pl_module: LightningModule) -> int:
-    """Read an algorithm's counter of real environment steps over all processes."""
-    return int(cast(HasEnvSteps, pl_module).env_steps)
 
 
 def remaining_iterations(trainer: Trainer) -> int:

@@ -76,11 +76,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     CHECKPOINT_NAME_LAST = "last"
 
     def __init__(
-        self,
-        monitor: str = "eval/return_mean",
-        mode: str = "max",
-        every_n_epochs: int = 1,
-        dirpath: str | None = None,
+        self, monitor: str = "eval/return_mean", mode: str = "max", every_n_epochs: int = 1, dirpath: str | None = None
     ) -> None:
         super().__init__(
             dirpath=dirpath,

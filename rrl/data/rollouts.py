@@ -34,7 +34,7 @@ class RolloutDataset(IterableDataset[TensorBatch]):
         self.length = length
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
+        """Batches of an epoch."""
         return self.length
 
     def __iter__(self) -> Iterator[TensorBatch]:
@@ -89,19 +89,16 @@ class RolloutDataModule(LightningDataModule):
         self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
         self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
-        self.save_settings()
+        # In every checkpoint, in plain types that load without running code.
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, RolloutDataModule)]
+        names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
+        settings = {name: getattr(self, name) for name in names}
+        settings["pushes"] = None if pushes is None else dataclasses.asdict(pushes)
+        self.save_hyperparameters(settings, logger=False)
         # One world is built at once, so that a bad setting fails here.
         probe = self.make_envs(1)
         self.spaces = spaces_of(probe)
         probe.close()
-
-    def save_settings(self) -> None:
-        """Keep the constructor's arguments in every checkpoint, in plain types that load without running code."""
-        classes = [cls for cls in type(self).__mro__ if issubclass(cls, RolloutDataModule)]
-        names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
-        settings = {name: getattr(self, name) for name in names}
-        settings["pushes"] = None if self.pushes is None else dataclasses.asdict(self.pushes)
-        self.save_hyperparameters(settings, logger=False)
 
     def make_envs(
         self, num_envs: int, *, seed: int | None = None, first_world: int = 0, nominal: bool = False
@@ -132,9 +129,8 @@ class RolloutDataModule(LightningDataModule):
             raise ValueError(f"`num_envs` must be divisible by the number of processes {ranks}, got {self.num_envs}.")
         share = self.num_envs // ranks
         envs = self.make_envs(share, first_world=rank * share)
-        self.collector = RolloutCollector(
-            envs, seed=self.seed, first_world=rank * share, random_actions=self.random_actions
-        )
+        chance = self.random_actions
+        self.collector = RolloutCollector(envs, seed=self.seed, first_world=rank * share, random_actions=chance)
 
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""
@@ -192,7 +188,5 @@ class RolloutDataModule(LightningDataModule):
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
         """Restore this rank's part of the state."""
         if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
-            self.collector.envs.load_state_dict(
-                apply_to_collection(state["envs"], torch.Tensor, lambda tensor: tensor.numpy().copy())
-            )
+            self.collector.envs.load_state_dict(apply_to_collection(state["envs"], torch.Tensor, torch.Tensor.numpy))
             self.collector.load_state_dict(state["collector"])

@@ -59,8 +59,7 @@ class TrajectoryDataModule(RolloutDataModule):
         self.buffer: TrajectoryBuffer | None = None
         super().__init__(env_id, num_steps=num_steps, **worlds)
         self.spaces.horizon = horizon
-        # Built once already, so that a bad size fails before anything runs.
-        self._make_buffer(self.num_envs, rank=0)
+        self._make_buffer(self.num_envs, rank=0)  # so that a bad size fails before anything runs
 
     def setup(self, stage: str) -> None:
         """Build this rank's worlds and an empty buffer."""

@@ -1,12 +1,11 @@
 """Environments: many native MuJoCo worlds with disturbances as inputs. No torch in here."""
 
 from rrl.envs.adversarial import AdversarialForce, HasAdversary
-from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversarialTask, TaskBodies
+from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
 from rrl.envs.forces import ForceUnit
 from rrl.envs.make import flat_box, make_vec_env, spaces_of
 from rrl.envs.pushes import Pushes
 from rrl.envs.simulation import available_cores
-from rrl.envs.task import Task
 from rrl.envs.tasks import TASKS, make_task
 from rrl.envs.vector import MuJoCoVectorEnv
 
@@ -15,13 +14,10 @@ __all__ = [
     "TASKS",
     "TASK_BODIES",
     "AdversarialForce",
-    "AdversarialTask",
     "ForceUnit",
     "HasAdversary",
     "MuJoCoVectorEnv",
     "Pushes",
-    "Task",
-    "TaskBodies",
     "available_cores",
     "flat_box",
     "make_task",

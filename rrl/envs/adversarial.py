@@ -65,7 +65,6 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
         self._data = simulator.data
         self._forces = BodyForces(simulator.model, bodies, axes=axes, limit=force_limit, unit=force_limit_unit)
         self.force_limit = self._forces.limit
-        """Largest force along an axis, newtons."""
         high = np.full(self._forces.dim, self.force_limit)
         self.action_space = Dict({PROTAGONIST: env.action_space, ADVERSARY: Box(-high, high, dtype=np.float64)})
 
@@ -102,7 +101,7 @@ class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
         super().__init__(env)
         spaces: Any = env.single_action_space
         self.force_limits = spaces[ADVERSARY].high
-        self.adversary_dim = int(spaces[ADVERSARY].shape[0])
+        self.adversary_dim = len(self.force_limits)
         self.single_action_space = spaces[PROTAGONIST]
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 

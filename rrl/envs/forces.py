@@ -33,9 +33,10 @@ class BodyForces:
         self.body_ids = [require_body(model, name, "bodies") for name in bodies]
         if not bodies or len(set(bodies)) < len(bodies):
             raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
-        self._axes = axis_indices(axes)
+        if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
+            raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
+        self._axes = [AXES.index(axis) for axis in axes]
         self.limit = limit_in_newtons(model, limit, unit)
-        """Largest force along an axis, newtons."""
         self.dim = len(self.body_ids) * len(self._axes)
         """Number of components, ``F``, body by body."""
 
@@ -91,15 +92,3 @@ def limit_in_newtons(model: mujoco.MjModel, force_limit: float, unit: ForceUnit)
     if weight == 0.0:
         raise ValueError("`force_limit_unit` must be 'newtons' where there is no gravity, got 'body_weight'.")
     return force_limit * weight
-
-
-def axis_indices(axes: str) -> list[int]:
-    """Read the axes along which an adversary pushes; ValueError if there is none, or one is unknown or occurs twice.
-
-    Example:
-        >>> axis_indices("xz")
-        [0, 2]
-    """
-    if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-        raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
-    return [AXES.index(axis) for axis in axes]

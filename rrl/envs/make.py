@@ -160,6 +160,7 @@ def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
     """Read what an algorithm must know of worlds, without a horizon."""
     observations, actions = flat_box(envs.single_observation_space), flat_box(envs.single_action_space)
     task = envs.task if isinstance(envs, MuJoCoVectorEnv) else None
+    box = task.healthy_box if task else None
     env = envs.unwrapped.envs[0].unwrapped if isinstance(envs.unwrapped, SyncVectorEnv) else envs
     seconds = getattr(env, "dt", None)  # simulated time of a step, where the environments tell it
     return Spaces(
@@ -169,10 +170,9 @@ def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
         _floats(actions.high),
         adversary_dim=envs.adversary_dim if isinstance(envs, HasAdversary) else 0,
         step_seconds=None if seconds is None else float(seconds),
-        # Unknown; assume episodes can fail.
-        can_fail=task is None or bool(task.terminates),
-        healthy_low=None if task is None or task.healthy_low is None else _floats(task.healthy_low),
-        healthy_high=None if task is None or task.healthy_high is None else _floats(task.healthy_high),
+        can_fail=task is None or task.terminates,  # where it is unknown, assume that episodes can
+        healthy_low=_floats(box[0]) if box else None,
+        healthy_high=_floats(box[1]) if box else None,
     )
 
 

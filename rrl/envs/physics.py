@@ -90,12 +90,8 @@ class RandomPhysics:
             self._factors[world] = [generator.uniform(low, high) for low, high in self._ranges.values()]
         self._apply(worlds)
 
-    def state_dict(self) -> dict[str, Array]:
-        """Return the factors in force."""
-        return self.factors
-
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Continue with factors that :meth:`state_dict` returned; ValueError if they are of other parameters."""
+    def load_factors(self, state: Mapping[str, Array]) -> None:
+        """Continue with saved factors; ValueError if they are of other parameters."""
         if set(state) != set(self._ranges):
             raise ValueError(f"`state` must come from worlds with random {list(self._ranges)}, got {list(state)}.")
         for column, name in enumerate(self._ranges):

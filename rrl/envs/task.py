@@ -17,12 +17,10 @@ Array = NDArray[np.float64]
 
 
 class Outcome(NamedTuple):
-    """What a step of all worlds was worth."""
+    """Rewards ``[N]`` of a step of all worlds, and True where the task ends the episode for good ``[N]``."""
 
     rewards: Array
-    """Rewards. Shape ``[N]``."""
     terminated: NDArray[np.bool_]
-    """True where the task ends the episode for good. Shape ``[N]``."""
 
 
 class Transition(NamedTuple):
@@ -31,11 +29,10 @@ class Transition(NamedTuple):
     observations: Array
     """Raw observations; of an unstable world the one before the step. Shape ``[N, O]``."""
     rewards: Array
-    """Rewards; 0 where unstable. Shape ``[N]``."""
+    """0 where unstable. Shape ``[N]``."""
     terminated: NDArray[np.bool_]
-    """True where the episode is over for good. Shape ``[N]``."""
     unstable: NDArray[np.bool_]
-    """True where that is because the simulation became unstable. Shape ``[N]``."""
+    """True where the episode is over for good because the simulation became unstable. Shape ``[N]``."""
     x_velocities: Array
     """Mean change of the first position during the step, per second; 0 where unstable. Shape ``[N]``."""
 
@@ -63,16 +60,6 @@ class Task(ABC):
     def healthy_box(self) -> tuple[Array, Array] | None:
         """Open bounds, below and above, that hold a healthy observation; None without. Shapes ``[O]``."""
         return None
-
-    @property
-    def healthy_low(self) -> Array | None:
-        """The lower one of :attr:`healthy_box`."""
-        return self.healthy_box[0] if self.healthy_box else None
-
-    @property
-    def healthy_high(self) -> Array | None:
-        """The upper one of :attr:`healthy_box`."""
-        return self.healthy_box[1] if self.healthy_box else None
 
     @property
     def terminates(self) -> bool:

@@ -77,7 +77,6 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._pushed_ids = [self._simulations.body_id(TASK_BODIES[self.task.env_id].pushed)]
         self._adversary = BodyForces.of_task(self._simulations.model, env_id, force_limit, force_limit_unit)
         self.adversary_dim = self._adversary.dim if self._adversary else 0
-        """Size of the adversary's action, ``F``; 0 where the task has no adversary."""
         self.force_limit = self._adversary.limit if self._adversary else 0.0
         """Largest force of the adversary along an axis, newtons."""
         self._physics = RandomPhysics(physics or {}, self.task.env_id, self._simulations)
@@ -117,9 +116,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         step = make_transition(self._simulations, self.task, actions, before)
         self._steps += 1
         observations = step.observations
-        infos: dict[str, Any] = {}
-        if step.unstable.any():
-            infos["unstable"] = step.unstable
+        infos: dict[str, Any] = {"unstable": step.unstable} if step.unstable.any() else {}
         if self.task.moves:
             infos["x_velocity"] = step.x_velocities
         truncated = self._steps >= self._time_limit
@@ -145,7 +142,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from given positions and velocities ``[N, S]``; return raw observations.
 
-        The worlds keep their physics and get new pushes. States of the wrong shape, or not finite, raise ValueError.
+        The worlds keep their physics and get new pushes.
         """
         model = self._simulations.model
         states = _checked("states", states, (self.num_envs, model.nq + model.nv))
@@ -159,22 +156,19 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             "simulations": self._simulations.state.copy(),
             "observations": self._require_started().copy(),
             "steps": self._steps.copy(),
-            "physics": self._physics.state_dict(),
+            "physics": self.physics,
             "streams": [generator.bit_generator.state for generator in self._generators],
             "pushes": self._push_process.state_dict() if self._push_process else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where :meth:`state_dict` was called, on an object made with the same arguments.
-
-        A state of another task, other disturbances, or another number of worlds raises ValueError.
-        """
+        """Continue exactly where :meth:`state_dict` was called on an object that was made with the same arguments."""
         simulations, shape = np.asarray(state["simulations"]), self._simulations.state.shape
         if simulations.shape != shape:
             raise ValueError(f"`state` must hold simulations of shape {list(shape)}, got {list(simulations.shape)}.")
         if (state["pushes"] is None) != (self._push_process is None):
             raise ValueError(f"`state` must come from worlds with the same pushes, here {self._pushes}.")
-        self._physics.load_state_dict(state["physics"])
+        self._physics.load_factors(state["physics"])
         self._simulations.state[:] = simulations
         self._observations = np.array(state["observations"])
         self._steps[:] = state["steps"]
@@ -201,7 +195,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         generators = [self._generators[world] for world in worlds]
         self._physics.restart(worlds, generators)
         drawn = [self.task.initial_state(*self._simulations.initial_state, generator) for generator in generators]
-        self._begin(worlds, np.stack([state[0] for state in drawn]), np.stack([state[1] for state in drawn]))
+        self._begin(worlds, *(np.stack(part) for part in zip(*drawn, strict=True)))
 
     def _begin(self, worlds: Indices, positions: Array, velocities: Array) -> None:
         self._simulations.begin(worlds, positions, velocities)

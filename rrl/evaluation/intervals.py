@@ -29,7 +29,6 @@ class Estimate(NamedTuple):
     low: float = math.nan
     """Lower end of the 95 % percentile bootstrap interval; NaN where there are too few samples for one."""
     high: float = math.nan
-    """Upper end."""
 
     @property
     def has_interval(self) -> bool:
@@ -46,7 +45,6 @@ class ReturnSummary(NamedTuple):
 
     return_mean: Estimate
     return_cvar: Estimate
-    """Mean of the worst tenth of the episodes."""
     return_worst: Estimate
     """Lowest return; its interval is about this sample only, as a minimum has no bootstrap theory."""
     episode_length: Estimate

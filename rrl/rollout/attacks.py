@@ -22,8 +22,8 @@ EPISODE_STRIDE = 2**20
 class AttackSource:
     """The random streams of the adversary, one a world, and the numbers of the episodes that it attacks.
 
-    Life of a rollout: `begin`, then `next_forces` before each step, then `finish`. ``first_world`` is the index of the
-    first world over all ranks.
+    Life of a rollout: `begin`, then `next_forces` before each step; ``record`` tells what happened. ``first_world`` is
+    the index of the first world over all ranks.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int) -> None:
@@ -44,7 +44,7 @@ class AttackSource:
         # Rounding to float32 must not turn a draw below 1 into 1.
         self._uniforms = torch.from_numpy(uniforms).float().clamp(max=1.0 - 2.0**-24)
         self._step = 0
-        self._record = AttackRecord(
+        self.record = AttackRecord(
             actions=torch.empty_like(self._noise),
             is_open=torch.empty_like(self._uniforms, dtype=torch.bool),
             explored=torch.empty_like(self._uniforms, dtype=torch.bool),
@@ -58,7 +58,7 @@ class AttackSource:
 
         Actions that are not finite raise FloatingPointError.
         """
-        step, record = self._step, self._record
+        step, record = self._step, self.record
         starts = torch.from_numpy(episode_starts) if step > 0 else torch.ones(len(episode_starts), dtype=torch.bool)
         attack = self._adversary.attack(observations, self._noise[step], self._uniforms[step], starts)
         if not attack.actions.isfinite().all():
@@ -70,10 +70,6 @@ class AttackSource:
         self._step += 1
         executed = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0)
         return self._forces_of(executed.numpy())
-
-    def finish(self) -> AttackRecord:
-        """Return what happened in the rollout."""
-        return self._record
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs."""

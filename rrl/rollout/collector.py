@@ -19,6 +19,8 @@ from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 Columns = dict[str, NDArray[Any]]
 """What is recorded by name; one row a step."""
+Episode = tuple[float, int, bool, bool]
+"""Return and length of an episode, and whether it failed and was unstable."""
 
 
 class RolloutCollector:
@@ -62,7 +64,7 @@ class RolloutCollector:
         if self.random_actions is not None:
             self.random_actions.begin(num_steps)
         columns = self._allocate(num_steps)
-        episodes: list[tuple[float, int, bool, bool]] = []
+        episodes: list[Episode] = []
         for step in range(num_steps):
             unstable = self._step(actor, noise[step], step, columns, attacked=adversary is not None)
             episodes += self._finish_episodes(columns, step, unstable)
@@ -73,26 +75,24 @@ class RolloutCollector:
             episodes=_statistics(episodes),
             simulator_states=states,
             seconds=torch.tensor(time.perf_counter() - start),
-            attack=None if adversary is None else self.attacks.finish(),
+            attack=None if adversary is None else self.attacks.record,
         )
 
     def _allocate(self, num_steps: int) -> Columns:
         shape = (num_steps, self.envs.num_envs)
-        obs_dim = self.observations.shape[1]
+        obs_shape = (*shape, self.observations.shape[1])
         return {
-            "observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "observations": np.empty(obs_shape, dtype=np.float32),
             "actions": np.empty((*shape, len(self.action_low)), dtype=np.float32),
             "rewards": np.empty(shape, dtype=np.float32),
             "terminated": np.empty(shape, dtype=np.bool_),
             "truncated": np.empty(shape, dtype=np.bool_),
-            "next_observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "next_observations": np.empty(obs_shape, dtype=np.float32),
             "simulator_states": np.empty((*shape, self._simulator_states().shape[1])),
         }
 
-    def _step(
-        self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool
-    ) -> NDArray[np.bool_] | None:
-        """Make and record one step; return where the simulation became unstable, if it was told."""
+    def _step(self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool) -> NDArray[np.bool_]:
+        """Make and record one step; return where the simulation became unstable. Shape ``[N]``."""
         columns["simulator_states"][step] = self._simulator_states()
         columns["observations"][step] = self.observations
         observations = torch.from_numpy(columns["observations"][step])
@@ -113,25 +113,20 @@ class RolloutCollector:
             columns["next_observations"][step, ended] = infos["final_obs"][ended]
         self.returns += rewards
         self.lengths += 1
-        return infos.get("unstable")
+        return np.asarray(infos.get("unstable", np.zeros_like(terminated)))
 
     def _simulator_states(self) -> NDArray[np.float64]:
         """Only the native worlds tell them. Shape ``[N, S]``."""
         native = self.envs.unwrapped
         return native.simulator_states() if isinstance(native, MuJoCoVectorEnv) else np.empty((self.envs.num_envs, 0))
 
-    def _finish_episodes(
-        self, columns: Columns, step: int, unstable: NDArray[np.bool_] | None
-    ) -> list[tuple[float, int, bool, bool]]:
-        """Return (return, length, failed, unstable) of the episodes that a step ended."""
+    def _finish_episodes(self, columns: Columns, step: int, unstable: NDArray[np.bool_]) -> list[Episode]:
         failed = columns["terminated"][step]
         ended = np.flatnonzero(failed | columns["truncated"][step])
-        finished = [
-            (float(self.returns[i]), int(self.lengths[i]), bool(failed[i]), unstable is not None and bool(unstable[i]))
-            for i in ended
-        ]
+        finished = (column[ended].tolist() for column in (self.returns, self.lengths, failed, unstable))
+        episodes = list(zip(*finished, strict=True))
         self.returns[ended], self.lengths[ended] = 0.0, 0
-        return finished
+        return episodes
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs."""
@@ -158,11 +153,8 @@ class RolloutCollector:
         self.lengths[:] = state["lengths"].numpy()
 
 
-def _statistics(episodes: list[tuple[float, int, bool, bool]]) -> EpisodeStatistics:
-    returns, lengths, failed, unstable = ([episode[i] for episode in episodes] for i in range(4))
+def _statistics(episodes: list[Episode]) -> EpisodeStatistics:
+    types = (torch.float, torch.long, torch.bool, torch.bool)
     return EpisodeStatistics(
-        torch.tensor(returns),
-        torch.tensor(lengths, dtype=torch.long),
-        torch.tensor(failed, dtype=torch.bool),
-        torch.tensor(unstable, dtype=torch.bool),
+        *(torch.tensor([each[i] for each in episodes], dtype=kind) for i, kind in enumerate(types))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 import uuid
@@ -14,22 +15,18 @@ PACKAGES = ("rrl", "torch", "lightning", "gymnasium", "mujoco", "diffusers", "to
 
 def git_commit(folder: Path) -> dict[str, str]:
     """Return ``git_commit``, the full hash, and ``git_dirty`` of a folder's working tree; nothing outside of git."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"git_commit": commit, "git_dirty": str(bool(changes)).lower()}
+        return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": str(bool(changes)).lower()}
+    return {}
 
 
 def package_versions() -> dict[str, str]:
     """Look up the versions of the installed packages that decide a run's numbers, by name."""
     versions = {}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 

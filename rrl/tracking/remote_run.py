@@ -23,24 +23,17 @@ PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT
 class RemoteRun:
     """A run in MLflow: the one of ``run_id``, or a new one in an experiment that is created if missing.
 
-    Nothing is connected before the first message, since importing MLflow takes seconds. The files of a new experiment
-    go to ``artifacts``; MLflow decides if None.
+    Nothing is connected before the first message, since importing MLflow takes seconds.
     """
 
     def __init__(
-        self,
-        tracking_uri: str,
-        experiment_name: str,
-        run_name: str,
-        *,
-        run_id: str | None = None,
-        artifacts: str | None = None,
+        self, tracking_uri: str, experiment_name: str, run_name: str, *, run_id: str | None, root: Path
     ) -> None:
         self.run_id = run_id
         """MLflow's name of the run; None until one has been started."""
         self.client: MlflowClient | None = None
         """The connection; None before the first message that got through."""
-        self._tracking_uri, self._artifacts = tracking_uri, artifacts
+        self._tracking_uri, self._root = tracking_uri, root
         self._experiment_name, self._run_name = experiment_name, run_name
 
     def deliver(self, message: Message) -> None:
@@ -84,7 +77,7 @@ class RemoteRun:
         """Find the run again, or start it."""
         client = connect(self._tracking_uri)
         if self.run_id is None or not self._reopen(client, self.run_id):
-            experiment = self._experiment_id(client)
+            experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
             self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
         return client
 
@@ -101,11 +94,14 @@ class RemoteRun:
             return False
         return True
 
-    def _experiment_id(self, client: MlflowClient) -> str:
-        known = client.get_experiment_by_name(self._experiment_name)
-        if known is not None:
-            return str(known.experiment_id)
-        return str(client.create_experiment(self._experiment_name, artifact_location=self._artifacts))
+
+def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
+    """Find an experiment, or create it, in a database of files with the artifacts in a folder of ``root``."""
+    if known := client.get_experiment_by_name(name):
+        return str(known.experiment_id)
+    # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
+    location = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def lacks_database(uri: str) -> bool:

@@ -114,9 +114,8 @@ def plot_heat_maps(table: CellTable) -> Figure:
 def plot_differences(table: CellTable, baseline: str) -> Figure:
     """Draw by how much others, at least one, are better than a baseline, on a colour scale symmetric about zero."""
     reference = table.returns[baseline].mean(axis=0)
-    gains = {
-        method: returns.mean(axis=0) - reference for method, returns in table.returns.items() if method != baseline
-    }
+    others = {method: returns.mean(axis=0) for method, returns in table.returns.items() if method != baseline}
+    gains = {method: means - reference for method, means in others.items()}
     largest = float(np.nanmax(np.abs(np.concatenate(list(gains.values())))))
     label = f"mean return minus that of {baseline} (reward)"
     return _heat_panels(table.cells, gains, limits=(-largest, largest), label=label, mark_worst=False)
@@ -195,8 +194,8 @@ def _mark_nominal(axes: Axes, x: float, y: float) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if not (left <= x <= right and bottom <= y <= top):
         return
-    axes.plot([x], [y], marker="s", markersize=8, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
-    axes.plot([x], [y], marker="s", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.4)
+    for color, width in (("white", 3.2), (INK, 1.4)):
+        axes.plot([x], [y], "s", markersize=8, markerfacecolor="none", markeredgecolor=color, markeredgewidth=width)
 
 
 def _mark_worst(axes: Axes, xs: Array, ys: Array, grid: Array) -> None:

@@ -74,7 +74,13 @@ def judge(summary: Summary) -> list[Judgement]:
 
 def warnings(cells: DataFrame, summary: Summary) -> list[str]:
     """List in sentences what makes numbers mean less than they seem to."""
-    return [*_standing_still(cells, summary), *_few_seeds(summary), *_incomplete(cells)]
+    sentences = [*_standing_still(cells, summary), *_few_seeds(summary)]
+    if missing := missing_cells(cells):
+        sentences.append(
+            f"The evaluation is incomplete: {missing} cells of single policies are missing, so methods are not"
+            " comparable."
+        )
+    return sentences
 
 
 def format_numbers(values: Sequence[float]) -> list[str]:
@@ -194,14 +200,6 @@ def _few_seeds(summary: Summary) -> list[str]:
         f"The fewest seeds of a method are {fewest}: its intervals are too narrow. Such intervals hold the truth in"
         " about 75 % of all cases with 3 seeds, 80 % with 4, 85 % with 5 and 90 % with 10, instead of 95 %."
     ]
-
-
-def _incomplete(cells: DataFrame) -> list[str]:
-    missing = missing_cells(cells)
-    sentence = (
-        f"The evaluation is incomplete: {missing} cells of single policies are missing, so methods are not comparable."
-    )
-    return [sentence] if missing else []
 
 
 def _column(measure: str, summary: Summary) -> list[str]:
