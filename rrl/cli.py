@@ -64,13 +64,8 @@ class RecordConfig(SaveConfigCallback):
 class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
-    - The defaults file is read before every ``--config``.
-    - ``evaluation``, ``attacks``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the
-      record of the configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
-    - The algorithm gets its ``spaces`` from the data, and the data its seed from ``seed_everything``.
-    - ``--ckpt_path`` continues a run, in MLflow too.
-
-    Everything that can be wrong with the input is found before the first file is written.
+    The defaults file is read before every ``--config``. ``--ckpt_path`` continues a run, in MLflow too. Everything that
+    can be wrong with the input is found before the first file is written.
     """
 
     def __init__(self, args: list[str] | None, defaults: Path) -> None:

@@ -67,14 +67,7 @@ def given_keys(args: list[str]) -> set[str]:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """End a complaint about an unknown name with the nearest known name, if one is near.
-
-    Example:
-        >>> suggestion("gama", ["gamma", "alpha"])
-        "; did you mean 'gamma'?"
-        >>> suggestion("xyz", ["gamma", "alpha"])
-        '.'
-    """
+    """End a complaint about an unknown name with the nearest known name, if one is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "."
 
@@ -104,10 +97,9 @@ def _innermost_error(message: str, place: str) -> str:
 def _settings(class_path: str) -> list[str]:
     """List the dotted settings of a class."""
     module, _, name = class_path.rpartition(".")
-    try:
+    with contextlib.suppress(ImportError, AttributeError, ValueError, NameError):
         return _parameters(getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError, ValueError, NameError):
-        return []
+    return []
 
 
 def _parameters(cls: Any) -> list[str]:

@@ -115,12 +115,7 @@ def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndar
 
 
 def finite_points(series: Mapping[int, float]) -> tuple[list[int], list[float]]:
-    """Split a series by steps into steps and values, leaving out values that cannot be drawn.
-
-    Example:
-        >>> finite_points({1: 2.0, 2: float("nan")})
-        ([1], [2.0])
-    """
+    """Split a series by steps into steps and values, leaving out values that cannot be drawn."""
     points = [(step, value) for step, value in series.items() if np.isfinite(value)]
     return [step for step, _ in points], [value for _, value in points]
 

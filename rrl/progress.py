@@ -51,7 +51,7 @@ class EnvStepsProgressBar(TQDMProgressBar):
         steps = int(cast(HasEnvSteps, pl_module).env_steps)
         taken, self._steps = steps - self._steps, steps
         bar = self.train_progress_bar
-        bar.total = steps + max(remaining_iterations(trainer), 0) * taken
+        bar.total = steps + remaining_iterations(trainer) * taken
         bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
         bar.update(taken)
         if bar.disable and self.is_enabled and time.monotonic() - self._last_line > QUIET_INTERVAL:
@@ -76,6 +76,5 @@ def remaining_iterations(trainer: Trainer) -> int:
     """Count the training steps of this epoch and the following ones; 0 for a run without a fixed number of epochs."""
     if trainer.max_epochs is None or trainer.max_epochs < 0:
         return 0
-    per_epoch = int(trainer.num_training_batches)
-    done = trainer.fit_loop.epoch_loop.batch_idx + 1
-    return (trainer.max_epochs - trainer.current_epoch) * per_epoch - done
+    batches = (trainer.max_epochs - trainer.current_epoch) * int(trainer.num_training_batches)
+    return max(batches - trainer.fit_loop.epoch_loop.batch_idx - 1, 0)

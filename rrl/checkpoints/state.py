@@ -125,8 +125,6 @@ def without_password(uri: str) -> str:
     Example:
         >>> without_password("https://ada:secret@mlflow.example.org/api")
         'https://mlflow.example.org/api'
-        >>> without_password("sqlite:////data/mlflow.db")
-        'sqlite:////data/mlflow.db'
     """
     scheme, separator, rest = uri.partition("://")
     host, slash, path = rest.partition("/")

@@ -30,8 +30,7 @@ class RolloutDataset(IterableDataset[TensorBatch]):
     """
 
     def __init__(self, make_batch: Callable[[], TensorBatch], length: int) -> None:
-        self.make_batch = make_batch
-        self.length = length
+        self.make_batch, self.length = make_batch, length
 
     def __len__(self) -> int:
         """Batches of an epoch."""

@@ -28,7 +28,6 @@ class HasAdversary(Protocol):
 
     def adversary_forces(self, adversary_actions: NDArray[Any]) -> NDArray[np.float64]:
         """Scale adversary actions ``[N, F]``, clipped to -1 to 1, to the forces that ``step`` takes."""
-        ...
 
 
 class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
@@ -36,12 +35,8 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 
     An action is a dictionary: ``protagonist`` is the environment's own action, ``adversary`` holds the forces along
     the given world axes, newtons, body by body. They act at the centres of mass for this one step and are clipped to
-    the limit. Observation and reward are the environment's own; the adversary's reward is the negated one.
-
-    Args:
-        env: An environment with ``model`` and ``data`` of MuJoCo.
-        bodies, axes, force_limit, force_limit_unit: See :class:`~rrl.envs.forces.BodyForces`.
-        masses: Absolute masses of bodies, kilograms; nominal where not named.
+    the limit, see :class:`~rrl.envs.forces.BodyForces`. Observation and reward are the environment's own; the
+    adversary's reward is the negated one. ``masses`` replaces nominal masses of bodies, kilograms.
     """
 
     def __init__(

@@ -17,14 +17,9 @@ ForceUnit = Literal["newtons", "body_weight"]
 
 
 class BodyForces:
-    """Forces along some axes at the centres of mass of ``K`` bodies, none above a limit.
+    """Forces along world axes, different letters of ``xyz``, at the centres of mass of ``K`` different bodies.
 
-    Args:
-        model: The model that they act on, with its present masses and gravity.
-        bodies: Names of the bodies, each once, at least one.
-        axes: World axes along which they act, different letters of ``xyz``.
-        limit: Largest force along an axis, at least 0.
-        unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+    The limit holds along each axis, in ``newtons``, or multiples of the model's present ``body_weight``.
     """
 
     def __init__(

@@ -37,24 +37,15 @@ def make_vec_env(
     force_limit: float | None = None,
     force_limit_unit: ForceUnit = "newtons",
 ) -> VectorEnv[Any, Any, Any]:
-    """Make ``N`` environments that reset in the step in which an episode ends.
+    """Make ``N`` environments that reset in the step in which an episode ends, with the settings of a data module.
 
     Infos hold ``final_obs`` ``[N, O]`` and ``_final_obs`` ``[N]`` whenever an episode ended. Where there is an
-    adversary, ``step`` takes what ``adversary_forces`` makes of its action as a second argument. ValueError if the
-    environment is unknown, a space is not a flat box, or a setting is asked of one that cannot have it.
+    adversary, ``step`` takes what ``adversary_forces`` makes of its action as a second argument.
 
-    Args:
-        env_id: A registered environment.
-        num_envs: ``N``.
-        seed: Environment ``i`` draws from streams of ``seed`` and ``first_world + i``.
-        first_world: Number of environments of the same seed that other objects hold before these.
-        max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the registered one.
-        env_kwargs: Keyword arguments of the environment's constructor.
-        pushes: Random forces; native tasks only.
-        physics: Ranges of physical factors; native tasks only.
-        force_limit: Largest force of the adversary along an axis; ``None`` takes the task's. For the adversarial tasks
-            of this package; environments of the user's own have it in their constructor.
-        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+    Environment ``i`` draws from streams of ``seed`` and ``first_world + i``. ``pushes`` and ``physics`` are for native
+    tasks only, ``force_limit`` for the adversarial tasks of this package; environments of the user's own have it in
+    their constructor. ValueError if a setting is asked of an environment that cannot have it, the environment is
+    unknown, or a space is not a flat box.
     """
     if is_native(env_id):
         return MuJoCoVectorEnv(
@@ -86,12 +77,7 @@ def make_vec_env(
 
 
 def is_native(env_id: str) -> bool:
-    """Tell whether a task, with or without an adversary, has a row in ``TASKS``.
-
-    Example:
-        >>> is_native("rrl/Hopper6Adv-v1"), is_native("rrl/AntAdv-v1")
-        (True, False)
-    """
+    """Tell whether a task, with or without an adversary, has a row in ``TASKS``."""
     row = ADVERSARIAL_TASKS.get(env_id)
     return (row.env_id if row else env_id) in TASKS
 

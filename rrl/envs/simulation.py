@@ -78,18 +78,17 @@ def available_cores() -> int:
 
 
 class Worlds(NamedTuple):
-    """Live views of the simulator's arrays, one row per world."""
+    """Live views of the simulator's arrays, one row per world.
+
+    Generalised positions ``[N, nq]`` and velocities ``[N, nv]``; positions of bodies and sites in the world's frame,
+    metres, ``[N, bodies, 3]`` and ``[N, sites, 3]``; generalised constraint forces ``[N, nv]``.
+    """
 
     positions: Array
-    """Generalised positions ``qpos``. Shape ``[N, nq]``."""
     velocities: Array
-    """Generalised velocities ``qvel``. Shape ``[N, nv]``."""
     body_positions: Array
-    """World-frame origins of the bodies, metres. Shape ``[N, bodies, 3]``."""
     site_positions: Array
-    """World-frame positions of the sites, metres. Shape ``[N, sites, 3]``."""
     constraint_forces: Array
-    """Generalised constraint forces ``qfrc_constraint``. Shape ``[N, nv]``."""
 
 
 class Simulations:

@@ -133,12 +133,7 @@ TASKS: Mapping[str, type[Task]] = {
 
 
 def make_task(env_id: str, options: Mapping[str, Any] | None = None) -> Task:
-    """Set up a task with numeric options of the Gymnasium environment; unknown names raise ValueError.
-
-    Example:
-        >>> make_task("Hopper-v5", {"healthy_reward": 2.0}).healthy_reward
-        2.0
-    """
+    """Set up a task with numeric options of the Gymnasium environment; unknown names raise ValueError."""
     require_one_of(sorted(TASKS), env_id=env_id)
     task_class = TASKS[env_id]
     known = {field.name for field in fields(task_class)}

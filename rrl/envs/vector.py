@@ -37,13 +37,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     infos then hold ``unstable`` ``[N]``.
 
     World ``i`` draws from streams of ``seed`` and ``first_world + i`` only: how worlds are spread over objects,
-    processes and threads changes nothing.
-
-    Args:
-        env_id: A task that has a row in ``TASKS``, or an adversarial one of ``ADVERSARIAL_TASKS`` that builds on it.
-        num_threads: Native threads; ``None`` takes one per available core, at most one per world.
-        num_envs, seed, first_world, max_episode_steps, env_kwargs, pushes, physics, force_limit, force_limit_unit: See
-            :func:`~rrl.envs.make.make_vec_env`.
+    processes and threads changes nothing. By default there is one native thread per available core, at most one per
+    world. For the other arguments see :func:`~rrl.envs.make.make_vec_env`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012  (Gymnasium's declaration)

@@ -66,12 +66,7 @@ def summarize_returns(episodes: EpisodeReturns, seed: int = 0) -> ReturnSummary:
 
 
 def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) -> Estimate:
-    """Estimate a statistic of independent samples ``[E]``, with no interval for a single one.
-
-    Example:
-        >>> bootstrap(np.full(5, 3.0), np.mean)
-        Estimate(value=3.0, low=3.0, high=3.0)
-    """
+    """Estimate a statistic of independent samples ``[E]``, with no interval for a single one."""
     value = float(statistic(samples))
     if len(samples) < 2:
         return Estimate(value)

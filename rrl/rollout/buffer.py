@@ -28,12 +28,8 @@ class TrajectoryBuffer:
     Windows are drawn uniformly over all starting steps. They may begin close to an episode's end; what lies behind the
     end is padded and marked as not valid, so no window ever joins two episodes.
 
-    Args:
-        capacity: Transitions to keep over all worlds.
-        num_envs: Worlds, ``N``.
-        horizon: Rows of a window, ``H``, at least 2.
-        action_low, action_high: Sides of the action box, to which actions are clipped. Shapes ``[A]``.
-        generator: Source of the random draws.
+    ``capacity`` counts transitions over all ``N`` worlds. A window has ``H = horizon >= 2`` rows, its actions clipped
+    to the action box ``[A]``.
     """
 
     def __init__(

@@ -67,7 +67,11 @@ class RolloutCollector:
         episodes: list[Episode] = []
         for step in range(num_steps):
             unstable = self._step(actor, noise[step], step, columns, attacked=adversary is not None)
-            episodes += self._finish_episodes(columns, step, unstable)
+            failed = columns["terminated"][step]
+            ended = np.flatnonzero(failed | columns["truncated"][step])
+            finished = (column[ended].tolist() for column in (self.returns, self.lengths, failed, unstable))
+            episodes += zip(*finished, strict=True)
+            self.returns[ended], self.lengths[ended] = 0.0, 0
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         states, ones = tensors.pop("simulator_states"), torch.ones_like(tensors["rewards"])
         return Rollout(
@@ -119,14 +123,6 @@ class RolloutCollector:
         """Only the native worlds tell them. Shape ``[N, S]``."""
         native = self.envs.unwrapped
         return native.simulator_states() if isinstance(native, MuJoCoVectorEnv) else np.empty((self.envs.num_envs, 0))
-
-    def _finish_episodes(self, columns: Columns, step: int, unstable: NDArray[np.bool_]) -> list[Episode]:
-        failed = columns["terminated"][step]
-        ended = np.flatnonzero(failed | columns["truncated"][step])
-        finished = (column[ended].tolist() for column in (self.returns, self.lengths, failed, unstable))
-        episodes = list(zip(*finished, strict=True))
-        self.returns[ended], self.lengths[ended] = 0.0, 0
-        return episodes
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs."""

@@ -23,11 +23,9 @@ class HasReliability(Protocol):
     @property
     def num_protagonist_updates(self) -> int:
         """Updates of the protagonist so far."""
-        ...
 
     def reliability_states(self) -> Mapping[str, ScoredStates] | None:
         """Return scored states by the name of the risk; None where none are due."""
-        ...
 
 
 @runtime_checkable
@@ -36,17 +34,10 @@ class HasImagination(Protocol):
 
     def imagined_returns(self) -> tuple[Tensor, Tensor] | None:
         """Return guided and unguided returns from the same start states, each ``[B]``; None before there are any."""
-        ...
 
 
 class FigureCallback(Callback):
-    """Draws the figures of a run when it ends or is stopped, for the folder ``figures`` of the run and for MLflow.
-
-    - The learning curve, from ``rollout/episode_return_mean`` and ``eval/return_mean``.
-    - Guided against unguided imagined returns of an algorithm that has them, see :class:`HasImagination`.
-    - Reliability diagrams during the run, whenever the algorithm has scored states, see :class:`HasReliability`.
-    - Where the wall clock went, if the algorithm logs ``time/<part>_share``.
-    """
+    """Draws figures during a run and when it ends or is stopped, for its folder ``figures`` and for MLflow."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

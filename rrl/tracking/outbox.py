@@ -29,8 +29,8 @@ class Outbox:
 
     Messages are delivered in the order in which they were posted. What cannot be delivered is appended to ``path``, one
     JSON object a line, and sent before the next message that gets through, also by a later process with the same path.
-    A message may arrive twice if the receiver failed after storing it, so messages must be safe to repeat. Any exception
-    of ``deliver`` means that a message did not arrive, but refused ones go to ``<path>.rejected``.
+    A message may arrive twice if the receiver failed after storing it, so messages must be safe to repeat. An exception
+    of ``deliver`` means that a message did not arrive; refused ones go to ``<path>.rejected``.
     """
 
     def __init__(self, deliver: Callable[[Message], None], path: Path) -> None:
@@ -97,10 +97,5 @@ def read_lines(path: Path) -> list[Message]:
 
 
 def first_line(error: Exception) -> str:
-    r"""Shorten an error for a sentence, to the beginning of the first line of its message.
-
-    Example:
-        >>> first_line(ValueError("no such host\nat line 3"))
-        'no such host'
-    """
+    """Shorten an error for a sentence, to the beginning of the first line of its message."""
     return (str(error).splitlines() or [""])[0][:120]

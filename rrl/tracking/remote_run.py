@@ -30,7 +30,6 @@ class RemoteRun:
         self, tracking_uri: str, experiment_name: str, run_name: str, *, run_id: str | None, root: Path
     ) -> None:
         self.run_id = run_id
-        """MLflow's name of the run; None until one has been started."""
         self.client: MlflowClient | None = None
         """The connection; None before the first message that got through."""
         self._tracking_uri, self._root = tracking_uri, root
@@ -45,7 +44,11 @@ class RemoteRun:
 
         try:
             if self.client is None:
-                self.client = self._open()
+                client = connect(self._tracking_uri)
+                if self.run_id is None or not self._reopen(client, self.run_id):
+                    experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
+                    self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+                self.client = client
             self._transmit(self.client, str(self.run_id), message)
         except MlflowException as error:
             if error.error_code in PERMANENT_ERRORS and self.client is not None:
@@ -72,14 +75,6 @@ class RemoteRun:
             client.log_artifact(run_id, message["artifact"], message["folder"])
         else:
             client.set_terminated(run_id, status=message["status"])
-
-    def _open(self) -> MlflowClient:
-        """Find the run again, or start it."""
-        client = connect(self._tracking_uri)
-        if self.run_id is None or not self._reopen(client, self.run_id):
-            experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
-            self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
-        return client
 
     def _reopen(self, client: MlflowClient, run_id: str) -> bool:
         """Set a run that has ended back to running; False where this MLflow does not know it."""

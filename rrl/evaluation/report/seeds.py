@@ -1,7 +1,7 @@
 """What a few training seeds say about a method: means, interquartile means and comparisons, with bootstrap intervals.
 
 The unit of resampling is the policy, since a method is a distribution over policies: all cells of a policy stay
-together. Where methods are compared, each is resampled by itself, as a stratum of its own.
+together. Methods that are compared are resampled separately.
 
 References:
     Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021. Their runs on
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
     difference: Estimate
     """Difference of the means over the seeds."""
     probability: Estimate
-    """Probability that a run of the first is better than one of the second; no interval where all are, or none."""
+    """Probability that a run of the first is better than one of the second, see :func:`probability_of_improvement`."""
     p_value: float
     """Two-sided Mann-Whitney test."""
 

@@ -33,7 +33,7 @@ class Provenance:
     seed: int
     """Seed of the evaluation's episodes."""
     policies: tuple[PolicyOrigin, ...] = ()
-    """In any order; policies that are not among them are described by their rows."""
+    """Policies that are not among them are described by their rows."""
     notes: tuple[str, ...] = ()
     """Sentences that belong to the verdict, such as those of the suite and the budget of the attacks."""
 

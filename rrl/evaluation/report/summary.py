@@ -138,7 +138,7 @@ def mean_or_nan(numbers: Series) -> float:
 def held_fraction(returns: Array, nominal: float) -> float:
     """Tell in what share of the cells, of mean returns ``[C]``, a policy keeps most of its nominal return.
 
-    Where that is negative, a fifth of its size may be lost too; where it is not known the share is NaN.
+    Where that is negative, a fifth of its size may be lost too; where it is unknown the share is NaN.
 
     Example:
         >>> held_fraction(np.array([50.0, 80.0, 120.0, 79.0]), nominal=100.0)

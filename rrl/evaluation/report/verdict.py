@@ -39,13 +39,12 @@ SHOWN = ("nominal", "mean", "worst", "cvar10", "area80", "distance", "attack")
 
 
 class Judgement(NamedTuple):
-    """One sentence of the verdict."""
+    """One sentence of the verdict, with the numbers behind its certainty, if there is anything to compare with."""
 
     topic: str
     sentence: str
     certainty: Certainty
     evidence: str
-    """The numbers behind the certainty; empty where there is nothing to compare with."""
 
 
 def certainty_of(comparison: Comparison) -> Certainty:

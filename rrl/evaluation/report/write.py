@@ -25,16 +25,13 @@ NAME = "robustness"
 
 
 class ReportFiles(NamedTuple):
-    """What was written."""
+    """What was written: the page, all rows twice, the numbers of policies and methods (CSV), and figures (SVG)."""
 
     html: Path
-    """The page, which needs none of the other files."""
     csv: Path
     parquet: Path
     policies: Path
-    """The numbers of each policy, CSV."""
     methods: Path
-    """The numbers of each method with their intervals, CSV."""
     figures: tuple[Path, ...]
     summary: Summary
     """What the tables of policies and methods say."""
@@ -130,11 +127,10 @@ def _known(prefix: str, numbers: Series) -> dict[str, float]:
 
 
 class _Target(NamedTuple):
-    """An MLflow run that is to be made."""
+    """An MLflow run that is to be made, beneath its parent, if that is not empty."""
 
     uri: str
     parent: str
-    """Run beneath which it stands; empty for a run of its own."""
     metrics: Mapping[str, float]
     step: int
 
