@@ -30,12 +30,7 @@ class ConfigurationError(ValueError):
 
 
 def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
-    """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists.
-
-    Example:
-        >>> one_sentence("unrecognized arguments: --trainer.max_epoch 3", ["trainer.max_epochs"], [])
-        "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"
-    """
+    """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists."""
     *_, given = "", *re.findall(r"given class_path '([^']+)'", message)  # the innermost class, if there is one
     class_name = given.rpartition(".")[2]
     if found := re.search(UNKNOWN_SETTING, message):

@@ -43,10 +43,10 @@ class GracefulInterrupt(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell MLflow whether the run was killed or failed."""
         self.on_train_end(trainer, pl_module)
-        killed = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        outcome = "KILLED" if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) else "FAILED"
         for logger in trainer.loggers:
             if isinstance(logger, MLflowRunLogger):
-                logger.outcome = "KILLED" if killed else "FAILED"
+                logger.outcome = outcome
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self._requested:

@@ -102,18 +102,9 @@ class NoisyTask(Task):
 
 
 def make_transition(
-    simulations: Simulations,
-    task: Task,
-    actions: NDArray[Any],
-    before: Array,
-    *,
-    worlds: NDArray[np.intp] | None = None,
+    simulations: Simulations, task: Task, actions: NDArray[Any], before: Array, worlds: NDArray[np.intp] | None = None
 ) -> Transition:
-    """Advance worlds by one environment step under actions ``[N, A]`` and the forces exerted on them.
-
-    ``before`` are the observations before the step ``[N, O]``. Only ``worlds`` advance, or all where None; the rows of
-    the others mean nothing.
-    """
+    """Advance ``worlds``, all where None, by one step under actions ``[N, A]``; the rows of the others mean nothing."""
     views = simulations.worlds
     x_before = views.positions[:, 0].copy()
     unstable = simulations.advance(actions, task.frame_skip, worlds)

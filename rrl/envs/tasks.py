@@ -1,7 +1,7 @@
 """All tasks by name, and those that balance or reach: one class each, as Gymnasium's v5, for many worlds.
 
-The fields of a task class are the numeric options of the Gymnasium environment of the same name, with its defaults;
-the model files are the installed Gymnasium's own. The tests hold both to be equal, step by step.
+The fields of a task class are the numeric options of the Gymnasium environment of the same name, with its defaults.
+The tests hold both to be equal, step by step.
 """
 
 from __future__ import annotations

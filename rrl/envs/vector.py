@@ -72,8 +72,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._pushed_ids = [self._simulations.body_id(TASK_BODIES[self.task.env_id].pushed)]
         self._adversary = BodyForces.of_task(self._simulations.model, env_id, force_limit, force_limit_unit)
         self.adversary_dim = self._adversary.dim if self._adversary else 0
-        self.force_limit = self._adversary.limit if self._adversary else 0.0
-        """Largest force of the adversary along an axis, newtons."""
+        self.force_limit = self._adversary.limit if self._adversary else 0.0  # newtons
         self._physics = RandomPhysics(physics or {}, self.task.env_id, self._simulations)
         self._time_limit = max_episode_steps or self.task.max_episode_steps
         self._pushes, self._first_world = pushes, first_world

@@ -128,10 +128,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_params(self, params: Mapping[str, Any], *, whole_config: bool = False) -> None:
-        """Log parameters; after the ``whole_config`` later calls by Lightning add nothing.
-
-        What a run has logged once is not changed when it is resumed.
-        """
+        """Log what is not logged yet; after the ``whole_config`` later calls by Lightning add nothing."""
         self._config_recorded = self._config_recorded or whole_config
         self._outbox.post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
 

@@ -31,7 +31,6 @@ class RemoteRun:
     ) -> None:
         self.run_id = run_id
         self.client: MlflowClient | None = None
-        """The connection; None before the first message that got through."""
         self._tracking_uri, self._root = tracking_uri, root
         self._experiment_name, self._run_name = experiment_name, run_name
 

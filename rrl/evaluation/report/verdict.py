@@ -48,11 +48,7 @@ class Judgement(NamedTuple):
 
 
 def certainty_of(comparison: Comparison) -> Certainty:
-    """Put the certainty of a difference into a word.
-
-    ``unknown`` without an interval; ``open`` if the interval of the difference holds zero; ``clear`` if it does not,
-    and the rank test agrees; ``tentative`` if that does not, as it never can with three seeds each.
-    """
+    """Put the certainty of a difference into a word; the rank test can never agree with three seeds each."""
     difference = comparison.difference
     if not difference.has_interval:
         return "unknown"
@@ -88,8 +84,6 @@ def format_numbers(values: Sequence[float]) -> list[str]:
     Example:
         >>> format_numbers([3105.4, -12.3, float("nan")])
         ['3,105', '-12', '-']
-        >>> format_numbers([-4.3, 0.25])
-        ['-4.30', '0.25']
         >>> format_numbers([162345.0, 9000.0])
         ['162k', '9k']
     """

@@ -34,7 +34,6 @@ class ReportFiles(NamedTuple):
     methods: Path
     figures: tuple[Path, ...]
     summary: Summary
-    """What the tables of policies and methods say."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
