@@ -74,17 +74,8 @@ class RecordConfig(SaveConfigCallback):
 class RRLCLI(LightningCLI):
     """LightningCLI for one command, ``python train.py --config FILE``, without subcommands.
 
-    - The defaults file is read before every ``--config``.
-    - ``evaluation``, ``attacks``, ``diagnostics`` and ``checkpoint`` are sections of their own; the progress bar, the
-      record of the configuration, the random states in checkpoints and the handling of Ctrl-C are always there.
-    - The algorithm gets its ``spaces`` from the data, and the data its seed from ``seed_everything``.
-    - ``--ckpt_path`` continues a run, in MLflow too.
-
-    Everything that can be wrong with the input is found before the first file is written.
-
-    Args:
-        args: Command line arguments; those of the process by default.
-        defaults: The YAML file with the defaults.
+    The defaults file is read before every ``--config``. ``--ckpt_path`` continues a run, in MLflow too. Everything that
+    can be wrong with the input is found before the first file is written.
     """
 
     def __init__(self, args: list[str] | None, defaults: Path) -> None:
@@ -107,11 +98,7 @@ class RRLCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Declare what lies beside model, data and trainer.
-
-        Args:
-            parser: The parser.
-        """
+        """Declare what lies beside model, data and trainer."""
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint of the run to continue.")
         parser.add_lightning_class_args(NominalEvaluation, "evaluation")
         parser.add_lightning_class_args(AttackEvaluation, "attacks")
@@ -121,15 +108,7 @@ class RRLCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=whole_number_seed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Read the configuration.
-
-        Args:
-            parser: The parser.
-            args: Command line arguments.
-
-        Raises:
-            ConfigurationError: If there is anything wrong with it.
-        """
+        """Read the configuration; ConfigurationError if there is anything wrong with it."""
         refuse_linked(given_keys(sys.argv[1:] if args is None else args))
         try:
             super().parse_arguments(parser, args)
@@ -152,11 +131,7 @@ class RRLCLI(LightningCLI):
             self._name_run(logger.init_args)
 
     def instantiate_classes(self) -> None:
-        """Build data, algorithm and trainer.
-
-        Raises:
-            ConfigurationError: If one of them refuses its arguments.
-        """
+        """Build data, algorithm and trainer; ConfigurationError if one of them refuses its arguments."""
         try:
             super().instantiate_classes()
         except INPUT_ERRORS as error:
@@ -191,59 +166,28 @@ class RRLCLI(LightningCLI):
 
 
 def whole_number_seed(seed: bool | int) -> int:
-    """Refuse the two values of ``seed_everything`` that would leave the worlds without a known seed.
-
-    Args:
-        seed: The configured seed.
-
-    Returns:
-        The same number.
-
-    Raises:
-        ConfigurationError: If the seed is a boolean.
-    """
+    """Refuse True and False for ``seed_everything``, which would leave the worlds without a known seed."""
     if isinstance(seed, bool):
         raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
     return seed
 
 
 def refuse_linked(given: set[str]) -> None:
-    """Refuse values for settings that are computed from others; the parser would silently ignore them.
-
-    Args:
-        given: Dotted names of the settings that the user has given.
-
-    Raises:
-        ConfigurationError: If one of them is computed.
-    """
+    """Refuse values, by dotted name, for settings that are computed; the parser would silently ignore them."""
     for key, source in {"model.spaces": "the data", "data.seed": "`seed_everything`"}.items():
         if any(name == key or name.startswith(f"{key}.") for name in given):
             raise ConfigurationError(f"`{key}` cannot be set: its value comes from {source}.")
 
 
 def subclasses(cls: type) -> list[type]:
-    """List the classes that inherit from a class and are part of this package.
-
-    Args:
-        cls: The class.
-
-    Returns:
-        All of them that have been imported, however deep.
-    """
+    """List the classes of this package that have been imported and inherit from a class, however deep."""
     children: list[type] = cls.__subclasses__()
     found = children + [deeper for child in children for deeper in subclasses(child)]
     return [child for child in found if child.__module__.startswith("rrl.")]
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that a folder can be created and written, without leaving anything behind.
-
-    Args:
-        folder: The folder, which need not exist yet.
-
-    Raises:
-        ConfigurationError: If it cannot.
-    """
+    """Raise ConfigurationError unless a folder can be created and written; leave nothing behind."""
     existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

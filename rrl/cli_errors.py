@@ -1,11 +1,8 @@
-"""Bad input, said in one sentence.
-
-The parser's own messages are precise but buried: usage, then a list of everything that a value might have been. Here
-the one useful line is found, put in terms of the configuration file, and completed with the nearest name that exists.
-"""
+"""Bad input, said in one sentence: the parser's own messages bury the useful line among all that a value might be."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -33,20 +30,7 @@ class ConfigurationError(ValueError):
 
 
 def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
-    """Say what is wrong with a configuration.
-
-    Args:
-        message: What the parser said.
-        keys: Dotted names of the settings that exist.
-        class_names: Short names of the classes that a ``class_path`` may hold.
-
-    Returns:
-        One line that names the setting, the value where there is one, and the nearest name that exists.
-
-    Example:
-        >>> one_sentence("unrecognized arguments: --trainer.max_epoch 3", ["trainer.max_epochs"], [])
-        "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"
-    """
+    """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists."""
     *_, given = "", *re.findall(r"given class_path '([^']+)'", message)  # the innermost class, if there is one
     class_name = given.rpartition(".")[2]
     if found := re.search(UNKNOWN_SETTING, message):
@@ -68,30 +52,21 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
 
 
 def given_keys(args: list[str]) -> set[str]:
-    """List the settings given on the command line or in a file: dotted names without ``init_args``.
-
-    Files that cannot be read are left to the parser.
-    """
+    """List dotted names, without ``init_args``, of settings given on the command line or in a file that can be read."""
     keys: set[str] = set()
     for position, argument in enumerate(args):
         name, equals, value = argument.partition("=")
         if name in {"--config", "-c"}:
-            value = value if equals else next(iter(args[position + 1 :]), "")
-            keys |= _keys_of_file(Path(value))
+            path = Path(value if equals else next(iter(args[position + 1 :]), ""))
+            with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+                keys.update(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
         elif name.startswith("--"):
             keys.add(name[2:])
     return {key.replace("init_args.", "") for key in keys}
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """End a complaint about an unknown name with the nearest known name, if one is near.
-
-    Example:
-        >>> suggestion("gama", ["gamma", "alpha"])
-        "; did you mean 'gamma'?"
-        >>> suggestion("xyz", ["gamma", "alpha"])
-        '.'
-    """
+    """End a complaint about an unknown name with the nearest known name, if one is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "."
 
@@ -121,10 +96,9 @@ def _innermost_error(message: str, place: str) -> str:
 def _settings(class_path: str) -> list[str]:
     """List the dotted settings of a class."""
     module, _, name = class_path.rpartition(".")
-    try:
+    with contextlib.suppress(ImportError, AttributeError, ValueError, NameError):
         return _parameters(getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError, ValueError, NameError):
-        return []
+    return []
 
 
 def _parameters(cls: Any) -> list[str]:
@@ -133,14 +107,6 @@ def _parameters(cls: Any) -> list[str]:
     kinds = [(name, kind) for name in names for kind in get_args(hints.get(name)) or (hints.get(name),)]
     groups = [(name, kind) for name, kind in kinds if dataclasses.is_dataclass(kind)]
     return names + [f"{name}.{inner}" for name, kind in groups for inner in _parameters(kind)]
-
-
-def _keys_of_file(path: Path) -> set[str]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return set()
-    return set(_dotted(content, ""))
 
 
 def _dotted(content: Any, prefix: str) -> list[str]:

@@ -36,23 +36,20 @@ class GracefulInterrupt(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signal back."""
-        self._restore()
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell MLflow whether the run was killed or failed."""
-        self._restore()
-        killed = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        self.on_train_end(trainer, pl_module)
+        outcome = "KILLED" if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) else "FAILED"
         for logger in trainer.loggers:
             if isinstance(logger, MLflowRunLogger):
-                logger.outcome = "KILLED" if killed else "FAILED"
+                logger.outcome = outcome
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
         sys.stderr.write("\nStopping after this iteration. Press Ctrl-C again to stop at once.\n")
-
-    def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None

@@ -28,27 +28,13 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, float]) -> Figure:
-    """Draw returns, in units of reward, against real environment steps.
-
-    Args:
-        training: Mean return of the training episodes, with exploration noise and in the training worlds. May be empty.
-        evaluation: Mean return of the evaluation episodes, mean action in the nominal worlds. May be empty.
-
-    Returns:
-        The figure.
-    """
+    """Draw mean returns, in units of reward, against real environment steps; each series may be empty."""
     figure, axes = new_figure()
     raw = finite_points(training)
     axes.plot(*raw, color=GREY, alpha=0.45, linewidth=1)
     axes.plot(raw[0], smooth(raw[1]), color=GREY, linewidth=2, label="training (noisy actions, training worlds)")
-    axes.plot(
-        *finite_points(evaluation),
-        color=BLUE,
-        linewidth=2,
-        marker="o",
-        markersize=4,
-        label="evaluation (mean action, nominal worlds)",
-    )
+    label = "evaluation (mean action, nominal worlds)"
+    axes.plot(*finite_points(evaluation), color=BLUE, linewidth=2, marker="o", markersize=4, label=label)
     axes.set_title("Learning curve", loc="left")
     axes.set(xlabel="real environment steps", ylabel="mean episode return (reward)")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -59,14 +45,13 @@ def plot_learning_curve(training: Mapping[int, float], evaluation: Mapping[int, 
 def plot_imagined_returns(guided: Tensor, unguided: Tensor) -> Figure:
     """Draw histograms of imagined returns ``[B]``, in units of reward, with and without guidance, and their means."""
     figure, axes = new_figure()
-    samples = {"unguided": (unguided, GREY), "guided": (guided, ORANGE)}
-    values = {name: tensor.detach().double().cpu().numpy().ravel() for name, (tensor, _) in samples.items()}
-    values = {name: array[np.isfinite(array)] for name, array in values.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=40).tolist()
-    for name, (_, color) in samples.items():
-        mean = values[name].mean()
-        label = f"{name}: mean {mean:.3g}, n = {values[name].size}"
-        axes.hist(values[name], bins=bins, density=True, color=color, alpha=0.55, label=label)
+    values = {"unguided": unguided, "guided": guided}
+    finite = {name: each.detach().double().cpu()[each.isfinite().cpu()].numpy() for name, each in values.items()}
+    bins = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40).tolist()
+    for (name, returns), color in zip(finite.items(), (GREY, ORANGE), strict=True):
+        mean = returns.mean()
+        label = f"{name}: mean {mean:.3g}, n = {returns.size}"
+        axes.hist(returns, bins=bins, density=True, color=color, alpha=0.55, label=label)
         axes.axvline(mean, color=color, linewidth=2, linestyle="--")
     axes.set_title("Imagined returns", loc="left")
     axes.margins(y=0.25)  # headroom for the legend
@@ -115,14 +100,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndarray:
-    """Average each value with those around it.
-
-    Args:
-        values: A series. Length ``K``.
-        share: Width of the window as a fraction of the series; at least 1 value.
-
-    Returns:
-        A series of the same length. Near the ends the window is cut off, not padded.
+    """Average each value with those around it, in a window of a share of the series that is cut off at its ends.
 
     Example:
         >>> smooth([0.0, 3.0, 6.0, 3.0], share=0.75).tolist()
@@ -131,18 +109,13 @@ def smooth(values: Sequence[float] | np.ndarray, share: float = 0.05) -> np.ndar
     series = np.asarray(values, dtype=float)
     half = int(len(series) * share / 2)
     sums = np.concatenate([[0.0], np.cumsum(series)])
-    first = np.clip(np.arange(len(series)) - half, 0, None)
-    last = np.clip(np.arange(len(series)) + half + 1, None, len(series))
+    places = np.arange(len(series))
+    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(series))
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def finite_points(series: Mapping[int, float]) -> tuple[list[int], list[float]]:
-    """Split a series by steps into steps and values, leaving out values that cannot be drawn.
-
-    Example:
-        >>> finite_points({1: 2.0, 2: float("nan")})
-        ([1], [2.0])
-    """
+    """Split a series by steps into steps and values, leaving out values that cannot be drawn."""
     points = [(step, value) for step, value in series.items() if np.isfinite(value)]
     return [step for step, _ in points], [value for _, value in points]
 

@@ -39,7 +39,7 @@ class EnvStepsProgressBar(TQDMProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        self._steps = self._first_step = env_steps(pl_module)
+        self._steps = self._first_step = int(cast(HasEnvSteps, pl_module).env_steps)
         self._start = self._last_line = time.monotonic()
         super().on_train_start(trainer, pl_module)
 
@@ -48,10 +48,10 @@ class EnvStepsProgressBar(TQDMProgressBar):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Advance by the environment steps of the iteration."""
-        steps = env_steps(pl_module)
+        steps = int(cast(HasEnvSteps, pl_module).env_steps)
         taken, self._steps = steps - self._steps, steps
         bar = self.train_progress_bar
-        bar.total = steps + max(remaining_iterations(trainer), 0) * taken
+        bar.total = steps + remaining_iterations(trainer) * taken
         bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
         bar.update(taken)
         if bar.disable and self.is_enabled and time.monotonic() - self._last_line > QUIET_INTERVAL:
@@ -72,15 +72,9 @@ class EnvStepsProgressBar(TQDMProgressBar):
         return {name: f"{float(value):.1f}" for name, value in returns.items() if value is not None}
 
 
-def env_steps(pl_module: LightningModule) -> int:
-    """Read an algorithm's counter of real environment steps over all processes."""
-    return int(cast(HasEnvSteps, pl_module).env_steps)
-
-
 def remaining_iterations(trainer: Trainer) -> int:
     """Count the training steps of this epoch and the following ones; 0 for a run without a fixed number of epochs."""
     if trainer.max_epochs is None or trainer.max_epochs < 0:
         return 0
-    per_epoch = int(trainer.num_training_batches)
-    done = trainer.fit_loop.epoch_loop.batch_idx + 1
-    return (trainer.max_epochs - trainer.current_epoch) * per_epoch - done
+    batches = (trainer.max_epochs - trainer.current_epoch) * int(trainer.num_training_batches)
+    return max(batches - trainer.fit_loop.epoch_loop.batch_idx - 1, 0)

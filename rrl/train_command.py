@@ -17,29 +17,20 @@ from rrl.tracking import MLflowRunLogger
 
 
 def run_training(args: list[str] | None, defaults: Path) -> int:
-    """Run one training and turn its end into an exit code.
-
-    Args:
-        args: Command line arguments; those of the process by default.
-        defaults: The YAML file with the defaults.
-
-    Returns:
-        0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Run one training: 0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     quieten_lightning()
     try:
         cli = RRLCLI(args, defaults)
     except (ConfigurationError, CheckpointError) as error:
         sys.stderr.write(f"train.py: error: {error}\n")
         return 2
+    code = 0
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
     except SIGTERMException:
         code = 143
     except SystemExit:  # how Lightning ends after Ctrl-C
         code = 130
-    else:
-        code = 0
     report_end(cli.trainer)
     return code
 
@@ -58,11 +49,7 @@ def quieten_lightning() -> None:
 
 
 def report_end(trainer: Trainer) -> None:
-    """Say where the results are.
-
-    Args:
-        trainer: The trainer after fitting.
-    """
+    """Say where the results are."""
     checkpoint = trainer.checkpoint_callback
     if not (trainer.is_global_zero and isinstance(checkpoint, BestAndLastCheckpoint)):
         return

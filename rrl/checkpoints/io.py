@@ -34,16 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint.
-
-        Args:
-            checkpoint: What to store; plain types and tensors.
-            path: The file; its folder is created.
-            storage_options: Must be None; part of Lightning's interface.
-
-        Raises:
-            TypeError: If ``storage_options`` is given.
-        """
+        """Write a checkpoint of plain types and tensors; its folder is created."""
         if storage_options is not None:
             raise TypeError(f"`storage_options` must be None, got {storage_options!r}.")
         target = Path(path)
@@ -65,16 +56,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint with its replay buffers.
-
-        Args:
-            path: The file.
-            map_location: Where tensors go, see ``torch.load``.
-            weights_only: Whether to refuse all but plain types, see ``torch.load``.
-
-        Returns:
-            What was saved.
-        """
+        """Read a checkpoint with its replay buffers."""
         checkpoint: dict[str, Any] = super().load_checkpoint(Path(path), map_location, weights_only)
         require_buffer(checkpoint, path)
         if name := checkpoint.pop(BUFFER_FILE, None):
@@ -85,15 +67,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def require_buffer(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Make sure that a checkpoint's replay buffer lies beside it, where it has one.
-
-    Args:
-        checkpoint: What lies in the file itself.
-        path: The file.
-
-    Raises:
-        CheckpointError: If the buffer is not there.
-    """
+    """Raise CheckpointError unless the replay buffer of a checkpoint lies beside it, where it has one."""
     name = checkpoint.get(BUFFER_FILE)
     if name is not None and not (Path(str(name)).name == name and Path(path).with_name(name).is_file()):
         raise CheckpointError(

@@ -25,13 +25,7 @@ class RunState(Callback):
     """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the mark by which checkpoints of this package are known.
-
-        Args:
-            trainer: The trainer that saves.
-            pl_module: The algorithm.
-            checkpoint: The checkpoint, changed in place.
-        """
+        """Add the mark by which checkpoints of this package are known."""
         datamodule = getattr(trainer, "datamodule", None)
         logger = trainer.logger if isinstance(trainer.logger, MLflowRunLogger) else None
         checkpoint[MARKER] = {
@@ -46,36 +40,24 @@ class RunState(Callback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Read the global random states.
-
-        Returns:
-            States of Python, NumPy and PyTorch as plain types and tensors.
-        """
+        """Read the global random states of Python, NumPy and PyTorch."""
         # NumPy's legacy generator returns its five values as a tuple.
-        _, keys, position, has_gauss, cached_gaussian = np.random.get_state()
+        _, keys, position, has_gauss, gaussian = np.random.get_state()
         version, internal, gauss = random.getstate()
+        words = torch.from_numpy(np.asarray(keys, dtype=np.int64))
         return {
             "torch": torch.get_rng_state(),
             "python": [version, list(internal), gauss],
-            "numpy": [
-                torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-                int(position),
-                int(has_gauss),
-                float(cached_gaussian),
-            ],
+            "numpy": [words, int(position), int(has_gauss), float(gaussian)],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the global random states.
-
-        Args:
-            state_dict: What ``state_dict`` returned.
-        """
+        """Restore the global random states."""
         torch.set_rng_state(state_dict["torch"])
         version, internal, gauss = state_dict["python"]
         random.setstate((version, tuple(internal), gauss))
-        keys, position, has_gauss, cached_gaussian = state_dict["numpy"]
-        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached_gaussian))
+        keys, *others = state_dict["numpy"]
+        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *others))
 
 
 class BestAndLastCheckpoint(ModelCheckpoint):
@@ -85,7 +67,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     that led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was.
 
     Args:
-        monitor: Metric whose highest value is the best.
+        monitor: Metric that tells which one is best.
         mode: ``"max"`` or ``"min"``: which value of the metric is best.
         every_n_epochs: Epochs between two looks at the metric.
         dirpath: Another folder.
@@ -94,11 +76,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     CHECKPOINT_NAME_LAST = "last"
 
     def __init__(
-        self,
-        monitor: str = "eval/return_mean",
-        mode: str = "max",
-        every_n_epochs: int = 1,
-        dirpath: str | None = None,
+        self, monitor: str = "eval/return_mean", mode: str = "max", every_n_epochs: int = 1, dirpath: str | None = None
     ) -> None:
         super().__init__(
             dirpath=dirpath,
@@ -113,37 +91,20 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Settle the folder before training starts.
-
-        Args:
-            trainer: The trainer, whose logger knows the folder of the run.
-            pl_module: The algorithm.
-            stage: Lightning's stage.
-        """
+        """Settle the folder before training starts."""
         if self.dirpath is None:
             self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``last.ckpt`` at the end of every epoch, also where the best one stays what it was.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-        """
+        """Write ``last.ckpt`` at the end of every epoch, also where the best one stays what it was."""
         super().on_train_epoch_end(trainer, pl_module)
         # Lightning itself renews the last checkpoint only in epochs that improve on the best.
         if self._last_global_step_saved != trainer.global_step:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what there is when a run ends early.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The algorithm.
-            exception: Why it ends.
-        """
+        """Save what there is when a run ends early."""
         if trainer.world_size > 1 or trainer.sanity_checking or self.dirpath is None:
             return  # saving needs all processes, and nobody knows whether the others are still there
         interrupted = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
@@ -154,31 +115,16 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
 
 def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
-    """Note what is needed to build the worlds of a run again, without pushes or random physics.
-
-    Args:
-        datamodule: Where the worlds come from.
-
-    Returns:
-        ``env_id``, ``env_kwargs`` and ``seed``, as plain types.
-    """
+    """Note what is needed to build the worlds of a run again, without pushes or random physics, in plain types."""
     return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
 
 
 def without_password(uri: str) -> str:
     """Remove user name and password from an address, so that it can be stored and shared.
 
-    Args:
-        uri: An address.
-
-    Returns:
-        The address without what stands before ``@`` in its host.
-
     Example:
         >>> without_password("https://ada:secret@mlflow.example.org/api")
         'https://mlflow.example.org/api'
-        >>> without_password("sqlite:////data/mlflow.db")
-        'sqlite:////data/mlflow.db'
     """
     scheme, separator, rest = uri.partition("://")
     host, slash, path = rest.partition("/")

@@ -1,8 +1,4 @@
-"""How environment data reaches training.
-
-- ``rollouts``: fresh rollouts of the policy in training.
-- ``trajectories``: rollouts, windows of all experience and start states for a Dyna loop.
-"""
+"""How environment data reaches training."""
 
 from rrl.data.rollouts import RolloutDataModule, RolloutDataset
 from rrl.data.trajectories import TrajectoryDataModule

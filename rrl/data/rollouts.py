@@ -27,18 +27,13 @@ class RolloutDataset(IterableDataset[TensorBatch]):
 
     The length is part of the algorithm's correctness: from a dataset without one the Trainer fetches a batch ahead, so
     each rollout would come from the policy before the last update.
-
-    Args:
-        make_batch: Makes the next batch.
-        length: Batches of an epoch.
     """
 
     def __init__(self, make_batch: Callable[[], TensorBatch], length: int) -> None:
-        self.make_batch = make_batch
-        self.length = length
+        self.make_batch, self.length = make_batch, length
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
+        """Batches of an epoch."""
         return self.length
 
     def __iter__(self) -> Iterator[TensorBatch]:
@@ -93,33 +88,23 @@ class RolloutDataModule(LightningDataModule):
         self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
         self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
-        self.save_settings()
+        # In every checkpoint, in plain types that load without running code.
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, RolloutDataModule)]
+        names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
+        settings = {name: getattr(self, name) for name in names}
+        settings["pushes"] = None if pushes is None else dataclasses.asdict(pushes)
+        self.save_hyperparameters(settings, logger=False)
         # One world is built at once, so that a bad setting fails here.
         probe = self.make_envs(1)
         self.spaces = spaces_of(probe)
         probe.close()
 
-    def save_settings(self) -> None:
-        """Keep the constructor's arguments in every checkpoint, in plain types that load without running code."""
-        classes = [cls for cls in type(self).__mro__ if issubclass(cls, RolloutDataModule)]
-        names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
-        settings = {name: getattr(self, name) for name in names}
-        settings["pushes"] = None if self.pushes is None else dataclasses.asdict(self.pushes)
-        self.save_hyperparameters(settings, logger=False)
-
     def make_envs(
         self, num_envs: int, *, seed: int | None = None, first_world: int = 0, nominal: bool = False
     ) -> VectorEnv[Any, Any, Any]:
-        """Build worlds like those of the training.
+        """Build worlds like those of the training, which the caller closes, with the run's seed unless one is given.
 
-        Args:
-            num_envs: How many.
-            seed: Seed of their streams; the run's own where None.
-            first_world: Index of the first one, which shifts the streams.
-            nominal: Leave out pushes, random physics and the shortened time limit.
-
-        Returns:
-            New worlds; the caller closes them.
+        ``nominal`` ones have no pushes, random physics or shortened time limit.
         """
         return make_vec_env(
             self.env_id,
@@ -135,24 +120,16 @@ class RolloutDataModule(LightningDataModule):
         )
 
     def setup(self, stage: str) -> None:
-        """Build this rank's share of the worlds.
-
-        Args:
-            stage: Lightning's stage; only ``fit`` needs worlds.
-
-        Raises:
-            ValueError: If the worlds cannot be shared equally.
-        """
+        """Build this rank's share of the worlds; ValueError if they cannot be shared equally."""
         if stage != "fit" or self.collector is not None:
             return
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        ranks, rank = self._ranks()
         if self.num_envs % ranks != 0:
             raise ValueError(f"`num_envs` must be divisible by the number of processes {ranks}, got {self.num_envs}.")
         share = self.num_envs // ranks
         envs = self.make_envs(share, first_world=rank * share)
-        self.collector = RolloutCollector(
-            envs, seed=self.seed, first_world=rank * share, random_actions=self.random_actions
-        )
+        chance = self.random_actions
+        self.collector = RolloutCollector(envs, seed=self.seed, first_world=rank * share, random_actions=chance)
 
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return the stream of rollouts."""
@@ -173,11 +150,7 @@ class RolloutDataModule(LightningDataModule):
         return self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
 
     def teardown(self, stage: str) -> None:
-        """Close the worlds.
-
-        Args:
-            stage: Lightning's stage.
-        """
+        """Close the worlds."""
         if self.collector is not None:
             self.collector.envs.close()
             self.collector = None
@@ -187,20 +160,17 @@ class RolloutDataModule(LightningDataModule):
         return {"ranks": gather_objects(self.rank_state())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the worlds of a checkpoint.
-
-        Args:
-            state_dict: What :meth:`state_dict` returned in a run with as many processes.
-
-        Raises:
-            ValueError: If the number of processes differs.
-        """
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        """Continue the worlds of a checkpoint of as many processes."""
+        ranks, rank = self._ranks()
         if len(state_dict["ranks"]) != ranks:
             raise ValueError(
                 f"the checkpoint was written by {len(state_dict['ranks'])} processes, this run has {ranks}."
             )
         self.load_rank_state(state_dict["ranks"][rank])
+
+    def _ranks(self) -> tuple[int, int]:
+        """Number of processes, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def rank_state(self) -> dict[str, Any]:
         """Return this rank's part of the state, in plain types and tensors."""
@@ -211,19 +181,11 @@ class RolloutDataModule(LightningDataModule):
         # Gymnasium's own vector environments cannot be saved; after a resume their episodes begin anew.
         if isinstance(envs, MuJoCoVectorEnv):
             # Tensors, which a checkpoint may hold without unpickling arbitrary code.
-            state["envs"] = apply_to_collection(
-                envs.state_dict(), np.ndarray, lambda array: torch.from_numpy(array.copy())
-            )
+            state["envs"] = apply_to_collection(envs.state_dict(), np.ndarray, torch.from_numpy)
         return state
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
-        """Restore this rank's part of the state.
-
-        Args:
-            state: What :meth:`rank_state` returned.
-        """
+        """Restore this rank's part of the state."""
         if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
-            self.collector.envs.load_state_dict(
-                apply_to_collection(state["envs"], torch.Tensor, lambda tensor: tensor.numpy().copy())
-            )
+            self.collector.envs.load_state_dict(apply_to_collection(state["envs"], torch.Tensor, torch.Tensor.numpy))
             self.collector.load_state_dict(state["collector"])

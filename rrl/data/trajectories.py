@@ -49,31 +49,23 @@ class TrajectoryDataModule(RolloutDataModule):
         num_steps: int = 64,
         **worlds: Any,
     ) -> None:
-        require_at_least(1, model_updates=model_updates, model_batch_size=model_batch_size)
+        require_at_least(1, model_updates=model_updates, model_batch_size=model_batch_size, recent_starts=recent_starts)
         require_at_least(1, imagined_trajectories=imagined_trajectories, policy_updates=policy_updates)
-        require_at_least(1, recent_starts=recent_starts)
         if num_steps < horizon:
             raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
         self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
         self.imagined_trajectories, self.policy_updates = imagined_trajectories, policy_updates
-        self.recent_starts = recent_starts
-        self.buffer_size = buffer_size
+        self.recent_starts, self.buffer_size = recent_starts, buffer_size
         self.buffer: TrajectoryBuffer | None = None
         super().__init__(env_id, num_steps=num_steps, **worlds)
         self.spaces.horizon = horizon
-        # Built once already, so that a bad size fails before anything runs.
-        self._make_buffer(self.num_envs, rank=0)
+        self._make_buffer(self.num_envs, rank=0)  # so that a bad size fails before anything runs
 
     def setup(self, stage: str) -> None:
-        """Build this rank's worlds and an empty buffer.
-
-        Args:
-            stage: Lightning's stage; only ``fit`` needs worlds.
-        """
+        """Build this rank's worlds and an empty buffer."""
         super().setup(stage)
         if self.collector is not None and self.buffer is None:
-            rank = self.trainer.global_rank if self.trainer else 0
-            self.buffer = self._make_buffer(self.collector.envs.num_envs, rank=rank)
+            self.buffer = self._make_buffer(self.collector.envs.num_envs, rank=self._ranks()[1])
 
     def make_batch(self) -> DynaBatch:
         """Collect a rollout, add it to the buffer, and draw windows and start states."""
@@ -89,26 +81,18 @@ class TrajectoryDataModule(RolloutDataModule):
         return DynaBatch(rollout, windows, fresh_windows, starts.unflatten(0, shape))
 
     def rank_state(self) -> dict[str, Any]:
-        """Return this rank's worlds and buffer, in plain types and tensors."""
+        """Return this rank's worlds and buffer."""
         state = super().rank_state()
         return state if self.buffer is None else {**state, "buffer": self.buffer.state_dict()}
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
-        """Restore this rank's worlds and buffer.
-
-        Args:
-            state: What :meth:`rank_state` returned.
-        """
+        """Restore this rank's worlds and buffer."""
         super().load_rank_state(state)
         if self.buffer is not None and "buffer" in state:
             self.buffer.load_state_dict(state["buffer"])
 
     def teardown(self, stage: str) -> None:
-        """Close the worlds and drop the buffer.
-
-        Args:
-            stage: Lightning's stage.
-        """
+        """Close the worlds and drop the buffer."""
         super().teardown(stage)
         self.buffer = None
 

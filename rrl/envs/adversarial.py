@@ -28,7 +28,6 @@ class HasAdversary(Protocol):
 
     def adversary_forces(self, adversary_actions: NDArray[Any]) -> NDArray[np.float64]:
         """Scale adversary actions ``[N, F]``, clipped to -1 to 1, to the forces that ``step`` takes."""
-        ...
 
 
 class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
@@ -36,18 +35,8 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 
     An action is a dictionary: ``protagonist`` is the environment's own action, ``adversary`` holds the forces along
     the given world axes, newtons, body by body. They act at the centres of mass for this one step and are clipped to
-    the limit. Observation and reward are the environment's own; the adversary's reward is the negated one.
-
-    Args:
-        env: An environment with ``model`` and ``data`` of MuJoCo.
-        bodies: Names of the bodies on which the adversary pushes.
-        axes: World axes along which it pushes, letters of ``xyz``.
-        force_limit: Largest force along an axis, at least 0.
-        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
-        masses: Absolute masses of bodies, kilograms; nominal where not named.
-
-    Raises:
-        ValueError: If an argument is inadmissible.
+    the limit, see :class:`~rrl.envs.forces.BodyForces`. Observation and reward are the environment's own; the
+    adversary's reward is the negated one. ``masses`` replaces nominal masses of bodies, kilograms.
     """
 
     def __init__(
@@ -71,7 +60,6 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
         self._data = simulator.data
         self._forces = BodyForces(simulator.model, bodies, axes=axes, limit=force_limit, unit=force_limit_unit)
         self.force_limit = self._forces.limit
-        """Largest force along an axis, newtons."""
         high = np.full(self._forces.dim, self.force_limit)
         self.action_space = Dict({PROTAGONIST: env.action_space, ADVERSARY: Box(-high, high, dtype=np.float64)})
 
@@ -88,11 +76,7 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
 def make_adversarial(
     task_id: str, force_limit: float | None = None, force_limit_unit: ForceUnit = "newtons", **env_kwargs: Any
 ) -> AdversarialForce:
-    """Make one of ``ADVERSARIAL_TASKS``, without a time limit; what ``gymnasium.make`` calls.
-
-    Where no limit is given the task's own counts, in newtons; ``env_kwargs`` are those of the environment without the
-    adversary.
-    """
+    """Make one of ``ADVERSARIAL_TASKS`` without a time limit, by default with its own force limit, for Gymnasium."""
     row = ADVERSARIAL_TASKS[task_id]
     env = gymnasium.make(row.env_id, max_episode_steps=-1, disable_env_checker=True, **env_kwargs)
     return AdversarialForce(
@@ -106,17 +90,13 @@ def make_adversarial(
 
 
 class AdversarialWorlds(VectorWrapper[Any, Any, Any]):
-    """Environments with the dictionary of :class:`AdversarialForce` as action, with the interface of native worlds.
-
-    Args:
-        env: Environments that reset in the same step.
-    """
+    """Environments of :class:`AdversarialForce` that reset in the same step, with the interface of native worlds."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env)
         spaces: Any = env.single_action_space
         self.force_limits = spaces[ADVERSARY].high
-        self.adversary_dim = int(spaces[ADVERSARY].shape[0])
+        self.adversary_dim = len(self.force_limits)
         self.single_action_space = spaces[PROTAGONIST]
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.checks import require_one_of
 from rrl.envs.bodies import ADVERSARIAL_TASKS, AXES
 
 Array = NDArray[np.float64]
@@ -16,29 +17,21 @@ ForceUnit = Literal["newtons", "body_weight"]
 
 
 class BodyForces:
-    """Forces along some axes at the centres of mass of ``K`` bodies, none above a limit.
+    """Forces along world axes, different letters of ``xyz``, at the centres of mass of ``K`` different bodies.
 
-    Args:
-        model: The model that they act on, with its present masses and gravity.
-        bodies: Names of the bodies, each once, at least one.
-        axes: World axes along which they act, different letters of ``xyz``.
-        limit: Largest force along an axis, at least 0.
-        unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
-
-    Raises:
-        ValueError: If an argument is inadmissible.
+    The limit holds along each axis, in ``newtons``, or multiples of the model's present ``body_weight``.
     """
 
     def __init__(
         self, model: mujoco.MjModel, bodies: Sequence[str], *, axes: str, limit: float, unit: ForceUnit
     ) -> None:
         self.body_ids = [require_body(model, name, "bodies") for name in bodies]
-        """Indices of the bodies."""
         if not bodies or len(set(bodies)) < len(bodies):
             raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
-        self._axes = axis_indices(axes)
+        if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
+            raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
+        self._axes = [AXES.index(axis) for axis in axes]
         self.limit = limit_in_newtons(model, limit, unit)
-        """Largest force along an axis, newtons."""
         self.dim = len(self.body_ids) * len(self._axes)
         """Number of components, ``F``, body by body."""
 
@@ -74,10 +67,7 @@ def require_body(model: mujoco.MjModel, name: str, argument: str) -> int:
 
 
 def set_masses(model: mujoco.MjModel, masses: Mapping[str, float]) -> None:
-    """Give bodies absolute masses, kilograms by name, leave their inertia, and refresh what derives from the masses.
-
-    The model is changed in place. A mass that is not positive and finite raises ValueError.
-    """
+    """Give bodies absolute masses in place, kilograms by name, and refresh what derives from them; inertia stays."""
     for name, mass in masses.items():
         if not 0.0 < mass < np.inf:
             raise ValueError(f"`masses[{name!r}]` must be positive and finite, got {mass}.")
@@ -90,23 +80,10 @@ def limit_in_newtons(model: mujoco.MjModel, force_limit: float, unit: ForceUnit)
     """Convert the limit of a force to newtons, see :class:`BodyForces`."""
     if not 0.0 <= force_limit < np.inf:
         raise ValueError(f"`force_limit` must be at least 0 and finite, got {force_limit}.")
+    require_one_of(get_args(ForceUnit), force_limit_unit=unit)
     if unit == "newtons":
         return float(force_limit)
-    if unit != "body_weight":
-        raise ValueError(f"`force_limit_unit` must be 'newtons' or 'body_weight', got {unit!r}.")
     weight = float(model.body_mass.sum() * np.linalg.norm(model.opt.gravity))
     if weight == 0.0:
         raise ValueError("`force_limit_unit` must be 'newtons' where there is no gravity, got 'body_weight'.")
     return force_limit * weight
-
-
-def axis_indices(axes: str) -> list[int]:
-    """Read the axes along which an adversary pushes; ValueError if there is none, or one is unknown or occurs twice.
-
-    Example:
-        >>> axis_indices("xz")
-        [0, 2]
-    """
-    if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-        raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
-    return [AXES.index(axis) for axis in axes]

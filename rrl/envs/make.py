@@ -37,29 +37,15 @@ def make_vec_env(
     force_limit: float | None = None,
     force_limit_unit: ForceUnit = "newtons",
 ) -> VectorEnv[Any, Any, Any]:
-    """Make environments that reset in the step in which an episode ends.
+    """Make ``N`` environments that reset in the step in which an episode ends, with the settings of a data module.
 
-    Args:
-        env_id: Identifier of a registered environment with flat continuous observations and actions.
-        num_envs: Number of environments, ``N``.
-        seed: Environment ``i`` draws from streams of ``seed`` and ``first_world + i``.
-        first_world: Number of environments of the same seed that other objects hold before these.
-        max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the registered one.
-        env_kwargs: Keyword arguments of the environment's constructor.
-        pushes: Random forces; native tasks only.
-        physics: Ranges of physical factors; native tasks only.
-        force_limit: Largest force of the adversary along an axis; ``None`` takes the task's. For the adversarial tasks
-            of this package; environments of the user's own have it in their constructor.
-        force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
+    Infos hold ``final_obs`` ``[N, O]`` and ``_final_obs`` ``[N]`` whenever an episode ended. Where there is an
+    adversary, ``step`` takes what ``adversary_forces`` makes of its action as a second argument.
 
-    Returns:
-        Environments whose infos hold ``final_obs`` ``[N, O]`` and ``_final_obs`` ``[N]`` whenever an episode ended.
-        Where there is an adversary, ``adversary_dim`` is the size of its action, and ``step`` takes what
-        ``adversary_forces`` makes of it as its second argument.
-
-    Raises:
-        ValueError: If the identifier is unknown, a space is not a flat box, ``pushes`` or ``physics`` are asked of an
-            environment that is not native, or ``force_limit`` of one without an adversary.
+    Environment ``i`` draws from streams of ``seed`` and ``first_world + i``. ``pushes`` and ``physics`` are for native
+    tasks only, ``force_limit`` for the adversarial tasks of this package; environments of the user's own have it in
+    their constructor. ValueError if a setting is asked of an environment that cannot have it, the environment is
+    unknown, or a space is not a flat box.
     """
     if is_native(env_id):
         return MuJoCoVectorEnv(
@@ -87,32 +73,22 @@ def make_vec_env(
         if env_id not in ADVERSARIAL_TASKS:
             raise ValueError(f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)}, got {env_id!r}.")
         options |= {"force_limit": force_limit, "force_limit_unit": force_limit_unit}
-    return make_gymnasium(env_id, num_envs, seed, first_world, max_episode_steps, options)
+    return make_gymnasium(env_id, num_envs, seed, first_world, {"max_episode_steps": max_episode_steps, **options})
 
 
 def is_native(env_id: str) -> bool:
-    """Tell whether a task, with or without an adversary, has a row in ``TASKS``.
-
-    Example:
-        >>> is_native("rrl/Hopper6Adv-v1"), is_native("rrl/AntAdv-v1")
-        (True, False)
-    """
+    """Tell whether a task, with or without an adversary, has a row in ``TASKS``."""
     row = ADVERSARIAL_TASKS.get(env_id)
     return (row.env_id if row else env_id) in TASKS
 
 
 def make_gymnasium(
-    env_id: str,
-    num_envs: int,
-    seed: int,
-    first_world: int,
-    max_episode_steps: int | None,
-    options: Mapping[str, Any],
+    env_id: str, num_envs: int, seed: int, first_world: int, options: Mapping[str, Any]
 ) -> VectorEnv[Any, Any, Any]:
     """Make Gymnasium's own environments with the interface of the native ones, see :func:`make_vec_env`."""
 
     def make_one() -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **options)
+        env = gymnasium.make(env_id, **options)
         # Copies, since an environment may write every observation to one array, also the first of the next episode.
         return TransformObservation(env, np.copy, env.observation_space)
 
@@ -167,36 +143,23 @@ class SeededWorlds(VectorWrapper[Any, Any, Any]):
 
 
 def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
-    """Read what an algorithm must know of worlds.
-
-    Args:
-        envs: What :func:`~rrl.envs.make_vec_env` made.
-
-    Returns:
-        Their sizes and bounds, without a horizon.
-    """
+    """Read what an algorithm must know of worlds, without a horizon."""
     observations, actions = flat_box(envs.single_observation_space), flat_box(envs.single_action_space)
     task = envs.task if isinstance(envs, MuJoCoVectorEnv) else None
+    box = task.healthy_box if task else None
+    env = envs.unwrapped.envs[0].unwrapped if isinstance(envs.unwrapped, SyncVectorEnv) else envs
+    seconds = getattr(env, "dt", None)  # simulated time of a step, where the environments tell it
     return Spaces(
         observations.shape[0],
         actions.shape[0],
         _floats(actions.low),
         _floats(actions.high),
         adversary_dim=envs.adversary_dim if isinstance(envs, HasAdversary) else 0,
-        step_seconds=_step_seconds(envs),
-        # Unknown; assume episodes can fail.
-        can_fail=task is None or bool(task.terminates),
-        healthy_low=None if task is None or task.healthy_low is None else _floats(task.healthy_low),
-        healthy_high=None if task is None or task.healthy_high is None else _floats(task.healthy_high),
+        step_seconds=None if seconds is None else float(seconds),
+        can_fail=task is None or task.terminates,  # where it is unknown, assume that episodes can
+        healthy_low=_floats(box[0]) if box else None,
+        healthy_high=_floats(box[1]) if box else None,
     )
-
-
-def _step_seconds(envs: VectorEnv[Any, Any, Any]) -> float | None:
-    """Read the simulated time of one step; None where the environments do not tell it."""
-    seconds = getattr(envs, "dt", None)
-    if seconds is None and isinstance(envs.unwrapped, SyncVectorEnv):
-        seconds = getattr(envs.unwrapped.envs[0].unwrapped, "dt", None)
-    return None if seconds is None else float(seconds)
 
 
 def _floats(bounds: NDArray[Any]) -> list[float]:

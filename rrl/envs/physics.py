@@ -62,16 +62,7 @@ class ModelChange(NamedTuple):
 
 
 class RandomPhysics:
-    """Factors of the nominal physics that are drawn for each episode of each world.
-
-    Args:
-        ranges: From where they are drawn, uniformly; 1 where not named.
-        task_id: The task, a key of ``TASK_BODIES``.
-        simulations: The ``N`` worlds.
-
-    Raises:
-        ValueError: If a parameter has no effect on the task, or a range is none.
-    """
+    """Factors of the nominal physics, drawn uniformly for each episode of each world; 1 where there is no range."""
 
     def __init__(self, ranges: Ranges, task_id: str, simulations: Simulations) -> None:
         effective = TASK_BODIES[task_id].physics
@@ -94,22 +85,13 @@ class RandomPhysics:
         return dict(zip(self._ranges, self._factors.T.copy(), strict=True))
 
     def restart(self, worlds: NDArray[np.intp], generators: Sequence[np.random.Generator]) -> None:
-        """Draw new physics for worlds whose episode starts; their states stay.
-
-        Args:
-            worlds: Indices of the worlds.
-            generators: The random stream of each; each gives one number per range.
-        """
+        """Draw new physics for worlds whose episode starts, one number per range from each's stream; states stay."""
         for world, generator in zip(worlds, generators, strict=True):
             self._factors[world] = [generator.uniform(low, high) for low, high in self._ranges.values()]
         self._apply(worlds)
 
-    def state_dict(self) -> dict[str, Array]:
-        """Return the factors in force, by parameter."""
-        return self.factors
-
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Continue with factors that :meth:`state_dict` returned; ValueError if they are of other parameters."""
+    def load_factors(self, state: Mapping[str, Array]) -> None:
+        """Continue with saved factors; ValueError if they are of other parameters."""
         if set(state) != set(self._ranges):
             raise ValueError(f"`state` must come from worlds with random {list(self._ranges)}, got {list(state)}.")
         for column, name in enumerate(self._ranges):
@@ -124,18 +106,9 @@ class RandomPhysics:
 
 
 def changed_fields(model: mujoco.MjModel, env_id: str, changes: Sequence[ModelChange]) -> ModelFields:
-    """Work out the fields of a changed model.
+    """Work out the fields that changes touch, each applied to the outcome of those before; the model stays nominal.
 
-    Args:
-        model: The nominal model, left as it is.
-        env_id: Its task.
-        changes: Applied one after another, each to the outcome of those before.
-
-    Returns:
-        The fields that the changes touch.
-
-    Raises:
-        ValueError: If a part is unknown, a value inadmissible, or a change can have no effect on the task.
+    An unknown part, an inadmissible value, or a change that can have no effect on the task raises ValueError.
     """
     refreshed: dict[str, Array] = {}
     raw: dict[str, Array] = {}

@@ -22,10 +22,6 @@ class Pushes:
 
     It is drawn from a normal distribution when an episode starts, and drawn anew before each step with a fixed
     probability, so it lasts ``1 / redraw_probability`` steps on average.
-
-    Example:
-        >>> Pushes(force_std=10.0, redraw_probability=0.05).force_std
-        10.0
     """
 
     force_std: float
@@ -40,16 +36,10 @@ class Pushes:
 
 
 class PushProcess:
-    """The pushes of all worlds at their present time, each from its world's own stream.
-
-    Args:
-        pushes: Their distribution.
-        generators: One random stream per world, used by nobody else.
-    """
+    """The pushes of all worlds at their present time, each from its world's own stream, which nobody else uses."""
 
     def __init__(self, pushes: Pushes, generators: list[np.random.Generator]) -> None:
-        self._pushes = pushes
-        self._generators = generators
+        self._pushes, self._generators = pushes, generators
         self._redraws = np.empty((0, len(generators)))
         self._candidates = np.empty((0, len(generators)))
         self._cursor = 0
@@ -64,14 +54,16 @@ class PushProcess:
     def advance(self) -> Array:
         """Move all worlds one step on and return the forces along x for it, newtons. Shape ``[N]``."""
         if self._cursor == len(self._redraws):
-            self._draw_block()
+            self._redraws = np.stack([generator.random(_BLOCK_STEPS) for generator in self._generators], axis=1)
+            normal = np.stack([generator.standard_normal(_BLOCK_STEPS) for generator in self._generators], axis=1)
+            self._candidates, self._cursor = self._pushes.force_std * normal, 0
         redraw = self._redraws[self._cursor] < self._pushes.redraw_probability
         self.forces = np.where(redraw, self._candidates[self._cursor], self.forces)
         self._cursor += 1
         return self.forces
 
     def state_dict(self) -> dict[str, Any]:
-        """Save everything on which later pushes depend, in plain types and arrays."""
+        """Return everything on which later pushes depend."""
         return {
             "streams": [generator.bit_generator.state for generator in self._generators],
             "redraws": self._redraws.copy(),
@@ -84,14 +76,6 @@ class PushProcess:
         """Continue exactly where :meth:`state_dict` was called."""
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
-        self._redraws = np.array(state["redraws"])
-        self._candidates = np.array(state["candidates"])
+        self._redraws, self._candidates = np.array(state["redraws"]), np.array(state["candidates"])
         self._cursor = state["cursor"]
         self.forces = np.array(state["forces"])
-
-    def _draw_block(self) -> None:
-        uniform = [generator.random(_BLOCK_STEPS) for generator in self._generators]
-        normal = [generator.standard_normal(_BLOCK_STEPS) for generator in self._generators]
-        self._redraws = np.stack(uniform, axis=1)
-        self._candidates = self._pushes.force_std * np.stack(normal, axis=1)
-        self._cursor = 0

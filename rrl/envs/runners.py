@@ -98,8 +98,7 @@ class Walker2d(Runner):
 
     def observe(self, worlds: Worlds) -> Array:
         """Positions without x, and velocities clipped to 10."""
-        velocities = np.clip(worlds.velocities, -10, 10)
-        return np.concatenate([worlds.positions[:, self._num_skipped :], velocities], axis=1)
+        return np.concatenate([worlds.positions[:, self._num_skipped :], np.clip(worlds.velocities, -10, 10)], axis=1)
 
     def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
         """Pay for speed and for being healthy, charge for control."""

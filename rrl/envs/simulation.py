@@ -5,6 +5,7 @@ Model fields that differ between worlds are always written from nominal values, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,11 +36,7 @@ class ModelFields:
 
 
 class WorldFields:
-    """The model fields that the worlds of a batch have now.
-
-    Args:
-        batch: The simulations.
-    """
+    """The model fields that the worlds of a batch have now."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -47,12 +44,7 @@ class WorldFields:
         self._present: list[ModelFields | None] = [None] * batch.nsim
 
     def apply(self, worlds: NDArray[np.intp], fields: Sequence[ModelFields]) -> None:
-        """Give some worlds new fields; whatever is not named becomes nominal again, and states stay.
-
-        Args:
-            worlds: Indices of the worlds.
-            fields: Those of each of them, in their order.
-        """
+        """Give each of some worlds new fields; whatever is not named becomes nominal again, and states stay."""
         pairs = zip(worlds, fields, strict=True)
         changed = [(world, new) for world, new in pairs if self._present[world] is not new]
         for name in {name for _, new in changed for name in (*new.refreshed, *new.raw)}:
@@ -62,19 +54,16 @@ class WorldFields:
         for world, new in changed:
             self._write(world, self._nominal | dict(new.refreshed))
             self._present[world] = new
-        self._refresh_constants(np.array([world for world, _ in changed]))
+        touched = np.array([world for world, _ in changed])
+        states = self._batch.state[touched]  # mj_setConst may move the state, so keep it
+        self._batch.set_const(touched)
+        self._batch.state[touched] = states
         for world, new in changed:
             self._write(world, new.raw)
 
     def _write(self, world: int, values: Mapping[str, Array]) -> None:
         for name, value in values.items():
             self._batch.expand(name)[world] = value
-
-    def _refresh_constants(self, worlds: NDArray[np.intp]) -> None:
-        """Let the constants that derive from masses follow them."""
-        states = self._batch.state[worlds]  # mj_setConst may move the state, so keep it
-        self._batch.set_const(worlds)
-        self._batch.state[worlds] = states
 
 
 def nominal_field(model: mujoco.MjModel, name: str) -> Array:
@@ -83,29 +72,30 @@ def nominal_field(model: mujoco.MjModel, name: str) -> Array:
     return np.array(getattr(owner, name.removeprefix("opt.")))
 
 
+def available_cores() -> int:
+    """Count the processor cores that this process may use; where the system does not tell, those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Worlds(NamedTuple):
-    """Live views of the simulator's arrays, one row per world."""
+    """Live views of the simulator's arrays, one row per world.
+
+    Generalised positions ``[N, nq]`` and velocities ``[N, nv]``; positions of bodies and sites in the world's frame,
+    metres, ``[N, bodies, 3]`` and ``[N, sites, 3]``; generalised constraint forces ``[N, nv]``.
+    """
 
     positions: Array
-    """Generalised positions ``qpos``. Shape ``[N, nq]``."""
     velocities: Array
-    """Generalised velocities ``qvel``. Shape ``[N, nv]``."""
     body_positions: Array
-    """World-frame origins of the bodies, metres. Shape ``[N, bodies, 3]``."""
     site_positions: Array
-    """World-frame positions of the sites, metres. Shape ``[N, sites, 3]``."""
     constraint_forces: Array
-    """Generalised constraint forces ``qfrc_constraint``. Shape ``[N, nv]``."""
 
 
 class Simulations:
     """``N`` simulations of one model, which know nothing of tasks, episodes or randomness.
 
-    Args:
-        model_path: The MuJoCo model.
-        num_worlds: Number of simulations, ``N``.
-        num_threads: Native threads that share them; results do not depend on it.
-        masses: Absolute masses of bodies, kilograms; those of the model file where not named.
+    Results do not depend on the number of native threads. Absolute ``masses`` of bodies, kilograms, replace those of
+    the model file.
     """
 
     def __init__(
@@ -118,14 +108,8 @@ class Simulations:
         """Positions ``[nq]`` and velocities ``[nv]`` of the model file."""
         self._batch = batch = Batch(self.model, num_worlds, num_threads)
         self.worlds = Worlds(*(batch.bind(name) for name in ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")))
-        """Live views of positions, velocities and what follows from them."""
         self.fields = WorldFields(batch)
-        """Model fields by world."""
         self._controls, self._forces = batch.bind("ctrl"), batch.bind("xfrc_applied")
-
-    def body_id(self, name: str) -> int:
-        """Find a body by its name; one that the model does not have raises ValueError."""
-        return require_body(self.model, name, "bodies")
 
     def begin(self, worlds: NDArray[np.intp], positions: Array, velocities: Array) -> None:
         """Put ``E`` worlds in given states ``[E, nq]``, ``[E, nv]`` at time zero, without forces or controls."""
@@ -136,16 +120,10 @@ class Simulations:
     def advance(
         self, controls: NDArray[np.floating], num_steps: int, worlds: NDArray[np.intp] | None = None
     ) -> NDArray[np.bool_]:
-        """Advance worlds under constant controls and the forces exerted before, which end with it.
+        """Advance worlds, all where None, under constant controls ``[N, A]`` and forces, which end with it.
 
-        Args:
-            controls: Actuator controls; MuJoCo clips them to their ranges. Shape ``[N, A]``.
-            num_steps: Steps of the simulator.
-            worlds: Indices of the worlds that advance; ``None`` for all.
-
-        Returns:
-            True where a simulation became unstable: MuJoCo reset it on its own, or its last state is not finite. Such
-            a world must begin anew. Shape ``[N]``.
+        MuJoCo clips the controls to their ranges. Returns True where a simulation became unstable: MuJoCo reset it on
+        its own, or its last state is not finite. Such a world must begin anew. Shape ``[N]``.
         """
         self._controls[:] = controls
         self._batch.warning[:] = 0
@@ -158,6 +136,10 @@ class Simulations:
     def exert(self, bodies: Sequence[int], forces: Array) -> None:
         """Add forces ``[N, K, 3]``, newtons, at the centres of mass of ``K`` bodies for the next :meth:`advance`."""
         self._forces[:, bodies, :3] += forces
+
+    def body_id(self, name: str) -> int:
+        """Find a body by its name; one that the model does not have raises ValueError."""
+        return require_body(self.model, name, "bodies")
 
     @property
     def state(self) -> Array:

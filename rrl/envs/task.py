@@ -17,12 +17,10 @@ Array = NDArray[np.float64]
 
 
 class Outcome(NamedTuple):
-    """What a step of all worlds was worth."""
+    """Rewards ``[N]`` of a step of all worlds, and True where the task ends the episode for good ``[N]``."""
 
     rewards: Array
-    """Rewards. Shape ``[N]``."""
     terminated: NDArray[np.bool_]
-    """True where the task ends the episode for good. Shape ``[N]``."""
 
 
 class Transition(NamedTuple):
@@ -31,11 +29,10 @@ class Transition(NamedTuple):
     observations: Array
     """Raw observations; of an unstable world the one before the step. Shape ``[N, O]``."""
     rewards: Array
-    """Rewards; 0 where unstable. Shape ``[N]``."""
+    """0 where unstable. Shape ``[N]``."""
     terminated: NDArray[np.bool_]
-    """True where the episode is over for good. Shape ``[N]``."""
     unstable: NDArray[np.bool_]
-    """True where that is because the simulation became unstable. Shape ``[N]``."""
+    """True where the episode is over for good because the simulation became unstable. Shape ``[N]``."""
     x_velocities: Array
     """Mean change of the first position during the step, per second; 0 where unstable. Shape ``[N]``."""
 
@@ -65,32 +62,13 @@ class Task(ABC):
         return None
 
     @property
-    def healthy_low(self) -> Array | None:
-        """The lower one of :attr:`healthy_box`."""
-        return self.healthy_box[0] if self.healthy_box else None
-
-    @property
-    def healthy_high(self) -> Array | None:
-        """The upper one of :attr:`healthy_box`."""
-        return self.healthy_box[1] if self.healthy_box else None
-
-    @property
     def terminates(self) -> bool:
         """True where an episode can end before its time limit."""
         return self.healthy_box is not None
 
     @abstractmethod
     def initial_state(self, positions: Array, velocities: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Draw the state in which an episode of one world starts.
-
-        Args:
-            positions: Positions of the model file. Shape ``[nq]``.
-            velocities: Velocities of the model file. Shape ``[nv]``.
-            generator: The world's random stream.
-
-        Returns:
-            Positions ``[nq]`` and velocities ``[nv]``.
-        """
+        """Draw positions ``[nq]`` and velocities ``[nv]`` at the start of an episode, given those of the model file."""
 
     @abstractmethod
     def observe(self, worlds: Worlds) -> Array:
@@ -98,15 +76,10 @@ class Task(ABC):
 
     @abstractmethod
     def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
-        """Judge the step that was just made.
+        """Judge the step that led to the present ``worlds``.
 
-        Args:
-            worlds: The simulations after the step.
-            actions: The actions as given, not clipped. Shape ``[N, A]``.
-            x_velocities: Mean change of ``positions[:, 0]`` during the step, per second. Shape ``[N]``.
-
-        Returns:
-            Rewards and terminations.
+        Actions ``[N, A]`` are as given, not clipped. Velocities ``[N]`` are the mean change of ``positions[:, 0]``
+        during the step, per second.
         """
 
 
@@ -129,25 +102,9 @@ class NoisyTask(Task):
 
 
 def make_transition(
-    simulations: Simulations,
-    task: Task,
-    actions: NDArray[Any],
-    before: Array,
-    *,
-    worlds: NDArray[np.intp] | None = None,
+    simulations: Simulations, task: Task, actions: NDArray[Any], before: Array, worlds: NDArray[np.intp] | None = None
 ) -> Transition:
-    """Advance worlds by one environment step under the forces exerted on them.
-
-    Args:
-        simulations: The simulations.
-        task: What the episodes are about.
-        actions: Actuator controls. Shape ``[N, A]``.
-        before: Observations before the step. Shape ``[N, O]``.
-        worlds: Indices of the worlds that advance; ``None`` for all. The rows of the others mean nothing.
-
-    Returns:
-        The step.
-    """
+    """Advance ``worlds``, all where None, by one step under actions ``[N, A]``; the rows of the others mean nothing."""
     views = simulations.worlds
     x_before = views.positions[:, 0].copy()
     unstable = simulations.advance(actions, task.frame_skip, worlds)

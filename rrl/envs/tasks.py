@@ -1,7 +1,7 @@
 """All tasks by name, and those that balance or reach: one class each, as Gymnasium's v5, for many worlds.
 
-The fields of a task class are the numeric options of the Gymnasium environment of the same name, with its defaults;
-the model files are the installed Gymnasium's own. The tests hold both to be equal, step by step.
+The fields of a task class are the numeric options of the Gymnasium environment of the same name, with its defaults.
+The tests hold both to be equal, step by step.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.checks import require_one_of
 from rrl.envs.runners import HalfCheetah, Hopper, Swimmer, Walker2d
 from rrl.envs.simulation import Worlds
 from rrl.envs.task import NoisyTask, Outcome, Task
@@ -132,24 +133,8 @@ TASKS: Mapping[str, type[Task]] = {
 
 
 def make_task(env_id: str, options: Mapping[str, Any] | None = None) -> Task:
-    """Set up a task.
-
-    Args:
-        env_id: A key of ``TASKS``.
-        options: Numeric keyword arguments of the Gymnasium environment, e.g. ``{"reset_noise_scale": 0.01}``.
-
-    Returns:
-        The task.
-
-    Raises:
-        ValueError: If there is no such task, or it has no such option.
-
-    Example:
-        >>> make_task("Hopper-v5", {"healthy_reward": 2.0}).healthy_low[:2]
-        array([ 0.7, -0.2])
-    """
-    if env_id not in TASKS:
-        raise ValueError(f"`env_id` must be one of {sorted(TASKS)}, got {env_id!r}.")
+    """Set up a task with numeric options of the Gymnasium environment; unknown names raise ValueError."""
+    require_one_of(sorted(TASKS), env_id=env_id)
     task_class = TASKS[env_id]
     known = {field.name for field in fields(task_class)}
     unknown = sorted(set(options or {}) - known)

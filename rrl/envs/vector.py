@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
 from rrl.envs.forces import BodyForces, ForceUnit
 from rrl.envs.physics import RandomPhysics, Ranges
 from rrl.envs.pushes import Pushes, PushProcess
-from rrl.envs.simulation import Simulations
+from rrl.envs.simulation import Simulations, available_cores
 from rrl.envs.task import make_transition
 from rrl.envs.tasks import make_task
 from rrl.random_streams import Purpose, numpy_stream
@@ -38,18 +37,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     infos then hold ``unstable`` ``[N]``.
 
     World ``i`` draws from streams of ``seed`` and ``first_world + i`` only: how worlds are spread over objects,
-    processes and threads changes nothing.
-
-    Args:
-        env_id: A task that has a row in ``TASKS``, or an adversarial one of ``ADVERSARIAL_TASKS`` that builds on it.
-        num_envs: Number of worlds, ``N``.
-        seed: Seed of all worlds.
-        num_threads: Native threads; ``None`` takes one per available core, at most one per world.
-        first_world, max_episode_steps, env_kwargs, pushes, physics, force_limit, force_limit_unit: See
-            :func:`~rrl.envs.make.make_vec_env`.
-
-    Raises:
-        ValueError: If a name is unknown or a value inadmissible.
+    processes and threads changes nothing. By default there is one native thread per available core, at most one per
+    world. For the other arguments see :func:`~rrl.envs.make.make_vec_env`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012  (Gymnasium's declaration)
@@ -74,7 +63,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self.task = make_task(row.env_id if row else env_id, env_kwargs)
         self.spec = gymnasium.spec(env_id)
         self.num_envs = num_envs
-        num_threads = num_threads or min(len(os.sched_getaffinity(0)), num_envs)
+        num_threads = num_threads or min(available_cores(), num_envs)
         masses = row.masses if row else {}
         self._simulations = Simulations(self.task.model_path, num_envs, num_threads, masses=masses)
         self.dt: float = self._simulations.model.opt.timestep * self.task.frame_skip
@@ -83,9 +72,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._pushed_ids = [self._simulations.body_id(TASK_BODIES[self.task.env_id].pushed)]
         self._adversary = BodyForces.of_task(self._simulations.model, env_id, force_limit, force_limit_unit)
         self.adversary_dim = self._adversary.dim if self._adversary else 0
-        """Size of the adversary's action, ``F``; 0 where the task has no adversary."""
-        self.force_limit = self._adversary.limit if self._adversary else 0.0
-        """Largest force of the adversary along an axis, newtons."""
+        self.force_limit = self._adversary.limit if self._adversary else 0.0  # newtons
         self._physics = RandomPhysics(physics or {}, self.task.env_id, self._simulations)
         self._time_limit = max_episode_steps or self.task.max_episode_steps
         self._pushes, self._first_world = pushes, first_world
@@ -113,16 +100,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     ) -> tuple[Array, Array, Flags, Flags, dict[str, Any]]:
         """Advance every world by one environment step, and reset those whose episode ends.
 
-        An argument of the wrong shape, or one that is not finite, raises ValueError.
-
-        Args:
-            actions: Actuator controls; MuJoCo clips them to the action box, control costs see them as given.
-                Shape ``[N, A]``.
-            forces: World-frame forces at the centres of mass of the ``K`` bodies that the adversary pushes, or of the
-                pushed body where there is none, newtons, for this step only; ``None`` is zero. Shape ``[N, K, 3]``.
-
-        Returns:
-            Raw observations ``[N, O]``, rewards ``[N]``, terminated ``[N]``, truncated ``[N]``, infos.
+        MuJoCo clips actions ``[N, A]`` to the action box; control costs see them as given. Forces ``[N, K, 3]``,
+        newtons in the world's frame, act for this step at the centres of mass of the ``K`` bodies that the adversary
+        pushes, or of the pushed body where there is none. A wrong shape, or what is not finite, raises ValueError.
         """
         before = self._require_started()
         actions = _checked("actions", actions, (self.num_envs, self._simulations.model.nu))
@@ -130,9 +110,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         step = make_transition(self._simulations, self.task, actions, before)
         self._steps += 1
         observations = step.observations
-        infos: dict[str, Any] = {}
-        if step.unstable.any():
-            infos["unstable"] = step.unstable
+        infos: dict[str, Any] = {"unstable": step.unstable} if step.unstable.any() else {}
         if self.task.moves:
             infos["x_velocity"] = step.x_velocities
         truncated = self._steps >= self._time_limit
@@ -158,7 +136,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from given positions and velocities ``[N, S]``; return raw observations.
 
-        The worlds keep their physics and get new pushes. States of the wrong shape, or not finite, raise ValueError.
+        The worlds keep their physics and get new pushes.
         """
         model = self._simulations.model
         states = _checked("states", states, (self.num_envs, model.nq + model.nv))
@@ -167,27 +145,24 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         return self._observations.copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Save everything on which later steps depend, in plain types and NumPy arrays."""
+        """Return everything on which later steps depend, in plain types and NumPy arrays."""
         return {
             "simulations": self._simulations.state.copy(),
             "observations": self._require_started().copy(),
             "steps": self._steps.copy(),
-            "physics": self._physics.state_dict(),
+            "physics": self.physics,
             "streams": [generator.bit_generator.state for generator in self._generators],
             "pushes": self._push_process.state_dict() if self._push_process else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where :meth:`state_dict` was called, on an object made with the same arguments.
-
-        A state of another task, other disturbances, or another number of worlds raises ValueError.
-        """
+        """Continue exactly where :meth:`state_dict` was called on an object that was made with the same arguments."""
         simulations, shape = np.asarray(state["simulations"]), self._simulations.state.shape
         if simulations.shape != shape:
             raise ValueError(f"`state` must hold simulations of shape {list(shape)}, got {list(simulations.shape)}.")
         if (state["pushes"] is None) != (self._push_process is None):
             raise ValueError(f"`state` must come from worlds with the same pushes, here {self._pushes}.")
-        self._physics.load_state_dict(state["physics"])
+        self._physics.load_factors(state["physics"])
         self._simulations.state[:] = simulations
         self._observations = np.array(state["observations"])
         self._steps[:] = state["steps"]
@@ -211,21 +186,18 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._push_process = PushProcess(self._pushes, streams) if self._pushes else None
 
     def _restart(self, worlds: Indices) -> None:
-        """Draw physics and an initial state for some worlds."""
         generators = [self._generators[world] for world in worlds]
         self._physics.restart(worlds, generators)
         drawn = [self.task.initial_state(*self._simulations.initial_state, generator) for generator in generators]
-        self._begin(worlds, np.stack([state[0] for state in drawn]), np.stack([state[1] for state in drawn]))
+        self._begin(worlds, *(np.stack(part) for part in zip(*drawn, strict=True)))
 
     def _begin(self, worlds: Indices, positions: Array, velocities: Array) -> None:
-        """Start an episode of some worlds in given states."""
         self._simulations.begin(worlds, positions, velocities)
         self._steps[worlds] = 0
         if self._push_process:
             self._push_process.restart(worlds)
 
     def _exert(self, forces: Array | None) -> None:
-        """Hand the external forces of this step to the simulations."""
         if forces is not None:
             bodies = self._adversary.body_ids if self._adversary else self._pushed_ids
             self._simulations.exert(bodies, _checked("forces", forces, (self.num_envs, len(bodies), 3)))

@@ -29,7 +29,6 @@ class Estimate(NamedTuple):
     low: float = math.nan
     """Lower end of the 95 % percentile bootstrap interval; NaN where there are too few samples for one."""
     high: float = math.nan
-    """Upper end."""
 
     @property
     def has_interval(self) -> bool:
@@ -46,7 +45,6 @@ class ReturnSummary(NamedTuple):
 
     return_mean: Estimate
     return_cvar: Estimate
-    """Mean of the worst tenth of the episodes."""
     return_worst: Estimate
     """Lowest return; its interval is about this sample only, as a minimum has no bootstrap theory."""
     episode_length: Estimate
@@ -68,20 +66,7 @@ def summarize_returns(episodes: EpisodeReturns, seed: int = 0) -> ReturnSummary:
 
 
 def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) -> Estimate:
-    """Estimate a statistic with its percentile bootstrap interval.
-
-    Args:
-        samples: Independent samples. Shape ``[E]``, ``E >= 1``.
-        statistic: Maps samples of shape ``[E]`` to a number.
-        seed: Seed of the resampling.
-
-    Returns:
-        The estimate; its interval is a single point if all samples are equal, and there is none for one sample.
-
-    Example:
-        >>> bootstrap(np.full(5, 3.0), np.mean)
-        Estimate(value=3.0, low=3.0, high=3.0)
-    """
+    """Estimate a statistic of independent samples ``[E]``, with no interval for a single one."""
     value = float(statistic(samples))
     if len(samples) < 2:
         return Estimate(value)
@@ -92,15 +77,9 @@ def bootstrap(samples: Array, statistic: Callable[[Array], Any], seed: int = 0) 
 def percentile_interval(
     groups: tuple[Array, ...], statistic: Callable[..., Array], seed: int = 0
 ) -> tuple[Array, Array]:
-    """Resample the samples of each group by themselves and take percentiles.
+    """Return the ends ``[...]`` of the 95 % bootstrap intervals of a statistic; each group is resampled by itself.
 
-    Args:
-        groups: Samples along the first axis, at least two in each group. Shapes ``[S_k, ...]``.
-        statistic: From resampled groups ``[R, S_k, ...]`` to numbers ``[..., R]``.
-        seed: Seed of the resampling.
-
-    Returns:
-        The ends of the 95 % intervals. Shapes ``[...]``.
+    The statistic takes ``R`` resampled groups ``[R, S_k, ...]``, at least two samples in each, to numbers ``[..., R]``.
     """
     from scipy.stats import bootstrap as scipy_bootstrap
 

@@ -22,12 +22,8 @@ EPISODE_STRIDE = 2**20
 class AttackSource:
     """The random streams of the adversary, one a world, and the numbers of the episodes that it attacks.
 
-    Life of a rollout: `begin`, then `next_forces` before each step, then `finish`.
-
-    Args:
-        envs: Environments, with or without an adversary.
-        seed: Seed of the streams.
-        first_world: Index of the first world over all ranks.
+    Life of a rollout: `begin`, then `next_forces` before each step; ``record`` tells what happened. ``first_world`` is
+    the index of the first world over all ranks.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int) -> None:
@@ -37,27 +33,18 @@ class AttackSource:
         self._num_episodes = np.zeros(envs.num_envs, dtype=np.int64)
 
     def begin(self, adversary: Adversary, num_steps: int, previous_returns: NDArray[np.float64]) -> None:
-        """Start a rollout.
-
-        Args:
-            adversary: Chooses the actions.
-            num_steps: Steps of each world, ``T``.
-            previous_returns: What the running episodes have collected so far. Shape ``[N]``.
-
-        Raises:
-            ValueError: If the environments have no adversary.
-        """
+        """Start a rollout; ``previous_returns`` is what the running episodes have collected so far. Shape ``[N]``."""
         if self._envs is None:
             raise ValueError("an adversary needs environments that it can push, such as `env_id: rrl/HopperAdv-v1`.")
         self._adversary, self._forces_of = adversary, self._envs.adversary_forces
         size = (num_steps, self._envs.adversary_dim)
-        noise = [stream.standard_normal(size) for stream in self._streams]
-        uniforms = [stream.random(num_steps) for stream in self._streams]
-        self._noise = torch.from_numpy(np.stack(noise, axis=1)).float()
+        noise = np.stack([stream.standard_normal(size) for stream in self._streams], axis=1)
+        uniforms = np.stack([stream.random(num_steps) for stream in self._streams], axis=1)
+        self._noise = torch.from_numpy(noise).float()
         # Rounding to float32 must not turn a draw below 1 into 1.
-        self._uniforms = torch.from_numpy(np.stack(uniforms, axis=1)).float().clamp(max=1.0 - 2.0**-24)
+        self._uniforms = torch.from_numpy(uniforms).float().clamp(max=1.0 - 2.0**-24)
         self._step = 0
-        self._record = AttackRecord(
+        self.record = AttackRecord(
             actions=torch.empty_like(self._noise),
             is_open=torch.empty_like(self._uniforms, dtype=torch.bool),
             explored=torch.empty_like(self._uniforms, dtype=torch.bool),
@@ -67,19 +54,11 @@ class AttackSource:
         )
 
     def next_forces(self, observations: Tensor, episode_starts: NDArray[np.bool_]) -> Any:
-        """Ask for the forces of the next step.
+        """Return the forces of the next step, given raw observations ``[N, O]`` and where an episode begins ``[N]``.
 
-        Args:
-            observations: Raw observations. Shape ``[N, O]``.
-            episode_starts: True where an episode begins with them. Shape ``[N]``.
-
-        Returns:
-            What the environments' ``step`` takes as forces.
-
-        Raises:
-            FloatingPointError: If the adversary chooses actions that are not finite.
+        Actions that are not finite raise FloatingPointError.
         """
-        step, record = self._step, self._record
+        step, record = self._step, self.record
         starts = torch.from_numpy(episode_starts) if step > 0 else torch.ones(len(episode_starts), dtype=torch.bool)
         attack = self._adversary.attack(observations, self._noise[step], self._uniforms[step], starts)
         if not attack.actions.isfinite().all():
@@ -92,19 +71,15 @@ class AttackSource:
         executed = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0)
         return self._forces_of(executed.numpy())
 
-    def finish(self) -> AttackRecord:
-        """Return what happened in the rollout."""
-        return self._record
-
     def state_dict(self) -> dict[str, Any]:
-        """Return all that an exact continuation needs, in plain types and tensors."""
+        """Return all that an exact continuation needs."""
         return {
             "streams": [stream.bit_generator.state for stream in self._streams],
             "num_episodes": torch.from_numpy(self._num_episodes.copy()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state that :meth:`state_dict` returned for as many worlds."""
+        """Continue from a state of as many worlds."""
         for stream, saved in zip(self._streams, state["streams"], strict=True):
             stream.bit_generator.state = saved
         self._num_episodes[:] = state["num_episodes"].numpy()
@@ -114,16 +89,7 @@ class RandomActions:
     """Replaces each action with a fixed probability by one that is uniform in the action box.
 
     It is the probabilistic action-robust setting with chance in the adversary's place: part of the world, and not seen
-    by the policy, whose own action is what is recorded.
-
-    Life of a rollout: `begin`, then `execute` before each step.
-
-    Args:
-        box: The action box.
-        probability: In ``[0, 1)``; 0 replaces none.
-        num_worlds: Worlds, ``N``.
-        seed: Seed of the streams.
-        first_world: Index of the first world over all ranks.
+    by the policy, whose own action is what is recorded. Life of a rollout: `begin`, then `execute` before each step.
 
     References:
         Tessler, Efroni and Mannor, "Action robust reinforcement learning and applications in continuous control",
@@ -148,10 +114,10 @@ class RandomActions:
         return chosen
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Return the states of the streams, in plain types."""
+        """Return the states of the streams."""
         return [dict(stream.bit_generator.state) for stream in self._streams]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Continue from a state that :meth:`state_dict` returned for as many worlds."""
+        """Continue from the states of as many worlds."""
         for stream, saved in zip(self._streams, state, strict=True):
             stream.bit_generator.state = saved

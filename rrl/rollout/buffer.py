@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rrl.checks import require_at_least
 from rrl.types import Rollout, WindowBatch
 
 FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "next_observations")
@@ -27,13 +28,8 @@ class TrajectoryBuffer:
     Windows are drawn uniformly over all starting steps. They may begin close to an episode's end; what lies behind the
     end is padded and marked as not valid, so no window ever joins two episodes.
 
-    Args:
-        capacity: Transitions to keep over all worlds.
-        num_envs: Worlds, ``N``.
-        horizon: Rows of a window, ``H``.
-        action_low: Lower sides of the action box. Shape ``[A]``.
-        action_high: Upper sides of the action box. Shape ``[A]``.
-        generator: Source of the random draws.
+    ``capacity`` counts transitions over all ``N`` worlds. A window has ``H = horizon >= 2`` rows, its actions clipped
+    to the action box ``[A]``.
     """
 
     def __init__(
@@ -46,8 +42,7 @@ class TrajectoryBuffer:
         action_high: Tensor,
         generator: torch.Generator,
     ) -> None:
-        if horizon < 2:
-            raise ValueError(f"`horizon` must be at least 2, got {horizon}.")
+        require_at_least(2, horizon=horizon)
         self.length = capacity // num_envs
         if self.length < horizon:
             raise ValueError(f"`capacity` must hold a window of {horizon} steps of {num_envs} worlds, got {capacity}.")
@@ -58,10 +53,7 @@ class TrajectoryBuffer:
         self.head = 0  # where the next step is written
 
     def add(self, rollout: Rollout) -> None:
-        """Append a rollout of all worlds, which continues where the previous one ended.
-
-        ValueError if it has another number of worlds, or is longer than the buffer.
-        """
+        """Append a rollout of all worlds, no longer than the buffer, which continues where the previous one ended."""
         num_steps, num_envs = rollout.transitions.rewards.shape
         if num_envs != self.num_envs or num_steps > self.length:
             raise ValueError(
@@ -79,18 +71,7 @@ class TrajectoryBuffer:
         self.size = min(self.size + num_steps, self.length)
 
     def sample_windows(self, count: int, *, newest_steps: int | None = None) -> WindowBatch:
-        """Draw windows uniformly.
-
-        Args:
-            count: Windows to draw, ``B``.
-            newest_steps: Draw from the newest steps of each world only; from all where None.
-
-        Returns:
-            The windows, drawn with replacement.
-
-        Raises:
-            ValueError: If less than one window is stored.
-        """
+        """Draw ``B`` windows uniformly with replacement, where given from the newest steps of each world only."""
         span = self.size if newest_steps is None else min(newest_steps, self.size)
         starts = span - self.horizon + 1
         if starts < 1:
@@ -119,18 +100,9 @@ class TrajectoryBuffer:
         return torch.cat([first.unsqueeze(1), chained], dim=1)
 
     def sample_starts(self, count: int, *, recent: int, generator: torch.Generator | None = None) -> StartStates:
-        """Draw start states uniformly from the newest experience.
+        """Draw ``B`` start states uniformly with replacement from the ``recent`` newest transitions over all worlds.
 
-        Args:
-            count: States to draw, ``B``.
-            recent: Transitions over all worlds that count as newest.
-            generator: Source of the draws for those who only look; the buffer's own where None.
-
-        Returns:
-            The states, drawn with replacement.
-
-        Raises:
-            ValueError: If the buffer is empty.
+        Those who only look bring a generator, and leave the buffer's own as it is.
         """
         if self.size == 0:
             raise ValueError("start states need at least one stored step, the buffer is empty.")
@@ -145,13 +117,13 @@ class TrajectoryBuffer:
         return (self.head - self.size + offsets) % self.length
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored experience, oldest first, and the random state, in plain types and tensors."""
+        """Return the stored experience, oldest first, and the random state."""
         rows = self._rows(torch.arange(self.size))
         columns = {name: column[rows] for name, column in self.columns.items()}
         return {"columns": columns, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; ValueError if it has other worlds or is longer than this."""
+        """Restore experience of as many worlds, no longer than this buffer."""
         self.size, self.head, self.columns = 0, 0, {}
         for name, column in state["columns"].items():
             if column.shape[0] > self.length or column.shape[1] != self.num_envs:

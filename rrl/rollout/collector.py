@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.checks import require_at_least
 from rrl.envs import MuJoCoVectorEnv, flat_box
 from rrl.random_streams import Purpose, numpy_stream
 from rrl.rollout.attacks import AttackSource, RandomActions
@@ -18,19 +19,15 @@ from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
 
 Columns = dict[str, NDArray[Any]]
 """What is recorded by name; one row a step."""
+Episode = tuple[float, int, bool, bool]
+"""Return and length of an episode, and whether it failed and was unstable."""
 
 
 class RolloutCollector:
     """Collect rollouts of fixed length; episodes continue from one rollout to the next.
 
     Each world has its own stream of action noise, so what a world does is independent of how many worlds share its
-    process.
-
-    Args:
-        envs: Environments with SAME_STEP autoreset, reset here.
-        seed: Seed of the action noise.
-        first_world: Index of the first world over all ranks.
-        random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``.
+    process. ``first_world`` is the index of the first one over all ranks. The environments are reset here.
     """
 
     def __init__(
@@ -51,37 +48,30 @@ class RolloutCollector:
 
     @torch.no_grad()
     def collect(self, actor: Actor, num_steps: int, adversary: Adversary | None = None) -> Rollout:
-        """Step all worlds ``num_steps`` times.
+        """Step all worlds ``T = num_steps`` times; return the rollout on the CPU, without a gradient graph.
 
-        Args:
-            actor: Chooses the actions; they are clipped to the action box on their way to the environment and recorded
-                unclipped, since that is what the policy sampled.
-            num_steps: Steps of each world, ``T``.
-            adversary: Exerts forces, if given; its random draws are streams of their own, so that the protagonist's
-                noise is the same with and without it.
-
-        Returns:
-            The rollout, on the CPU and without a gradient graph.
-
-        Raises:
-            ValueError: If ``num_steps`` is not positive.
-            FloatingPointError: If the actor chooses actions that are not finite.
+        Actions are clipped to the action box on their way to the environment and recorded unclipped, since that is what
+        the policy sampled; those that are not finite raise FloatingPointError. The adversary's random draws are streams
+        of their own, so that the protagonist's noise is the same with and without it.
         """
-        if num_steps < 1:
-            raise ValueError(f"`num_steps` must be at least 1, got {num_steps}.")
+        require_at_least(1, num_steps=num_steps)
         start = time.perf_counter()
         size = (num_steps, self.action_low.shape[0])
-        noise = np.stack([stream.standard_normal(size) for stream in self.streams], axis=1)
-        noise_tensor = torch.from_numpy(noise).float()
+        drawn = np.stack([stream.standard_normal(size) for stream in self.streams], axis=1)
+        noise = torch.from_numpy(drawn).float()
         if adversary is not None:
             self.attacks.begin(adversary, num_steps, self.returns)
         if self.random_actions is not None:
             self.random_actions.begin(num_steps)
         columns = self._allocate(num_steps)
-        episodes: list[tuple[float, int, bool, bool]] = []
+        episodes: list[Episode] = []
         for step in range(num_steps):
-            unstable = self._step(actor, noise_tensor[step], step, columns, attacked=adversary is not None)
-            episodes += self._finish_episodes(columns, step, unstable)
+            unstable = self._step(actor, noise[step], step, columns, attacked=adversary is not None)
+            failed = columns["terminated"][step]
+            ended = np.flatnonzero(failed | columns["truncated"][step])
+            finished = (column[ended].tolist() for column in (self.returns, self.lengths, failed, unstable))
+            episodes += zip(*finished, strict=True)
+            self.returns[ended], self.lengths[ended] = 0.0, 0
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         states, ones = tensors.pop("simulator_states"), torch.ones_like(tensors["rewards"])
         return Rollout(
@@ -89,26 +79,24 @@ class RolloutCollector:
             episodes=_statistics(episodes),
             simulator_states=states,
             seconds=torch.tensor(time.perf_counter() - start),
-            attack=None if adversary is None else self.attacks.finish(),
+            attack=None if adversary is None else self.attacks.record,
         )
 
     def _allocate(self, num_steps: int) -> Columns:
         shape = (num_steps, self.envs.num_envs)
-        obs_dim = self.observations.shape[1]
+        obs_shape = (*shape, self.observations.shape[1])
         return {
-            "observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "observations": np.empty(obs_shape, dtype=np.float32),
             "actions": np.empty((*shape, len(self.action_low)), dtype=np.float32),
             "rewards": np.empty(shape, dtype=np.float32),
             "terminated": np.empty(shape, dtype=np.bool_),
             "truncated": np.empty(shape, dtype=np.bool_),
-            "next_observations": np.empty((*shape, obs_dim), dtype=np.float32),
+            "next_observations": np.empty(obs_shape, dtype=np.float32),
             "simulator_states": np.empty((*shape, self._simulator_states().shape[1])),
         }
 
-    def _step(
-        self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool
-    ) -> NDArray[np.bool_] | None:
-        """Make and record one step; return where the simulation became unstable, if it was told."""
+    def _step(self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool) -> NDArray[np.bool_]:
+        """Make and record one step; return where the simulation became unstable. Shape ``[N]``."""
         columns["simulator_states"][step] = self._simulator_states()
         columns["observations"][step] = self.observations
         observations = torch.from_numpy(columns["observations"][step])
@@ -129,28 +117,15 @@ class RolloutCollector:
             columns["next_observations"][step, ended] = infos["final_obs"][ended]
         self.returns += rewards
         self.lengths += 1
-        return infos.get("unstable")
+        return np.asarray(infos.get("unstable", np.zeros_like(terminated)))
 
     def _simulator_states(self) -> NDArray[np.float64]:
         """Only the native worlds tell them. Shape ``[N, S]``."""
         native = self.envs.unwrapped
         return native.simulator_states() if isinstance(native, MuJoCoVectorEnv) else np.empty((self.envs.num_envs, 0))
 
-    def _finish_episodes(
-        self, columns: Columns, step: int, unstable: NDArray[np.bool_] | None
-    ) -> list[tuple[float, int, bool, bool]]:
-        """Return (return, length, failed, unstable) of the episodes that a step ended."""
-        failed = columns["terminated"][step]
-        ended = np.flatnonzero(failed | columns["truncated"][step])
-        finished = [
-            (float(self.returns[i]), int(self.lengths[i]), bool(failed[i]), unstable is not None and bool(unstable[i]))
-            for i in ended
-        ]
-        self.returns[ended], self.lengths[ended] = 0.0, 0
-        return finished
-
     def state_dict(self) -> dict[str, Any]:
-        """Return all that an exact continuation needs, in plain types and tensors."""
+        """Return all that an exact continuation needs."""
         return {
             "streams": [stream.bit_generator.state for stream in self.streams],
             "observations": torch.from_numpy(self.observations.copy()),
@@ -161,7 +136,7 @@ class RolloutCollector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state that :meth:`state_dict` returned; ValueError if it is of another number of worlds."""
+        """Continue from a state of as many worlds."""
         if len(state["streams"]) != len(self.streams):
             raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
         for stream, saved in zip(self.streams, state["streams"], strict=True):
@@ -174,11 +149,8 @@ class RolloutCollector:
         self.lengths[:] = state["lengths"].numpy()
 
 
-def _statistics(episodes: list[tuple[float, int, bool, bool]]) -> EpisodeStatistics:
-    returns, lengths, failed, unstable = ([episode[i] for episode in episodes] for i in range(4))
+def _statistics(episodes: list[Episode]) -> EpisodeStatistics:
+    types = (torch.float, torch.long, torch.bool, torch.bool)
     return EpisodeStatistics(
-        torch.tensor(returns),
-        torch.tensor(lengths, dtype=torch.long),
-        torch.tensor(failed, dtype=torch.bool),
-        torch.tensor(unstable, dtype=torch.bool),
+        *(torch.tensor([each[i] for each in episodes], dtype=kind) for i, kind in enumerate(types))
     )

@@ -1,11 +1,4 @@
-"""What a run leaves behind besides its checkpoints.
-
-- ``logger``: MLflow as seen by a training run
-- ``remote_run``: that run in MLflow, and the connection
-- ``outbox``: delivery that survives an unreachable server
-- ``provenance``: what identifies a run: name, parameters, commit and package versions
-- ``figures``: the figures drawn at the end of a run
-"""
+"""What a run leaves behind besides its checkpoints."""
 
 from rrl.tracking.logger import ENV_STEPS, MLflowRunLogger
 

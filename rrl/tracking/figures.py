@@ -23,11 +23,9 @@ class HasReliability(Protocol):
     @property
     def num_protagonist_updates(self) -> int:
         """Updates of the protagonist so far."""
-        ...
 
     def reliability_states(self) -> Mapping[str, ScoredStates] | None:
         """Return scored states by the name of the risk; None where none are due."""
-        ...
 
 
 @runtime_checkable
@@ -36,17 +34,10 @@ class HasImagination(Protocol):
 
     def imagined_returns(self) -> tuple[Tensor, Tensor] | None:
         """Return guided and unguided returns from the same start states, each ``[B]``; None before there are any."""
-        ...
 
 
 class FigureCallback(Callback):
-    """Draws the figures of a run when it ends or is stopped, for the folder ``figures`` of the run and for MLflow.
-
-    - The learning curve, from ``rollout/episode_return_mean`` and ``eval/return_mean``.
-    - Guided against unguided imagined returns of an algorithm that has them, see :class:`HasImagination`.
-    - Reliability diagrams during the run, whenever the algorithm has scored states, see :class:`HasReliability`.
-    - Where the wall clock went, if the algorithm logs ``time/<part>_share``.
-    """
+    """Draws figures during a run and when it ends or is stopped, for its folder ``figures`` and for MLflow."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -62,16 +53,13 @@ class FigureCallback(Callback):
             except Exception as error:  # a figure is not worth a run
                 rank_zero_warn(f"The reliability diagram could not be drawn: {error}")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the figures of a finished run."""
-        self._draw(trainer, pl_module)
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the figures of a run that was stopped."""
-        self._draw(trainer, pl_module)
+        self.on_train_end(trainer, pl_module)
 
     @rank_zero_only
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the figures of a finished run."""
         logger = trainer.logger
         if not isinstance(logger, MLflowRunLogger):
             return
@@ -86,19 +74,15 @@ def draw_figures(logger: MLflowRunLogger, pl_module: LightningModule) -> list[Pa
     """Draw what a run has data for, and return the files. Imports Matplotlib only here, since that takes a second."""
     from rrl.plots import plot_imagined_returns, plot_learning_curve, plot_time_shares, save_figure
 
-    folder = logger.run_dir / "figures"
-    written = []
-    training = logger.history("rollout/episode_return_mean")
-    evaluation = logger.history("eval/return_mean")
+    figures = {}
+    training, evaluation = logger.history("rollout/episode_return_mean"), logger.history("eval/return_mean")
     if training or evaluation:
-        written.append(save_figure(plot_learning_curve(training, evaluation), folder / "learning_curve.png"))
-    imagined = pl_module.imagined_returns() if isinstance(pl_module, HasImagination) else None
-    if imagined is not None:
-        guided, unguided = imagined
-        written.append(save_figure(plot_imagined_returns(guided, unguided), folder / "imagined_returns.png"))
+        figures["learning_curve"] = plot_learning_curve(training, evaluation)
+    if isinstance(pl_module, HasImagination) and (imagined := pl_module.imagined_returns()):
+        figures["imagined_returns"] = plot_imagined_returns(*imagined)
     if shares := logger.means("time/", "_share"):
-        written.append(save_figure(plot_time_shares(shares), folder / "time_shares.png"))
-    return written
+        figures["time_shares"] = plot_time_shares(shares)
+    return [save_figure(figure, logger.run_dir / "figures" / f"{name}.png") for name, figure in figures.items()]
 
 
 def draw_reliability(states: Mapping[str, ScoredStates], folder: Path, update: int) -> Path:

@@ -61,17 +61,19 @@ class MLflowRunLogger(Logger):
         self.root = Path(root).resolve()
         self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
         self.experiment_name = experiment_name
-        self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri(self.root)
+        self.tracking_uri = (
+            tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+        )
         self.outcome = "FAILED"
         """Status that the run gets if it does not end well; a callback says ``KILLED`` for Ctrl-C and SIGTERM."""
         self._tags = dict(tags or {})
-        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
-        artifacts = (self.root / "mlruns").as_uri() if self.tracking_uri.startswith("sqlite:") else None
-        self._run = RemoteRun(self.tracking_uri, experiment_name, self.run_name, run_id=run_id, artifacts=artifacts)
+        self._run = RemoteRun(self.tracking_uri, experiment_name, self.run_name, run_id=run_id, root=self.root)
         self._checkpoints: Checkpoint | None = None
         self._config_recorded = False
         self._env_steps: int | None = None
         self._outbox = Outbox(self._run.deliver, self.run_dir / "unsent.jsonl")
+        self.metrics_file = self.run_dir / "metrics.jsonl"
+        """Every metric this run has logged, as JSON lines."""
 
     @property
     def run_id(self) -> str | None:
@@ -85,7 +87,7 @@ class MLflowRunLogger(Logger):
 
     @property
     def save_dir(self) -> str:
-        """Folder of all files of this run, for Lightning."""
+        """The same, for Lightning."""
         return str(self.run_dir)
 
     @property
@@ -108,12 +110,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics against real environment steps.
-
-        Args:
-            metrics: Values by name, ``group/quantity``.
-            step: Lightning's step, used only until environment steps are known.
-        """
+        """Log metrics by name, ``group/quantity``."""
         values = {key: float(value) for key, value in metrics.items()}
         if not math.isnan(values.get(ENV_STEPS, math.nan)):
             self._env_steps = int(values[ENV_STEPS])
@@ -131,12 +128,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_params(self, params: Mapping[str, Any], *, whole_config: bool = False) -> None:
-        """Log parameters. What a run has logged once is not changed when it is resumed.
-
-        Args:
-            params: Values by name.
-            whole_config: These are all there is: later calls by Lightning add nothing.
-        """
+        """Log what is not logged yet; after the ``whole_config`` later calls by Lightning add nothing."""
         self._config_recorded = self._config_recorded or whole_config
         self._outbox.post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
 
@@ -150,17 +142,8 @@ class MLflowRunLogger(Logger):
         """Upload a file, which must stay where it is until it has been sent, to a folder among the run's artifacts."""
         self._outbox.post({"artifact": str(path), "folder": folder})
 
-    @property
-    def metrics_file(self) -> Path:
-        """Every metric this run has logged, as JSON lines."""
-        return self.run_dir / "metrics.jsonl"
-
     def history(self, key: str) -> dict[int, float]:
-        """Read back a metric of this run, including the part before a resume.
-
-        Returns:
-            Values by environment steps, in order. Where a resumed run repeats a step, its value counts.
-        """
+        """Read back a metric of this run by environment steps; where a resumed run repeats a step, its value counts."""
         records = read_lines(self.metrics_file)
         return dict(sorted((record["step"], record["metrics"][key]) for record in records if key in record["metrics"]))
 
@@ -179,11 +162,7 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Upload the best and the last checkpoint, close the run and deliver what waits.
-
-        Args:
-            status: ``"success"``, or anything else for a run that did not end well.
-        """
+        """Upload the best and the last checkpoint, close the run and deliver what waits."""
         for kind in ("best_model_path", "last_model_path"):
             path = Path(getattr(self._checkpoints, kind, ""))
             if path.is_file():
@@ -198,8 +177,3 @@ class MLflowRunLogger(Logger):
         if self._run.client is None:
             self.log_tags(self._tags)
         return self._run.client
-
-
-def default_tracking_uri(root: Path) -> str:
-    """Return the URI of ``mlflow.db`` in the working folder, absolute, so that it can be stored."""
-    return f"sqlite:///{root.resolve() / 'mlflow.db'}"

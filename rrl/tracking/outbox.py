@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -28,18 +29,14 @@ class Outbox:
 
     Messages are delivered in the order in which they were posted. What cannot be delivered is appended to ``path``, one
     JSON object a line, and sent before the next message that gets through, also by a later process with the same path.
-    A message may arrive twice if the receiver failed after storing it, so messages must be safe to repeat.
-
-    Args:
-        deliver: Sends one message; any exception means that it did not arrive.
-        path: The file of waiting messages. Refused ones go to ``<path>.rejected``.
+    A message may arrive twice if the receiver failed after storing it, so messages must be safe to repeat. An exception
+    of ``deliver`` means that a message did not arrive; refused ones go to ``<path>.rejected``.
     """
 
     def __init__(self, deliver: Callable[[Message], None], path: Path) -> None:
         self.path = path
         self._deliver = deliver
-        self._pause = 0.0
-        self._next_attempt = 0.0
+        self._pause = self._next_attempt = 0.0
 
     def post(self, message: Message) -> None:
         """Deliver a message, anything that JSON can hold, now or later."""
@@ -50,8 +47,7 @@ class Outbox:
 
     def flush(self) -> int:
         """Try once more to deliver everything, however recent the last failure; return how many still wait."""
-        waiting = self.waiting()
-        if waiting:
+        if waiting := self.waiting():
             self._send(waiting)
         return len(self.waiting())
 
@@ -74,8 +70,7 @@ class Outbox:
 
     def _postpone(self, messages: list[Message], error: Exception) -> None:
         if not self._pause:
-            reason = first_line(error)
-            rank_zero_warn(f"Experiment tracking is unreachable; its messages wait in {self.path}. ({reason})")
+            rank_zero_warn(f"Experiment tracking is unreachable; messages wait in {self.path}. ({first_line(error)})")
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         self._next_attempt = time.monotonic() + self._pause
         replacement = self.path.with_name(self.path.name + ".new")
@@ -96,18 +91,11 @@ def read_lines(path: Path) -> list[Message]:
         return []
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        try:
+        with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return records
 
 
 def first_line(error: Exception) -> str:
-    r"""Shorten an error for a sentence, to the beginning of the first line of its message.
-
-    Example:
-        >>> first_line(ValueError("no such host\nat line 3"))
-        'no such host'
-    """
+    """Shorten an error for a sentence, to the beginning of the first line of its message."""
     return (str(error).splitlines() or [""])[0][:120]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 import uuid
@@ -13,34 +14,24 @@ PACKAGES = ("rrl", "torch", "lightning", "gymnasium", "mujoco", "diffusers", "to
 
 
 def git_commit(folder: Path) -> dict[str, str]:
-    """Describe the commit that is checked out in the working tree of a folder; nothing outside of git.
-
-    ``git_commit`` is the full hash, ``git_dirty`` says ``"true"`` if files differ from it.
-    """
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
+    """Return ``git_commit``, the full hash, and ``git_dirty`` of a folder's working tree; nothing outside of git."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"git_commit": commit, "git_dirty": str(bool(changes)).lower()}
+        return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": str(bool(changes)).lower()}
+    return {}
 
 
 def package_versions() -> dict[str, str]:
     """Look up the versions of the installed packages that decide a run's numbers, by name."""
     versions = {}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
 def new_run_name(class_path: str, env_id: str, seed: int) -> str:
-    """Make a name that says what runs and that no other run has, usable in a file name.
-
-    Algorithm, environment unless it is empty, seed, date and time, and four random digits.
-    """
+    """Make a unique name that tells algorithm, environment unless empty, seed and time, usable in a file name."""
     algorithm = class_path.rpartition(".")[2].lower()
     environment = env_id.rpartition("/")[2].partition("-")[0].lower()
     # uuid4 draws from the operating system, so two runs with the same seed still get different names.

@@ -21,47 +21,33 @@ PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT
 
 
 class RemoteRun:
-    """A run in MLflow. Nothing is connected before the first message, since importing MLflow takes seconds.
+    """A run in MLflow: the one of ``run_id``, or a new one in an experiment that is created if missing.
 
-    Args:
-        tracking_uri: Where MLflow stores runs.
-        experiment_name: Its experiment; created if missing.
-        run_name: Its name.
-        run_id: Continue this run instead of starting one.
-        artifacts: Where the files of a new experiment go; MLflow decides if None.
+    Nothing is connected before the first message, since importing MLflow takes seconds.
     """
 
     def __init__(
-        self,
-        tracking_uri: str,
-        experiment_name: str,
-        run_name: str,
-        *,
-        run_id: str | None = None,
-        artifacts: str | None = None,
+        self, tracking_uri: str, experiment_name: str, run_name: str, *, run_id: str | None, root: Path
     ) -> None:
         self.run_id = run_id
-        """MLflow's name of the run; None until one has been started."""
         self.client: MlflowClient | None = None
-        """The connection; None before the first message that got through."""
-        self._tracking_uri, self._artifacts = tracking_uri, artifacts
+        self._tracking_uri, self._root = tracking_uri, root
         self._experiment_name, self._run_name = experiment_name, run_name
 
     def deliver(self, message: Message) -> None:
-        """Write a message; an error of the connection passes through.
+        """Write a message, see :meth:`_transmit`.
 
-        Args:
-            message: ``metrics`` with ``step`` and ``time``, or ``params``, ``tags``, ``artifact`` with ``folder``, or
-                ``status``.
-
-        Raises:
-            RejectedMessageError: If MLflow refuses it for good.
+        RejectedMessageError if MLflow refuses it for good; an error of the connection passes through.
         """
         from mlflow.exceptions import MlflowException
 
         try:
             if self.client is None:
-                self.client = self._open()
+                client = connect(self._tracking_uri)
+                if self.run_id is None or not self._reopen(client, self.run_id):
+                    experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
+                    self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+                self.client = client
             self._transmit(self.client, str(self.run_id), message)
         except MlflowException as error:
             if error.error_code in PERMANENT_ERRORS and self.client is not None:
@@ -89,14 +75,6 @@ class RemoteRun:
         else:
             client.set_terminated(run_id, status=message["status"])
 
-    def _open(self) -> MlflowClient:
-        """Find the run again, or start it."""
-        client = connect(self._tracking_uri)
-        if self.run_id is None or not self._reopen(client, self.run_id):
-            experiment = self._experiment_id(client)
-            self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
-        return client
-
     def _reopen(self, client: MlflowClient, run_id: str) -> bool:
         """Set a run that has ended back to running; False where this MLflow does not know it."""
         from mlflow.exceptions import MlflowException
@@ -110,11 +88,14 @@ class RemoteRun:
             return False
         return True
 
-    def _experiment_id(self, client: MlflowClient) -> str:
-        known = client.get_experiment_by_name(self._experiment_name)
-        if known is not None:
-            return str(known.experiment_id)
-        return str(client.create_experiment(self._experiment_name, artifact_location=self._artifacts))
+
+def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
+    """Find an experiment, or create it, in a database of files with the artifacts in a folder of ``root``."""
+    if known := client.get_experiment_by_name(name):
+        return str(known.experiment_id)
+    # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
+    location = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def lacks_database(uri: str) -> bool:

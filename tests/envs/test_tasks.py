@@ -88,28 +88,28 @@ def test_healthy_box_is_the_termination_test(env_id, options):
         actions = 3 * rng.uniform(-1, 1, native.action_space.shape)
         observations, _, terminated, _, infos = native.step(actions)
         last = infos.get("final_obs", observations)
-        inside = ((native.task.healthy_low < last) & (last < native.task.healthy_high)).all(axis=1)
+        low, high = native.task.healthy_box
+        inside = ((low < last) & (last < high)).all(axis=1)
         np.testing.assert_array_equal(inside, ~terminated)
         seen |= set(terminated.tolist())
     assert seen == {False, True}
 
 
 def test_pendulum_may_lean_to_its_bound_exactly():
-    task = make_task("InvertedPendulum-v5")
-    assert task.healthy_low[1] < -0.2 < 0.2 < task.healthy_high[1]
-    assert task.healthy_high[1] == pytest.approx(0.2, abs=1e-15)
+    low, high = make_task("InvertedPendulum-v5").healthy_box
+    assert low[1] < -0.2 < 0.2 < high[1]
+    assert high[1] == pytest.approx(0.2, abs=1e-15)
 
 
 @pytest.mark.parametrize("env_id", ["InvertedDoublePendulum-v5", "HalfCheetah-v5", "Swimmer-v5", "Reacher-v5"])
 def test_no_healthy_box_where_termination_is_none(env_id):
-    assert make_task(env_id).healthy_low is None
-    assert make_task(env_id).healthy_high is None
+    assert make_task(env_id).healthy_box is None
 
 
 def test_no_healthy_box_when_termination_is_switched_off():
     task = make_task("Hopper-v5", {"terminate_when_unhealthy": False})
     assert not task.terminates
-    assert task.healthy_low is None
+    assert task.healthy_box is None
 
 
 def test_unknown_option_is_named():

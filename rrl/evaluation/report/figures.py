@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 
 
 class ReportFigure(NamedTuple):
-    """A figure in a report."""
+    """A figure in a report; ``name`` is that of its file, without ending, and the caption tells how to read it."""
 
     name: str
-    """Name of its file, without ending."""
     title: str
     caption: str
-    """How to read it."""
     svg: bytes
 
     @property

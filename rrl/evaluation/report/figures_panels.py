@@ -92,10 +92,7 @@ def plot_attacks(cells: DataFrame, styles: Mapping[str, MethodStyle]) -> Figure:
 
 @mpl.rc_context(REPORT_STYLE)
 def plot_curves(cells: DataFrame, sweeps: Sequence[str], styles: Mapping[str, MethodStyle]) -> Figure:
-    """Draw returns along one-dimensional sweeps: mean over the seeds with its 95 % interval, a panel for each sweep.
-
-    A dotted line is where the world is unchanged.
-    """
+    """Draw returns along one-dimensional sweeps: mean over the seeds with its 95 % interval, a panel for each sweep."""
     figure, panels = _sweep_panels(sweeps, (3.6, 2.7))
     for sweep, axes in panels.items():
         _draw_curves(axes, tabulate(cells[cells.sweep == sweep]), styles)
@@ -106,10 +103,7 @@ def plot_curves(cells: DataFrame, sweeps: Sequence[str], styles: Mapping[str, Me
 
 @mpl.rc_context(REPORT_STYLE)
 def plot_heat_maps(table: CellTable) -> Figure:
-    """Draw the mean returns of each method in the cells of a sweep along two axes, on one colour scale.
-
-    A square is where the world is unchanged, a cross where the return is lowest.
-    """
+    """Draw the mean returns of each method in the cells of a sweep along two axes, on one colour scale."""
     means = {method: returns.mean(axis=0) for method, returns in table.returns.items()}
     values = np.concatenate(list(means.values()))
     limits = (min(0.0, float(np.nanmin(values))), float(np.nanmax(values)))
@@ -120,24 +114,17 @@ def plot_heat_maps(table: CellTable) -> Figure:
 def plot_differences(table: CellTable, baseline: str) -> Figure:
     """Draw by how much others, at least one, are better than a baseline, on a colour scale symmetric about zero."""
     reference = table.returns[baseline].mean(axis=0)
-    gains = {
-        method: returns.mean(axis=0) - reference for method, returns in table.returns.items() if method != baseline
-    }
+    others = {method: returns.mean(axis=0) for method, returns in table.returns.items() if method != baseline}
+    gains = {method: means - reference for method, means in others.items()}
     largest = float(np.nanmax(np.abs(np.concatenate(list(gains.values())))))
     label = f"mean return minus that of {baseline} (reward)"
     return _heat_panels(table.cells, gains, limits=(-largest, largest), label=label, mark_worst=False)
 
 
 def grid_of(cells: DataFrame, values: Array) -> tuple[Array, Array, Array]:
-    """Lay the cells of a sweep along two axes out as a grid.
+    """Lay numbers ``[C]``, one per cell of a sweep along two axes, out as a grid ``[Y, X]``, after both axes' values.
 
-    Args:
-        cells: The cells, in any order.
-        values: A number for each. Shape ``[C]``.
-
-    Returns:
-        Values of the first axis ``[X]``, of the second ``[Y]``, and the grid ``[Y, X]``; NaN where there is none. Where
-        a third axis makes several cells share a place, it holds their mean.
+    NaN where there is none. Where a third axis makes several cells share a place, it holds their mean.
     """
     grid = cells.assign(mean=values).groupby(["value_2", "value_1"])["mean"].agg(mean_or_nan).unstack()
     return grid.columns.to_numpy(), grid.index.to_numpy(), grid.to_numpy()
@@ -207,8 +194,8 @@ def _mark_nominal(axes: Axes, x: float, y: float) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if not (left <= x <= right and bottom <= y <= top):
         return
-    axes.plot([x], [y], marker="s", markersize=8, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
-    axes.plot([x], [y], marker="s", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.4)
+    for color, width in (("white", 3.2), (INK, 1.4)):
+        axes.plot([x], [y], "s", markersize=8, markerfacecolor="none", markeredgecolor=color, markeredgewidth=width)
 
 
 def _mark_worst(axes: Axes, xs: Array, ys: Array, grid: Array) -> None:

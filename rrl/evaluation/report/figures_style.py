@@ -57,10 +57,7 @@ class MethodStyle(NamedTuple):
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
-    """Give each method, in the order of the report, a look that it keeps in all figures.
-
-    After seven methods colours come back with other dashes.
-    """
+    """Give each method a look that it keeps in all figures; after seven methods colours come back with other dashes."""
     styles = [
         MethodStyle(color, marker, dashes) for dashes in DASHES for color, marker in zip(COLORS, MARKERS, strict=True)
     ]
@@ -82,12 +79,7 @@ def axis_label(parameter: str) -> str:
 
 
 def nominal_value(parameter: str) -> float:
-    """Tell at which value of a parameter the world is unchanged; NaN where that depends on the task.
-
-    Example:
-        >>> nominal_value("mass"), nominal_value("push_step"), nominal_value("absolute mass")
-        (1.0, 0.0, nan)
-    """
+    """Tell at which value of a parameter the world is unchanged; NaN where that depends on the task."""
     if parameter.startswith("absolute "):
         return math.nan
     return 0.0 if parameter in UNITS and parameter != "reset_noise" else 1.0

@@ -1,7 +1,7 @@
 """What a few training seeds say about a method: means, interquartile means and comparisons, with bootstrap intervals.
 
 The unit of resampling is the policy, since a method is a distribution over policies: all cells of a policy stay
-together. Where methods are compared, each is resampled by itself, as a stratum of its own.
+together. Methods that are compared are resampled separately.
 
 References:
     Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021. Their runs on
@@ -45,19 +45,13 @@ class Comparison(NamedTuple):
     difference: Estimate
     """Difference of the means over the seeds."""
     probability: Estimate
-    """Probability that a run of the first is better than one of the second; no interval where all are, or none."""
+    """Probability that a run of the first is better than one of the second, see :func:`probability_of_improvement`."""
     p_value: float
     """Two-sided Mann-Whitney test."""
 
 
 def mean_over_seeds(scores: Array) -> Band:
-    """Average several quantities over the seeds.
-
-    Args:
-        scores: Shape ``[S, Q]``.
-
-    Returns:
-        The means with pointwise intervals. Shapes ``[Q]``. A quantity that some seed lacks (NaN) is NaN.
+    """Average quantities ``[S, Q]`` over the seeds. Shapes ``[Q]``; NaN where some seed lacks a quantity.
 
     Example:
         >>> mean_over_seeds(np.array([[1.0, 5.0], [3.0, 5.0]]))
@@ -71,13 +65,9 @@ def mean_over_seeds(scores: Array) -> Band:
 
 
 def interquartile_mean(scores: Array) -> Estimate:
-    """Average the middle half of the scores of all seeds together.
+    """Average the middle half of the scores ``[S, C]`` of all seeds; a quarter, rounded down, is left out at each end.
 
-    Args:
-        scores: Scores of each policy. Shape ``[S, C]``. A quarter, rounded down, is left out at each end.
-
-    Returns:
-        The estimate; its interval resamples policies, with all their scores. All NaN if a score is.
+    The interval resamples policies, with all their scores. All NaN if a score is.
 
     Example:
         >>> interquartile_mean(np.array([[-100.0, 1.0, 3.0, 50.0]])).value
@@ -112,10 +102,9 @@ def compare(first: Array, second: Array) -> Comparison:
 
 
 def probability_of_improvement(first: Array, second: Array) -> Estimate:
-    """Estimate how often a run of one method is better than a run of another; ties count half.
+    """Estimate how often a run of one method has a higher score than a run of another; ties count half.
 
-    The higher of two scores is the better. Shapes ``[S]`` and ``[S']``. There is no interval where all pairs agree: the
-    bootstrap then cannot see what it is missing.
+    There is no interval where all pairs agree: the bootstrap then cannot see what it is missing.
     """
     value = float(_win_rate(first, second))
     if value in {0.0, 1.0}:

@@ -14,17 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PolicyOrigin:
-    """Where a policy came from. Method, policy and seed are those of its rows."""
+    """Where a policy came from: method, policy and seed of its rows, and what is known of its training."""
 
     method: str
     policy: str
     train_seed: int
     env_steps: int | None = None
-    """Environment steps of its training, where that is known."""
     run_id: str | None = None
     """MLflow run that trained it."""
     tracking_uri: str | None = None
-    """Where that run is."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Provenance:
     seed: int
     """Seed of the evaluation's episodes."""
     policies: tuple[PolicyOrigin, ...] = ()
-    """In any order; policies that are not among them are described by their rows."""
+    """Policies that are not among them are described by their rows."""
     notes: tuple[str, ...] = ()
     """Sentences that belong to the verdict, such as those of the suite and the budget of the attacks."""
 

@@ -136,14 +136,9 @@ def mean_or_nan(numbers: Series) -> float:
 
 
 def held_fraction(returns: Array, nominal: float) -> float:
-    """Tell in what share of the cells a policy keeps most of its nominal return.
+    """Tell in what share of the cells, of mean returns ``[C]``, a policy keeps most of its nominal return.
 
-    Args:
-        returns: Mean returns of the cells. Shape ``[C]``, ``C >= 1``.
-        nominal: Mean return in the unchanged world. Where it is negative, a fifth of its size may be lost too.
-
-    Returns:
-        A fraction; not a number if the nominal return is not known.
+    Where that is negative, a fifth of its size may be lost too; where it is unknown the share is NaN.
 
     Example:
         >>> held_fraction(np.array([50.0, 80.0, 120.0, 79.0]), nominal=100.0)

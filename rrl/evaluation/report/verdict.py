@@ -39,22 +39,16 @@ SHOWN = ("nominal", "mean", "worst", "cvar10", "area80", "distance", "attack")
 
 
 class Judgement(NamedTuple):
-    """One sentence of the verdict."""
+    """One sentence of the verdict, with the numbers behind its certainty, if there is anything to compare with."""
 
     topic: str
     sentence: str
     certainty: Certainty
     evidence: str
-    """The numbers behind the certainty; empty where there is nothing to compare with."""
 
 
 def certainty_of(comparison: Comparison) -> Certainty:
-    """Put the certainty of a difference into a word.
-
-    Returns:
-        ``unknown`` without an interval; ``open`` if the interval of the difference holds zero; ``clear`` if it does
-        not, and the rank test agrees; ``tentative`` if that does not, as it never can with three seeds each.
-    """
+    """Put the certainty of a difference into a word; the rank test can never agree with three seeds each."""
     difference = comparison.difference
     if not difference.has_interval:
         return "unknown"
@@ -75,20 +69,21 @@ def judge(summary: Summary) -> list[Judgement]:
 
 def warnings(cells: DataFrame, summary: Summary) -> list[str]:
     """List in sentences what makes numbers mean less than they seem to."""
-    return [*_standing_still(cells, summary), *_few_seeds(summary), *_incomplete(cells)]
+    sentences = [*_standing_still(cells, summary), *_few_seeds(summary)]
+    if missing := missing_cells(cells):
+        sentences.append(
+            f"The evaluation is incomplete: {missing} cells of single policies are missing, so methods are not"
+            " comparable."
+        )
+    return sentences
 
 
 def format_numbers(values: Sequence[float]) -> list[str]:
-    """Write numbers of one kind with the same number of decimals.
-
-    Returns:
-        Texts with about three significant digits of the largest; ``-`` for what is not a number.
+    """Write numbers of one kind with the same decimals: about three significant digits of the largest.
 
     Example:
         >>> format_numbers([3105.4, -12.3, float("nan")])
         ['3,105', '-12', '-']
-        >>> format_numbers([-4.3, 0.25])
-        ['-4.30', '0.25']
         >>> format_numbers([162345.0, 9000.0])
         ['162k', '9k']
     """
@@ -101,10 +96,7 @@ def format_numbers(values: Sequence[float]) -> list[str]:
 
 
 def format_estimates(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
-    """Write estimates of one kind.
-
-    Returns:
-        Value and interval of each, the latter as ``low..high``, or ``-`` where there is none.
+    """Write value and interval of each of several estimates of one kind.
 
     Example:
         >>> format_estimates([Estimate(120.0, 110.0, 130.0), Estimate(90.0)])
@@ -201,14 +193,6 @@ def _few_seeds(summary: Summary) -> list[str]:
         f"The fewest seeds of a method are {fewest}: its intervals are too narrow. Such intervals hold the truth in"
         " about 75 % of all cases with 3 seeds, 80 % with 4, 85 % with 5 and 90 % with 10, instead of 95 %."
     ]
-
-
-def _incomplete(cells: DataFrame) -> list[str]:
-    missing = missing_cells(cells)
-    sentence = (
-        f"The evaluation is incomplete: {missing} cells of single policies are missing, so methods are not comparable."
-    )
-    return [sentence] if missing else []
 
 
 def _column(measure: str, summary: Summary) -> list[str]:

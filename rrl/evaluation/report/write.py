@@ -15,7 +15,7 @@ from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
 from rrl.evaluation.store import ResultStoreError, to_frame, write_rows
 from rrl.tracking.outbox import first_line
-from rrl.tracking.remote_run import connect, lacks_database
+from rrl.tracking.remote_run import connect, experiment_id, lacks_database
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -25,22 +25,15 @@ NAME = "robustness"
 
 
 class ReportFiles(NamedTuple):
-    """What was written."""
+    """What was written: the page, all rows twice, the numbers of policies and methods (CSV), and figures (SVG)."""
 
     html: Path
-    """The page, which needs none of the other files."""
     csv: Path
-    """All rows."""
     parquet: Path
-    """All rows."""
     policies: Path
-    """The numbers of each policy, CSV."""
     methods: Path
-    """The numbers of each method with their intervals, CSV."""
     figures: tuple[Path, ...]
-    """SVG."""
     summary: Summary
-    """What the tables of policies and methods say."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -51,20 +44,10 @@ class ReportFiles(NamedTuple):
 def write_report(
     rows: Sequence[CellResult], folder: str | os.PathLike[str], *, provenance: Provenance, baseline: str | None = None
 ) -> ReportFiles:
-    """Write everything that an evaluation has to say.
+    """Write everything that an evaluation of one environment has to say; ResultStoreError if a file cannot be written.
 
-    Args:
-        rows: One row for each policy and cell, of one environment. Attacks and unfinished evaluations are welcome.
-        folder: Where it goes; made if it is not there. Files of an earlier report are replaced.
-        provenance: Where the numbers come from.
-        baseline: The method that others are compared with; the first one by default.
-
-    Returns:
-        The files and what they say.
-
-    Raises:
-        ValueError: If there are no rows, they are of several environments, or no method is called ``baseline``.
-        ResultStoreError: If a file cannot be written.
+    Attacks and unfinished evaluations are welcome. The folder is made; files of an earlier report are replaced. Other
+    methods are compared with the ``baseline``, the first one by default.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one result, got none.")
@@ -87,12 +70,8 @@ def log_report(files: ReportFiles, provenance: Provenance) -> list[str]:
     others share one run, with the numbers of their methods as ``robustness/<method>/*``. ``MLFLOW_TRACKING_URI`` says
     where; without it a child goes to where its parent is, and the shared run to ``mlflow.db`` in the working folder.
 
-    Args:
-        files: What :func:`write_report` has written.
-        provenance: Where the policies came from.
-
-    Returns:
-        Sentences that say where it went, or why not: neither an unreachable server nor a run that is gone is an error.
+    Returns sentences that say where it went, or why not: neither an unreachable server nor a run that is gone is an
+    error.
     """
     sentences: dict[str, None] = {}
     failed: set[str] = set()
@@ -105,16 +84,8 @@ def log_report(files: ReportFiles, provenance: Provenance) -> list[str]:
     return list(sentences)
 
 
-def policy_metrics(numbers: Series) -> dict[str, float]:
-    """Name the known numbers of a policy, a line of ``Summary.policies``, as they are logged."""
-    return _known(NAME, numbers[list(MEASURES)])
-
-
 def method_metrics(numbers: Series) -> dict[str, float]:
-    """Name the known numbers of a method, a line of ``Summary.methods``, as they are logged.
-
-    Characters that MLflow does not accept are replaced in the name of the method.
-    """
+    """Name the known numbers of a method, a line of ``Summary.methods``, in characters that MLflow accepts."""
     name = re.sub(r"[^A-Za-z0-9_ -]", "_", str(numbers.name)) or "_"
     return _known(f"{NAME}/{name}", numbers.drop("seeds"))
 
@@ -129,12 +100,13 @@ def _write(
     summary = summarize(cells)
     figures = draw_report_figures(cells, summary, baseline)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for figure in figures:
-        (folder / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
+    drawn = {folder / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
+    for path, svg in drawn.items():
+        path.write_bytes(svg)
     html, policies, methods = (folder / name for name in ("report.html", "policies.csv", "methods.csv"))
     html.write_text(render_html(cells, summary, figures, provenance, baseline), encoding="utf-8")
-    steps = [provenance.origin_of(*key).env_steps for key in summary.policies.index]
     table = summary.policies.reset_index()
+    steps = [provenance.origin_of(*key).env_steps for key in summary.policies.index]
     table.insert(len(POLICY), "training_steps", steps)
     table.to_csv(policies, index=False)
     summary.methods.to_csv(methods)
@@ -144,7 +116,7 @@ def _write(
         parquet=write_rows(rows, folder / "results.parquet"),
         policies=policies,
         methods=methods,
-        figures=tuple(folder / "figures" / f"{figure.name}.svg" for figure in figures),
+        figures=tuple(drawn),
         summary=summary,
     )
 
@@ -154,11 +126,10 @@ def _known(prefix: str, numbers: Series) -> dict[str, float]:
 
 
 class _Target(NamedTuple):
-    """An MLflow run that is to be made."""
+    """An MLflow run that is to be made, beneath its parent, if that is not empty."""
 
     uri: str
     parent: str
-    """Run beneath which it stands; empty for a run of its own."""
     metrics: Mapping[str, float]
     step: int
 
@@ -171,7 +142,8 @@ def _targets(summary: Summary, provenance: Provenance) -> list[_Target]:
         origin = provenance.origin_of(*key)
         uri = asked or origin.tracking_uri
         if origin.run_id and uri:
-            children.append(_Target(uri, origin.run_id, policy_metrics(numbers), origin.env_steps or 0))
+            metrics = _known(NAME, numbers[list(MEASURES)])
+            children.append(_Target(uri, origin.run_id, metrics, origin.env_steps or 0))
         else:
             shared |= method_metrics(summary.methods.loc[origin.method])
     here = f"sqlite:///{Path('mlflow.db').resolve()}"
@@ -200,16 +172,11 @@ def _make_run(target: _Target, files: ReportFiles) -> str:
     if target.parent:
         experiment = client.get_run(target.parent).info.experiment_id
     else:
-        known = client.get_experiment_by_name(NAME)
-        # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
-        location = Path("mlruns").resolve().as_uri() if target.uri.startswith("sqlite:") else None
-        experiment = known.experiment_id if known else client.create_experiment(NAME, artifact_location=location)
+        experiment = experiment_id(client, NAME, target.uri, Path.cwd())
     run_id = str(client.create_run(experiment, run_name=NAME, tags=tags).info.run_id)
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(key, value, now, target.step) for key, value in target.metrics.items()])
-    for path in files.paths:
-        client.log_artifact(run_id, str(path))
-    for path in files.figures:
-        client.log_artifact(run_id, str(path), "figures")
+    for path in (*files.paths, *files.figures):
+        client.log_artifact(run_id, str(path), "figures" if path in files.figures else None)
     client.set_terminated(run_id)
     return run_id
