@@ -8,8 +8,7 @@ from torch.optim import Adam, Optimizer
 
 from rrl.a2c import A2C
 from rrl.algorithms.base import RLModule
-from rrl.algorithms.imagined import JudgedTrajectories, as_rollout
-from rrl.algorithms.mixture import Imagination, mix_real_and_imagined
+from rrl.algorithms.mixture import Imagination, JudgedTrajectories, as_rollout, mix_real_and_imagined
 from rrl.algorithms.world_model import WorldModel, WorldModelSettings
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import NoiseConditional

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rrl.algorithms.imagined import JudgedTrajectories, before_the_end
+from rrl.algorithms.mixture import JudgedTrajectories, before_the_end
 from rrl.checks import require_positive, require_within
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import (
@@ -32,7 +32,7 @@ from rrl.diffusion import (
     select_worst,
     window_returns,
 )
-from rrl.diffusion.path_divergence import worst_of_m_divergence
+from rrl.diffusion.guidance_strength import worst_of_m_divergence
 from rrl.distributed import all_reduce_mean
 from rrl.policies import ActorCritic
 from rrl.spaces import Spaces

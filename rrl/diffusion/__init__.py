@@ -15,7 +15,7 @@
 Each kind of network, solver and rule is a frozen dataclass of settings, which builds it.
 """
 
-from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.causal import CausalGRU
 from rrl.diffusion.denoiser import Denoiser, DenoiserSettings
 from rrl.diffusion.guidance_rules import (
     GuidanceSettings,

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from rrl.diffusion.path_divergence import kl_budget
+from rrl.diffusion.guidance_strength import kl_budget
 
 ReturnFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A ``ReturnModel``, or a function with the arguments and result of its ``forward``."""

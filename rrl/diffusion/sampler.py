@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rrl.diffusion.denoiser import DenoiseFunction, apply_conditioning
 from rrl.diffusion.guidance import ReverseStep, StepShift
+from rrl.diffusion.guidance_strength import log_likelihood_ratio, path_divergence
 from rrl.diffusion.normalizer import TrajectoryNormalizer
-from rrl.diffusion.path_divergence import log_likelihood_ratio, path_divergence
 from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance, standardized
 from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.types import TensorBatch

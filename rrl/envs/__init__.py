@@ -2,9 +2,8 @@
 
 from rrl.envs.adversarial import AdversarialForce, HasAdversary
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
-from rrl.envs.forces import ForceUnit
+from rrl.envs.forces import ForceUnit, Pushes
 from rrl.envs.make import flat_box, make_vec_env, spaces_of
-from rrl.envs.pushes import Pushes
 from rrl.envs.simulation import available_cores
 from rrl.envs.tasks import TASKS, make_task
 from rrl.envs.vector import MuJoCoVectorEnv

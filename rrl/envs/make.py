@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialWorlds, HasAdversary
 from rrl.envs.bodies import ADVERSARIAL_TASKS
-from rrl.envs.forces import ForceUnit
+from rrl.envs.forces import ForceUnit, Pushes
 from rrl.envs.physics import Ranges
-from rrl.envs.pushes import Pushes
 from rrl.envs.tasks import TASKS
 from rrl.envs.vector import MuJoCoVectorEnv
 from rrl.random_streams import Purpose, derived_seed

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from rrl.checks import require_at_least
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
-from rrl.envs.forces import BodyForces, ForceUnit
+from rrl.envs.forces import BodyForces, ForceUnit, Pushes, PushProcess
 from rrl.envs.physics import RandomPhysics, Ranges
-from rrl.envs.pushes import Pushes, PushProcess
 from rrl.envs.simulation import Simulations, available_cores
 from rrl.envs.task import make_transition
 from rrl.envs.tasks import make_task

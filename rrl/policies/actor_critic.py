@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
+from rrl.checks import require_at_least, require_positive, require_within
 from rrl.distributed import all_reduce_sum
 from rrl.policies.gaussian import GaussianPolicy
-from rrl.policies.learner import Learner
 from rrl.policies.networks import Activation, mlp
-from rrl.policies.normalization import RunningNormalizer
+from rrl.policies.normalization import CLIP, RunningNormalizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What a player is made of and how it judges; shared by both players of a game."""
+
+    hidden_sizes: Sequence[int] = (64, 64)
+    """Widths of the hidden layers of policy and value function."""
+    activation: Activation = "tanh"
+    initial_log_std: float = 0.0
+    """Logarithm of the policy's initial standard deviation, in units of action."""
+    gamma: float = 0.99
+    """Discount, in ``[0, 1]``."""
+    gae_lambda: float = 0.95
+    """Weight of longer returns in the advantages, in ``[0, 1]``."""
+    value_learning_rate: float = 1e-3
+    """Adam's step size for the value function."""
+    value_epochs: int = 10
+    """Passes over the batch for the value function."""
+    value_batch_size: int = 256
+    """Samples of one gradient step of the value function."""
+
+    def __post_init__(self) -> None:
+        require_within("[0, 1]", gamma=self.gamma, gae_lambda=self.gae_lambda)
+        require_positive(value_learning_rate=self.value_learning_rate)
+        require_at_least(1, value_epochs=self.value_epochs, value_batch_size=self.value_batch_size)
+        for size in self.hidden_sizes:
+            require_at_least(1, hidden_sizes=size)
+        if not abs(self.initial_log_std) <= 20.0:
+            raise ValueError(f"`initial_log_std` must lie in [-20, 20], got {self.initial_log_std}.")
 
 
 class ValueFunction(nn.Module):
@@ -98,3 +130,31 @@ class ActorCritic(nn.Module):
         """Predict values of raw observations, in units of reward. Shape ``[..., O] -> [...]``."""
         values: Tensor = self.value_function(self.normalizer(observations))
         return values
+
+
+class ActorSnapshot:
+    """A snapshot of a player's policy and observation statistics, on the CPU; build one per rollout.
+
+    It acts as the player does, to the bit, and does not follow later changes of the player. Wherever the player lies, a
+    copy a rollout is far cheaper than a transfer a step.
+    """
+
+    def __init__(self, player: ActorCritic) -> None:
+        center, scale = player.normalizer.center_and_scale(torch.float32)
+        self._center, self._scale = center.cpu(), scale.cpu()
+        layers = [layer for layer in player.policy.mean if isinstance(layer, nn.Linear)]
+        self._layers = [(_copy(layer.weight), _copy(layer.bias)) for layer in layers]
+        self._activations = [layer for layer in player.policy.mean if not isinstance(layer, nn.Linear)]
+        self._std = _copy(player.policy.log_std).exp()
+
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Choose actions; see :class:`rrl.types.Actor`."""
+        features = ((observations - self._center) * self._scale).clamp_(-CLIP, CLIP)
+        for layer, (weight, bias) in enumerate(self._layers):
+            hidden = self._activations[layer - 1](features) if layer > 0 else features
+            features = linear(hidden, weight, bias)
+        return features + self._std * noise
+
+
+def _copy(parameter: Tensor) -> Tensor:
+    return parameter.detach().clone().cpu()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.checks import require_at_least, require_not_negative, require_tensor
-from rrl.risk.logistic_regression import fit_logistic_newton, fit_logistic_sgd
+from rrl.risk.scaling import fit_logistic_newton, fit_logistic_sgd
 
 FEATURE_BOUND = 10.0
 """Standardised observations are clipped here, so that one wild observation cannot produce an infinite logit."""

@@ -12,8 +12,25 @@ from torch.nn.utils import parameters_to_vector
 
 from rrl.distributed import all_reduce_sum
 from rrl.trpo.conjugate_gradient import conjugate_gradient
-from rrl.trpo.line_search import backtracking_line_search
 from rrl.trpo.trust_region import TrustRegion
+
+
+def backtracking_line_search(
+    is_acceptable: Callable[[float], bool], *, backtrack_ratio: float, max_backtracks: int
+) -> float:
+    """Find the longest acceptable fraction of a step, ``backtrack_ratio**k``; 0 where no ``k < max_backtracks`` is.
+
+    Example:
+        >>> backtracking_line_search(lambda fraction: fraction < 0.3, backtrack_ratio=0.5, max_backtracks=10)
+        0.25
+        >>> backtracking_line_search(lambda fraction: False, backtrack_ratio=0.5, max_backtracks=10)
+        0.0
+    """
+    for attempt in range(max_backtracks):
+        fraction = backtrack_ratio**attempt
+        if is_acceptable(fraction):
+            return fraction
+    return 0.0
 
 
 class TrustRegionStep(NamedTuple):

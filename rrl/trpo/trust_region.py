@@ -1,8 +1,13 @@
-"""The settings of a TRPO step."""
+"""The settings of a TRPO step, and the step as Lightning sees it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from rrl.checks import require_at_least, require_not_negative, require_positive, require_within
 
@@ -39,3 +44,20 @@ class TrustRegion:
         require_not_negative(cg_damping=self.cg_damping, entropy_weight=self.entropy_weight)
         require_within("(0, 1)", backtrack_ratio=self.backtrack_ratio)
         require_within("(0, 1]", fisher_fraction=self.fisher_fraction)
+
+
+class TrustRegionOptimizer(Optimizer):
+    """An optimiser without arithmetic of its own: ``step(closure)`` runs the closure, which calls ``trpo_step``.
+
+    Lightning counts ``global_step`` and writes checkpoints by the optimiser steps it sees; a policy that changes
+    behind its back would never be saved.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        super().__init__(parameters, defaults={})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Run the closure, and return what it does."""
+        if closure is None:
+            raise ValueError("`closure` must be given: it performs the TRPO step.")
+        return closure()

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.causal import CausalDenoiser
-from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.causal import CausalDenoiser, CausalGRU
 from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, denoising_loss
 from rrl.diffusion.residual_mlp import ResidualMLP
 from rrl.diffusion.unet import TemporalUNet

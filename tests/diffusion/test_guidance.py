@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.causal import CausalGRU
 from rrl.diffusion.denoiser import DenoiseFunction, DenoiserSettings
 from rrl.diffusion.guidance import ReverseStep, StepShift, mean_shift, return_gradient, unit_direction
 from rrl.diffusion.guidance_rules import (

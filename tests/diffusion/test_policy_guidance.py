@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rrl.diffusion.causal_gru import CausalGRU
+from rrl.diffusion.causal import CausalGRU
 from rrl.diffusion.denoiser import Denoiser, add_noise
 from rrl.diffusion.policy_guidance import PolicyGuidance, Reparameterized, Score, standardized
 from rrl.diffusion.scheduler import FewStep

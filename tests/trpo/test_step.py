@@ -1,11 +1,15 @@
 """The TRPO step: its curvature, its trust region, and what it leaves alone."""
 
+from __future__ import annotations
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
 from rrl.policies import GaussianPolicy
-from rrl.trpo import TrustRegion, TrustRegionStep, surrogate_objective, trpo_step
+from rrl.trpo import TrustRegion, TrustRegionStep, backtracking_line_search, surrogate_objective, trpo_step
 
 
 def take_step(policy, observations, actions, advantages, weights, *, max_kl, cg_damping=0.1, **more) -> TrustRegionStep:
@@ -168,3 +172,17 @@ def test_a_step_leaves_every_parameter_where_it_is(policy: GaussianPolicy):
     before = [parameter.data_ptr() for parameter in policy.parameters()]
     take_step(policy, *samples(policy), torch.ones(200).double(), max_kl=0.01)
     assert [parameter.data_ptr() for parameter in policy.parameters()] == before
+
+
+@given(st.floats(0.2, 1.0))
+def test_it_takes_the_longest_acceptable_power_of_the_ratio(limit: float):
+    fraction = backtracking_line_search(lambda f: f <= limit, backtrack_ratio=0.5, max_backtracks=10)
+    assert fraction <= limit
+    assert fraction == 1.0 or 2.0 * fraction > limit
+
+
+def test_it_gives_up_after_its_tries():
+    tried = []
+    fraction = backtracking_line_search(lambda f: bool(tried.append(f)), backtrack_ratio=0.5, max_backtracks=3)
+    assert fraction == 0.0
+    assert tried == [1.0, 0.5, 0.25]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rrl.envs.pushes import Pushes, PushProcess
+from rrl.envs.forces import Pushes, PushProcess
 
 
 def process(pushes: Pushes, num_worlds: int, first_world: int = 0) -> PushProcess:
