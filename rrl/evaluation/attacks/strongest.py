@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -76,7 +77,7 @@ def held_pushes(task: str) -> list[Candidate]:
     for signs in itertools.product((1.0, -1.0), repeat=len(axes)):
         name = " ".join(f"{'+' if sign > 0 else '-'}{axis}" for sign, axis in zip(signs, axes, strict=True))
         direction = signs * num_bodies
-        pushes.append(Candidate(f"held {name}", _held(direction), direction=direction))
+        pushes.append(Candidate(f"held {name}", partial(_held, direction), direction=direction))
     return pushes
 
 
@@ -113,9 +114,5 @@ def find_strongest(battle: Battle, *, restarts: int, steps: int) -> StrongestAtt
     return StrongestAttack(strongest, returns, sum(candidate.num_steps for candidate in candidates))
 
 
-def _held(direction: Sequence[float]) -> MakeAttacker:
-    def make(shape: tuple[int, int], seed: int) -> Attacker:
-        actions = np.broadcast_to(direction, shape)
-        return lambda observations, starts: actions
-
-    return make
+def _held(direction: Sequence[float], shape: tuple[int, int], seed: int) -> Attacker:
+    return lambda observations, starts: np.broadcast_to(direction, shape)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -138,37 +137,29 @@ def _begin_with(policy: GaussianPolicy, action: Sequence[float]) -> None:
 
 
 def _fit_quietly(game: RARL, data: LightningDataModule) -> None:
-    """Train for one epoch without files, and let Ctrl-C end the program rather than the training alone."""
+    """Train for one epoch without files, hardware lists, and warnings about what the rollouts do on purpose."""
     handler = signal.getsignal(signal.SIGINT)
-    with _quiet():
-        trainer = Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
         try:
+            trainer = Trainer(
+                accelerator="cpu",
+                devices=1,
+                max_epochs=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
             trainer.fit(game, datamodule=data)
         except SystemExit as error:  # how Lightning ends after Ctrl-C, with the signal switched off
             signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence hardware lists and warnings about what the rollouts do on purpose."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            raise KeyboardInterrupt from error  # the program ends, not the training alone
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
