@@ -103,7 +103,7 @@ class HasActor(Protocol):
 
 
 @runtime_checkable
-class TestsLearnedAdversary(Protocol):
+class HasAttackTests(Protocol):
     """A callback that may test the protagonist of a game against the adversary that learns in it."""
 
     @property

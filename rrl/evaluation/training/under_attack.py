@@ -46,7 +46,7 @@ class AttackEvaluation(Callback):
 
     @property
     def tests_learned_adversary(self) -> bool:
-        """See :class:`rrl.types.TestsLearnedAdversary`."""
+        """See :class:`rrl.types.HasAttackTests`."""
         return self.every_n_epochs > 0 and "learned" in self.attackers
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
