@@ -23,7 +23,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -99,6 +99,16 @@ class HasActor(Protocol):
 
     def rollout_adversary(self) -> Adversary | None:
         """Return who pushes in the worlds now; None where nobody does."""
+        ...
+
+
+@runtime_checkable
+class HasAttackTests(Protocol):
+    """A callback that may test the protagonist of a game against the adversary that learns in it."""
+
+    @property
+    def tests_learned_adversary(self) -> bool:
+        """True where the returns of such tests become known."""
         ...
 
 

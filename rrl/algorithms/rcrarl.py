@@ -14,7 +14,7 @@ from rrl.policies import ActorCritic, Learner
 from rrl.risk import Gate, HorizonLabels, LabelSource, RiskLearner, RiskModel, ScoredStates, gate_metrics
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion
-from rrl.types import Adversary, Rollout, RolloutBatch
+from rrl.types import Adversary, HasAttackTests, Rollout, RolloutBatch
 
 
 class RCRARL(RARL):
@@ -77,7 +77,7 @@ class RCRARL(RARL):
     def on_fit_start(self) -> None:
         """Refuse labels that need test returns where nobody supplies them."""
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
-        tested = any(getattr(callback, "tests_learned_adversary", False) for callback in callbacks)
+        tested = any(isinstance(item, HasAttackTests) and item.tests_learned_adversary for item in callbacks)
         if self.risk.labeller.needs_tests and not tested:
             raise ValueError(
                 "`labels: AttackReturnLabels` needs tests against the learned adversary: "

@@ -39,29 +39,14 @@ class CheckpointError(ValueError):
 
 
 class Policy:
-    """A trained policy that acts on NumPy observations.
-
-    It takes the mean action, without exploration noise, clipped to the action box.
-
-    Args:
-        actor: The trained actor.
-        action_low: Lower ends of the action box. Length ``A``.
-        action_high: Upper ends of the action box. Length ``A``.
-    """
+    """The mean action of a trained actor on NumPy observations, clipped to the action box, ends of length ``A``."""
 
     def __init__(self, actor: Actor, action_low: list[float], action_high: list[float]) -> None:
         self._actor = actor
         self._low, self._high = torch.tensor(action_low), torch.tensor(action_high)
 
     def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
-        """Choose the action for one observation, or one action for each of several.
-
-        Args:
-            observation: Raw observation. Shape ``[O]`` or ``[N, O]``.
-
-        Returns:
-            The action in the environment's own units. Shape ``[A]`` or ``[N, A]``.
-        """
+        """Choose actions ``[N, A]`` in the environment's units for raw observations ``[N, O]``, or one for ``[O]``."""
         observations = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
         noise = torch.zeros(len(observations), len(self._low))
         with torch.no_grad():
@@ -71,41 +56,21 @@ class Policy:
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Load the policy of a checkpoint.
-
-    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
-
-    Args:
-        path: A checkpoint written by ``train.py``.
-
-    Returns:
-        The policy, on the CPU.
-    """
-    return build_policy(read_checkpoint(path), path)
+    """Load the policy of a checkpoint, on the CPU; a file that holds none raises a ``CheckpointError``."""
+    algorithm = load_algorithm(path)
+    spaces = cast(HasActor, algorithm).spaces
+    return Policy(actor_of(algorithm), spaces.action_low, spaces.action_high)
 
 
 def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
-    """Load the algorithm of a checkpoint with its parameters.
-
-    A file that is missing or not a checkpoint of this package raises a ``CheckpointError``.
-
-    Args:
-        path: A checkpoint written by ``train.py``.
-
-    Returns:
-        The LightningModule, on the CPU, in evaluation mode and without gradients.
-    """
+    """Load the algorithm of a checkpoint with its parameters, see :func:`read_checkpoint`, :func:`build_algorithm`."""
     return build_algorithm(read_checkpoint(path), path)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read and check the content of a checkpoint. Safe for files of unknown origin: only plain types are accepted.
+    """Read Lightning's dictionary from a checkpoint that ``train.py`` has written, with tensors on the CPU.
 
-    Args:
-        path: A checkpoint written by ``train.py``.
-
-    Returns:
-        Lightning's checkpoint dictionary with tensors on the CPU.
+    Safe for files of unknown origin: only plain types are accepted.
 
     Raises:
         CheckpointError: If the file is missing or is not a checkpoint of this package.
@@ -129,23 +94,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def actor_of(algorithm: LightningModule) -> Actor:
-    """Ask an algorithm for the policy that acts in the worlds.
-
-    Args:
-        algorithm: Any algorithm of this package.
-
-    Returns:
-        Its actor, on the CPU.
-    """
+    """Return the actor of any algorithm of this package, on the CPU."""
     return cast(HasActor, algorithm).rollout_actor()
 
 
 def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
     """Refuse to continue a run with an algorithm or with sizes that are not those of its checkpoint.
-
-    Args:
-        checkpoint: What ``read_checkpoint`` returned.
-        module: The algorithm as configured.
 
     Raises:
         CheckpointError: If the class, or the name or shape of any tensor differs.
@@ -164,11 +118,6 @@ def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
 def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num_processes: int) -> None:
     """Refuse to continue a run in other worlds than those whose state its checkpoint holds, or with another buffer.
 
-    Args:
-        checkpoint: What ``read_checkpoint`` returned.
-        data: The data as configured.
-        num_processes: Processes of the run as configured.
-
     Raises:
         CheckpointError: If such a setting or the number of processes differs.
     """
@@ -186,14 +135,7 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
 
 
 def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:
-    """Build the algorithm of a checkpoint that has been read already.
-
-    Args:
-        checkpoint: What ``read_checkpoint`` returned.
-        path: Where it was read, for messages.
-
-    Returns:
-        The LightningModule, on the CPU, in evaluation mode and without gradients.
+    """Build the algorithm that a checkpoint holds, on the CPU, in evaluation mode and without gradients.
 
     Raises:
         CheckpointError: If its class is not known here, or its settings or parameters are not those of today.
@@ -218,18 +160,3 @@ def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) ->
             f"{path} holds a {cls.__name__} whose parameters or settings are not those of today."
         ) from error
     return module.eval().requires_grad_(False)
-
-
-def build_policy(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> Policy:
-    """Build the policy of a checkpoint that has been read already, see :func:`build_algorithm`.
-
-    Args:
-        checkpoint: What ``read_checkpoint`` returned.
-        path: Where it was read, for messages.
-
-    Returns:
-        The policy, on the CPU.
-    """
-    algorithm = build_algorithm(checkpoint, path)
-    spaces = cast(HasActor, algorithm).spaces
-    return Policy(actor_of(algorithm), spaces.action_low, spaces.action_high)

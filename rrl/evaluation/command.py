@@ -22,14 +22,7 @@ BAD_INPUT = (ArgumentError, ValueError, TypeError, OSError, gymnasium.error.Erro
 
 
 def run_command(args: Sequence[str]) -> int:
-    """Evaluate as a configuration says.
-
-    Args:
-        args: Command line arguments, with ``--config``.
-
-    Returns:
-        The exit code: 0, 1 where a process was lost, 2 for bad input, 130 after Ctrl-C.
-    """
+    """Evaluate as the arguments say; the exit code is 1 where a process was lost, 2 for bad input, 130 after Ctrl-C."""
     parser = make_parser()
     try:
         settings = read_settings(parser, args)

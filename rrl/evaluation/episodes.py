@@ -27,7 +27,6 @@ class Trial:
     """The episodes that every policy meets, in every cell and under every attack."""
 
     env_id: str
-    """The environment."""
     num_episodes: int
     """Episodes of each cell, and for each candidate of a search for attacks as many to choose by."""
     seed: int = 0
@@ -79,25 +78,16 @@ def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int
 
 
 def collect_episodes(envs: VectorEnv[Any, Any, Any], policy: BatchPolicy, num_episodes: int) -> EpisodeReturns:
-    """Run episodes, shared out evenly among the worlds, and return them world by world.
+    """Run episodes, shared out evenly among the worlds, and return exactly so many, world by world.
 
     Each world runs a number of episodes that is fixed beforehand. Taking whichever episodes end first would favour
-    short ones, and a short episode is a failed one.
-
-    Args:
-        envs: ``N`` worlds with a time limit that reset themselves within the step (``AutoresetMode.SAME_STEP``); they
-            are reset first.
-        policy: Its actions are clipped to the action box.
-        num_episodes: Episodes in all; fewer than 1 are a ValueError.
-
-    Returns:
-        Exactly ``num_episodes`` episodes.
+    short ones, and a short episode is a failed one. The worlds are reset first, have a time limit and reset themselves
+    within the step (``AutoresetMode.SAME_STEP``). Actions are clipped to their action box.
     """
     require_at_least(1, num_episodes=num_episodes)
     box = flat_box(envs.single_action_space)
-    records = _EpisodeRecords(envs, num_episodes)
     observations, _ = envs.reset()
-    records.start()
+    records = _EpisodeRecords(envs, num_episodes)
     while not records.complete:
         actions = np.clip(policy(observations), box.low, box.high)
         observations, rewards, terminated, truncated, _ = envs.step(actions)
@@ -106,7 +96,7 @@ def collect_episodes(envs: VectorEnv[Any, Any, Any], policy: BatchPolicy, num_ep
 
 
 class _EpisodeRecords:
-    """Running sums per world, and the episodes that count."""
+    """Running sums per world, and the episodes that count, of worlds that have just been reset."""
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], num_episodes: int) -> None:
         self._envs = envs
@@ -114,15 +104,12 @@ class _EpisodeRecords:
         self._quota = num_episodes // envs.num_envs + (worlds < num_episodes % envs.num_envs)
         self._sums, self._steps = np.zeros(envs.num_envs), np.zeros(envs.num_envs, dtype=np.int64)
         self._ended: list[list[tuple[float, int, bool, float]]] = [[] for _ in worlds]
+        self._start = self._latest = _forward_positions(envs)
 
     @property
     def complete(self) -> bool:
         """True when every world has run its episodes."""
         return all(len(ended) >= quota for ended, quota in zip(self._ended, self._quota, strict=True))
-
-    def start(self) -> None:
-        """Note where the worlds stand at the start."""
-        self._start = self._latest = _forward_positions(self._envs)
 
     def add(self, rewards: Array, failed: NDArray[np.bool_], ended: NDArray[np.bool_]) -> None:
         """Add a step of all worlds. The worlds that have ended stand at their next start already."""
@@ -140,13 +127,8 @@ class _EpisodeRecords:
     def result(self) -> EpisodeReturns:
         """Gather the episodes, world by world."""
         returns, lengths, failed, distances = zip(*(row for ended in self._ended for row in ended), strict=True)
-        moved = np.asarray(distances)
-        return EpisodeReturns(
-            returns=np.asarray(returns),
-            lengths=np.asarray(lengths),
-            failed=np.asarray(failed),
-            forward_distances=None if np.isnan(moved).any() else moved,
-        )
+        moved = None if np.isnan(distances).any() else np.array(distances)
+        return EpisodeReturns(np.array(returns), np.array(lengths), np.array(failed), moved)
 
 
 def _forward_positions(envs: VectorEnv[Any, Any, Any]) -> Array:

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +23,7 @@ from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions
 from rrl.evaluation.policies_sb3 import load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel
+from rrl.tracking.outbox import first_line
 from rrl.types import HasActor
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -53,8 +54,8 @@ class LoadedPolicy:
     """The adversary that it was trained with, never gated."""
     adversary_task: str = ""
     """The task on which that one pushes."""
-    origin: Mapping[str, Any] | None = None
-    """The mark in a checkpoint of this package: run, tracking address, version."""
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    """That in a checkpoint of this package: run, tracking address, version."""
 
 
 def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
@@ -65,15 +66,8 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
     and returns the policy: a callable from observations ``[N, O]`` to actions ``[N, A]``. Of a run it is always the
     last checkpoint, never the best: that one was chosen for its luck.
 
-    Args:
-        methods: Entries by name of the method.
-
-    Returns:
-        The policies, method by method.
-
-    Raises:
-        ValueError: If there are no methods or one has no entries.
-        CheckpointError: If an entry leads to nothing, or a policy is named twice.
+    The policies come method by method. An entry that leads to nothing, and a policy that is named twice, are a
+    CheckpointError; no entries a ValueError.
     """
     if not methods:
         raise ValueError("`policies` must name at least one method.")
@@ -92,8 +86,7 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
 def find_files(entry: str) -> list[str]:
     """Find the policy files that a file, a pattern, a folder, or the id of an MLflow run means, sorted by path.
 
-    A folder means every ``last.ckpt`` below it, or else the ``.zip`` files in it. If there is none, that is a
-    CheckpointError.
+    A folder means every ``last.ckpt`` below it, or else the ``.zip`` files in it.
     """
     path = Path(entry).expanduser()
     if path.exists():
@@ -109,11 +102,7 @@ def find_files(entry: str) -> list[str]:
 
 
 def load_source(source: PolicySource, env_id: str) -> LoadedPolicy:
-    """Load a policy, and let it act once to see that it fits the task of the evaluation.
-
-    Raises:
-        CheckpointError: If it cannot be loaded, was trained on another task, or has the wrong sizes.
-    """
+    """Load a policy, and let it act once to see that it fits the task of the evaluation; else a CheckpointError."""
     if FUNCTION.fullmatch(source.entry):
         loaded = LoadedPolicy(_call_function(source.entry), PolicyLabel(*source))
     elif source.entry.endswith(".zip"):
@@ -140,7 +129,7 @@ def _files_at(path: Path) -> list[str]:
 
 
 def _of_run(run_id: str) -> str:
-    """Find the last checkpoint of a run in its folder here; if it ran elsewhere, fetch it to where it would be."""
+    # A run that ran elsewhere is fetched to where it would be.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -159,13 +148,14 @@ def _of_run(run_id: str) -> str:
                 os.replace(client.download_artifacts(run_id, f"checkpoints/{LAST}", dst_path=folder), local)
         return str(local)
     except Exception as error:  # an unknown run, one without checkpoints, or a server that does not answer
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise CheckpointError(f"The last checkpoint of run {run_id} cannot be had from {uri} ({reason}).") from error
+        reason = f"The last checkpoint of run {run_id} cannot be had from {uri} ({first_line(error)})."
+        raise CheckpointError(reason) from error
 
 
 def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
     checkpoint = read_checkpoint(source.entry)
-    worlds = checkpoint[MARKER]["worlds"]
+    mark = checkpoint[MARKER]
+    worlds = mark["worlds"]
     if base_task(worlds["env_id"]) != base_task(env_id):
         raise CheckpointError(f"{source.entry} was trained on {worlds['env_id']}, the evaluation is on {env_id}.")
     algorithm = build_algorithm(checkpoint, source.entry)
@@ -177,12 +167,11 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         adversary=own,
         adversary_task=worlds["env_id"] if own else "",
-        origin=checkpoint[MARKER],
+        mark=mark,
     )
 
 
 def _call_function(entry: str) -> BatchPolicy:
-    """Import what ``module:function`` names, and let it make the policy."""
     module_name, _, name = entry.partition(":")
     try:
         module = importlib.import_module(module_name)

@@ -32,10 +32,8 @@ def load_sb3_policy(path: Path) -> SB3Policy:
     The algorithm need not be known: the file names the class of its policy. Statistics of ``VecNormalize`` are read
     from ``<stem>.pkl``, ``<stem>_vecnormalize.pkl`` or ``vecnormalize.pkl`` beside it, the first that is there.
 
-    Both files are pickles, and reading a pickle can run any code: load only what you trust.
-
-    Raises:
-        CheckpointError: If the packages are not installed, the file is damaged, or its spaces are not flat boxes.
+    Both files are pickles, and reading a pickle can run any code: load only what you trust. Missing packages, a damaged
+    file, or spaces that are not flat boxes are a CheckpointError.
     """
     try:
         import sb3_contrib  # noqa: F401  (its policies must be importable when the file names them)
@@ -46,9 +44,8 @@ def load_sb3_policy(path: Path) -> SB3Policy:
         ) from error
     try:
         loaded: Any = load_from_zip_file(path, device="cpu")
-        content, parameters, _ = loaded
-        data: dict[str, Any] = dict(content)  # nothing at all where there is no such entry in the file
-        network = _build_network(data, parameters["policy"])
+        data: dict[str, Any] = dict(loaded[0])  # nothing at all where there is no such entry in the file
+        network = _build_network(data, loaded[1]["policy"])
     except Exception as error:  # whatever a foreign or damaged file leads to
         raise CheckpointError(f"{path} is not a policy of Stable-Baselines3, or is damaged.") from error
     for name in ("observation_space", "action_space"):
@@ -77,7 +74,6 @@ def _build_network(data: dict[str, Any], state: dict[str, Any]) -> Any:
 
 
 def _load_statistics(path: Path) -> Any | None:
-    """Read the statistics beside a file."""
     names = [f"{path.stem}.pkl", f"{path.stem}_vecnormalize.pkl", "vecnormalize.pkl"]
     found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
     if not found:

@@ -35,7 +35,6 @@ class Place(NamedTuple):
     """Where a cell is, a condition of a suite or an attack: the columns behind the environment."""
 
     suite: str
-    """Name of the suite."""
     sweep: str
     """Name of the sweep within the suite, such as ``mass x friction``."""
     cell: str
@@ -88,15 +87,15 @@ class CellResult:
         cls, label: PolicyLabel, env_id: str, place: Place, episodes: EpisodeReturns, *, seconds: float
     ) -> CellResult:
         """Sum up the episodes of a policy in a cell."""
-        distances = episodes.forward_distances
+        returns, distances = episodes.returns, episodes.forward_distances
         return cls(
             *label,
             env_id,
             **place._asdict(),
-            episodes=len(episodes.returns),
-            return_mean=float(episodes.returns.mean()),
-            return_std=float(episodes.returns.std()),
-            return_worst=float(episodes.returns.min()),
+            episodes=len(returns),
+            return_mean=float(returns.mean()),
+            return_std=float(returns.std()),
+            return_worst=float(returns.min()),
             length_mean=float(episodes.lengths.mean()),
             failure_rate=float(episodes.failed.mean()),
             forward_distance=float("nan") if distances is None else float(distances.mean()),

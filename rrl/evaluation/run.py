@@ -15,27 +15,20 @@ from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import adversarial_task
 from rrl.evaluation.cells.suites import Suite, load_suite
-from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source
+from rrl.evaluation.policies import find_policies, load_source
 from rrl.evaluation.report.sources import PolicyOrigin, Provenance
 from rrl.evaluation.report.write import ReportFiles, write_report
 from rrl.evaluation.rows import CellKey, CellResult
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.store import ResultStore, append_record
-from rrl.evaluation.tasks import EvaluationTask, Found, plan, run_tasks
+from rrl.evaluation.tasks import EvaluationTask, plan, run_tasks
 from rrl.evaluation.video import film
 
 ATTACKS_FILE = "attacks.csv"
 
 
 class Evaluation:
-    """A validated evaluation.
-
-    Args:
-        settings: What is to be done.
-
-    Raises:
-        ValueError: In one sentence, if a policy, the suite or the folder is no good.
-    """
+    """A validated evaluation; a policy, suite or folder that is no good is a ValueError of one sentence."""
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
@@ -50,32 +43,24 @@ class Evaluation:
         self.folder = Path(settings.output)
         self._store = ResultStore(self.folder, fingerprint(settings, self.suite))
 
-    def run(self, *, show_progress: bool = True) -> list[CellResult]:
+    def run(self) -> list[CellResult]:
         """Run what has not been run yet; whatever ends it early, the rows that were finished stay in the folder.
 
-        Args:
-            show_progress: Show a bar with the time that is left.
-
-        Returns:
-            All rows of these policies in the order of policies and cells, those of earlier runs included.
+        Returns all rows of these policies in the order of policies and cells, those of earlier runs included.
         """
         tasks = plan(self.settings, self.policies, self.suite.cells, self._store.rows)
         found = run_tasks(tasks, self.policies, workers=self.settings.workers, ray=self.settings.ray)
         costs = self._costs(tasks)
-        hidden = not show_progress or not tasks
-        with tqdm(total=sum(costs.values()), unit="episode", desc="evaluating", disable=hidden) as bar:
+        with tqdm(total=sum(costs.values()), unit="episode", desc="evaluating", disable=not tasks) as bar:
             for item in found:
-                bar.update(costs[self._keep(item)])
+                if isinstance(item, AttackResult):
+                    append_record(self.folder / ATTACKS_FILE, item.record)
+                row = item.row if isinstance(item, AttackResult) else item
+                self._store.add(row)
+                bar.update(costs[row.key])
         # The order does not depend on who was ready first.
         everything = self._costs(plan(self.settings, self.policies, self.suite.cells, {}))
         return [self._store.rows[key] for key in everything if key in self._store.rows]
-
-    def _keep(self, found: Found) -> CellKey:
-        if isinstance(found, AttackResult):
-            append_record(self.folder / ATTACKS_FILE, found.record)
-            found = found.row
-        self._store.add(found)
-        return found.key
 
     def _costs(self, tasks: Sequence[EvaluationTask]) -> dict[CellKey, int]:
         """Return the keys of the rows that tasks give, in their order, and what each takes."""
@@ -87,15 +72,17 @@ class Evaluation:
         """Write the report of what :meth:`run` returned, with the command line for whoever wants to repeat it."""
         attacks = self.settings.attacks
         budget = () if attacks is None or attacks.restarts == 0 else (attacks.budget,)
-        origins = tuple(origin_of(policy) for policy in self.policies.values())
+        origins = tuple(
+            PolicyOrigin(*policy.label, policy.env_steps, policy.mark.get("run_id"), policy.mark.get("tracking_uri"))
+            for policy in self.policies.values()
+        )
         provenance = Provenance(command, self.settings.seed, origins, (*self.suite.notes, *budget))
         return write_report(rows, self.folder, provenance=provenance, baseline=self.settings.baseline), provenance
 
     def film_worst(self, rows: Sequence[CellResult]) -> Iterator[Path]:
         """Film each method's first policy in the cell of the suite where it does worst, by what :meth:`run` returned.
 
-        Yields:
-            The files, when they are there. A machine that cannot draw raises a ``VideoError``.
+        Each file is yielded when it is there. A machine that cannot draw raises a ``VideoError``.
         """
         cells = {cell.name: cell for cell in self.suite.cells}
         firsts = {policy.label.method: policy for policy in reversed(self.policies.values())}
@@ -106,12 +93,6 @@ class Evaluation:
             path = self.folder / "videos" / f"{re.sub(r'[^A-Za-z0-9]+', '_', method)}.gif"
             film(policy.act, self.settings.trial, worst.condition, path)
             yield path
-
-
-def origin_of(policy: LoadedPolicy) -> PolicyOrigin:
-    """Say whose policy it is, how long it was trained, and the MLflow run that did so if a checkpoint names one."""
-    mark = policy.origin or {}
-    return PolicyOrigin(*policy.label, policy.env_steps, mark.get("run_id"), mark.get("tracking_uri"))
 
 
 def fingerprint(settings: EvaluationSettings, suite: Suite) -> Mapping[str, str | int | float]:

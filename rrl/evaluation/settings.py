@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rrl.checks import require_at_least
+from rrl.checks import require_at_least, require_one_of
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.episodes import Trial
 
@@ -50,5 +50,5 @@ class EvaluationSettings:
         """Refuse what cannot be evaluated."""
         require_at_least(1, episodes=self.episodes, workers=self.workers)
         require_at_least(0, seed=self.seed)
-        if self.baseline is not None and self.baseline not in self.policies:
-            raise ValueError(f"`baseline` must be one of {list(self.policies)}, got {self.baseline!r}.")
+        if self.baseline is not None:
+            require_one_of(self.policies, baseline=self.baseline)

@@ -33,14 +33,9 @@ class ResultStore:
     A row is written with one system call as soon as it is added. If the process is killed within that call, the line
     has no end, and it is dropped when the folder is opened again. One process writes at a time; a lock sees to that.
 
-    Args:
-        folder: The folder; made if it is not there. Rows are in ``cells.csv``, the settings in ``settings.json``.
-        settings: What makes rows comparable, by name: environment, suite (with its cells, as a suite of the same name
-            may have changed), episodes, seed. Strings and numbers.
-
-    Raises:
-        ResultStoreError: If another process is writing to the folder, or it holds rows made with other settings, cannot
-            be read or cannot be written.
+    Rows are in ``cells.csv``. ``settings.json`` holds what makes rows comparable, by name: environment, suite (with its
+    cells, as a suite of the same name may have changed), episodes, seed. A folder with rows made with others, one that
+    another process is writing to, or that cannot be read or written, is a ``ResultStoreError``.
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, str | int | float]) -> None:
@@ -60,12 +55,7 @@ class ResultStore:
         """All rows, in the order in which they were added."""
 
     def add(self, row: CellResult) -> None:
-        """Write a row.
-
-        Raises:
-            ResultStoreError: If its key is there, a text in it has a line break, or the disk is full. Rows that have
-                been written stay.
-        """
+        """Write a row; where its key is there, a text has a line break, or the disk is full: ``ResultStoreError``."""
         if row.key in self.rows:
             raise ResultStoreError(f"{self.path} already holds the cell '{row.cell}' of {row.policy}.")
         line = _csv_line(astuple(row))
@@ -103,8 +93,7 @@ def write_rows(rows: Sequence[CellResult], path: str | os.PathLike[str]) -> Path
 def read_csv(path: Path) -> tuple[list[CellResult], int]:
     """Read a CSV file whose last line may have been torn off: the rows of the whole lines, and the bytes these take.
 
-    Raises:
-        ResultStoreError: If a line in the middle is damaged, or the columns are those of another version.
+    A damaged line in the middle, or the columns of another version, are a ``ResultStoreError``.
     """
     whole, newline, _ = path.read_bytes().rpartition(b"\n")
     if not newline:

@@ -20,6 +20,7 @@ from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
 from rrl.evaluation.rows import CellKey, CellResult
 from rrl.evaluation.settings import EvaluationSettings
+from rrl.tracking.outbox import first_line
 
 Found = CellResult | AttackResult
 Policies = Mapping[PolicySource, LoadedPolicy]
@@ -69,46 +70,29 @@ def plan(
     settings: EvaluationSettings, policies: Policies, cells: Sequence[Cell], done: Mapping[CellKey, object]
 ) -> list[EvaluationTask]:
     """Cut an evaluation into tasks, policy by policy, its cells first, without the rows that are done."""
-    return [task for source, policy in policies.items() for task in _plan_policy(settings, source, policy, cells, done)]
-
-
-def _plan_policy(
-    settings: EvaluationSettings,
-    source: PolicySource,
-    policy: LoadedPolicy,
-    cells: Sequence[Cell],
-    done: Mapping[CellKey, object],
-) -> Iterator[EvaluationTask]:
-    # Cells of the same condition are run once if they are in one task.
-    groups = list(by_condition([cell for cell in cells if CellKey(policy.label, cell.name) not in done]).values())
-    for first in range(0, len(groups), CONDITIONS_PER_TASK):
-        chunk = groups[first : first + CONDITIONS_PER_TASK]
-        yield EvaluationTask(source, settings.trial, cells=tuple(cell for group in chunk for cell in group))
-    if settings.attacks is None:
-        return
-    own = policy.adversary is not None and policy.adversary_task == adversarial_task(settings.env_id)
-    for attack in attack_cells(settings.attacks, own=own):
-        if CellKey(policy.label, attack.name) not in done:
-            yield EvaluationTask(source, settings.trial, attack=(attack, settings.attacks))
+    tasks = []
+    for source, policy in policies.items():
+        # Cells of the same condition are run once if they are in one task.
+        groups = list(by_condition([cell for cell in cells if CellKey(policy.label, cell.name) not in done]).values())
+        for first in range(0, len(groups), CONDITIONS_PER_TASK):
+            chunk = groups[first : first + CONDITIONS_PER_TASK]
+            tasks.append(EvaluationTask(source, settings.trial, tuple(cell for group in chunk for cell in group)))
+        if (attacks := settings.attacks) is not None:
+            own = policy.adversary is not None and policy.adversary_task == adversarial_task(settings.env_id)
+            attacked = [cell for cell in attack_cells(attacks, own=own) if CellKey(policy.label, cell.name) not in done]
+            tasks += [EvaluationTask(source, settings.trial, attack=(cell, attacks)) for cell in attacked]
+    return tasks
 
 
 def run_tasks(
     tasks: Sequence[EvaluationTask], policies: Policies, *, workers: int = 1, ray: str | None = None
 ) -> Iterator[Found]:
-    """Run tasks wherever there is a place for them.
+    """Run tasks, begun in their order, wherever there is a place for them, and yield what they find as it comes in.
 
-    Args:
-        tasks: In the order in which they are begun.
-        policies: The policies of the tasks, as this process has loaded them; every other process loads its own.
-        workers: Local processes; 1 runs everything in this one.
-        ray: Address of a Ray cluster, in place of local processes; or ``local`` for one of ``workers`` processes.
-            A task whose process dies there is run again.
-
-    Returns:
-        What the tasks find, as it comes in.
-
-    Raises:
-        WorkerError: If a local process was killed, or a cluster is not there or cannot go on.
+    One worker is this process, which has loaded the policies; several are local processes, and every other process
+    loads its own. ``ray`` is the address of a Ray cluster in place of them, or ``local`` for one of so many processes;
+    a task whose process dies there is run again. A local process that was killed, or a cluster that is not there or
+    cannot go on, is a ``WorkerError``.
     """
     if ray is not None:
         return _on_ray(tasks, workers, ray)
@@ -130,7 +114,8 @@ def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Fou
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
     threads = max(len(os.sched_getaffinity(0)) // workers, 1)
-    pool = ProcessPoolExecutor(max_workers=workers, initializer=_ignore_interrupts)
+    # SIGINT reaches all processes of a terminal: the first one ends the others.
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:
         for future in as_completed([pool.submit(_run_alone, task, threads) for task in tasks]):
             yield from future.result()
@@ -149,8 +134,7 @@ def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iter
         here = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {"address": address}
         ray.init(ignore_reinit_error=True, log_to_driver=False, **here)
     except Exception as error:  # whatever Ray says of an address that does not answer
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise WorkerError(f"There is no Ray cluster at {address} ({reason}).") from error
+        raise WorkerError(f"There is no Ray cluster at {address} ({first_line(error)}).") from error
     try:
         # A process that dies is no fault of the task: it is run again, and gives the same.
         remote = ray.remote(max_retries=5, num_cpus=1)(_run_alone)
@@ -176,8 +160,3 @@ def _run_alone(task: EvaluationTask, num_threads: int) -> list[Found]:
 def _load(source: PolicySource, env_id: str) -> LoadedPolicy:
     """Load a policy once for all its tasks that follow each other in a process."""
     return load_source(source, env_id)
-
-
-def _ignore_interrupts() -> None:
-    """Ignore SIGINT, which reaches all processes of a terminal: the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

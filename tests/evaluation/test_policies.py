@@ -95,7 +95,7 @@ def test_a_checkpoint_acts_as_it_does_elsewhere_and_knows_its_training(here):
     np.testing.assert_array_equal(first.act(observations), load_policy(first.label.policy).act(observations))
     assert [policy.label.train_seed for policy in (first, second)] == [3, 4]
     assert first.env_steps == 16 * 64
-    assert first.origin["run_name"] == "run3"
+    assert first.mark["run_name"] == "run3"
     assert first.adversary is None
 
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_is_read_once_in_a_whole_evaluation(here, tmp_path, monkeyp
     monkeypatch.setattr(torch, "load", lambda path, **options: reads.append(str(path)) or read(path, **options))
     attacks = AttackOptions(force_limits=[5.0], restarts=0)
     settings = {"env_id": TASK, "policies": {"TRPO": ["runs"]}, "suite": "nominal", "episodes": 1, "attacks": attacks}
-    rows = Evaluation(EvaluationSettings(**settings, output=str(tmp_path))).run(show_progress=False)
+    rows = Evaluation(EvaluationSettings(**settings, output=str(tmp_path))).run()
     assert {row.policy for row in rows} == set(reads)
     assert len(reads) == 2
 

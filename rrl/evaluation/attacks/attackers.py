@@ -23,16 +23,11 @@ Array = NDArray[np.float64]
 AttackerName = Literal["zero", "random", "step", "random_step", "learned", "gated"]
 
 
-class Attacker(Protocol):
-    """Chooses the forces of a test, step by step."""
-
-    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
-        """Return adversary actions ``[N, F]`` for observations ``[N, O]``; ``starts`` is True where episodes begin."""
-        ...
-
-
+Attacker = Callable[[Array, NDArray[np.bool_]], Array]
+"""Chooses the forces of a test step by step: from observations ``[N, O]`` and where episodes begin, boolean ``[N]``, to
+adversary actions ``[N, F]``."""
 MakeAttacker = Callable[[tuple[int, int], int], Attacker]
-"""Makes an attacker for worlds and size of the adversary's action ``(N, F)``, with a seed for its draws."""
+"""Makes an attacker for ``(N, F)``, with a seed for its draws."""
 
 
 @runtime_checkable
@@ -60,15 +55,10 @@ class HasGate(HasOpponent, Protocol):
         ...
 
 
-class RandomAttack:
-    """Forces that are uniform within the limit, drawn anew in every step; see :data:`MakeAttacker`."""
-
-    def __init__(self, shape: tuple[int, int], seed: int) -> None:
-        self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
-
-    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
-        """Draw forces, see :class:`Attacker`."""
-        return self._generator.uniform(-1.0, 1.0, self._shape)
+def random_attack(shape: tuple[int, int], seed: int) -> Attacker:
+    """Make forces that are uniform within the limit, drawn anew in every step; see :data:`MakeAttacker`."""
+    generator = numpy_stream(Purpose.ATTACKER, seed)
+    return lambda observations, starts: generator.uniform(-1.0, 1.0, shape)
 
 
 class StepAttack:
@@ -97,30 +87,21 @@ class StepAttack:
         return actions
 
 
-class LearnedAttack:
-    """The mean action of an adversary, whose gate decides with the draws; see :data:`MakeAttacker`."""
+def learned_attack(adversary: Adversary, shape: tuple[int, int], seed: int) -> Attacker:
+    """Make the mean action of an adversary, whose gate decides with the draws; see :data:`MakeAttacker`."""
+    generator = numpy_stream(Purpose.ATTACKER, seed)
 
-    def __init__(self, adversary: Adversary, shape: tuple[int, int], seed: int) -> None:
-        self._adversary, self._shape = adversary, shape
-        self._generator = numpy_stream(Purpose.ATTACKER, seed)
-
-    def __call__(self, observations: Array, starts: NDArray[np.bool_]) -> Array:
-        """Ask the adversary, see :class:`Attacker`."""
-        uniforms = torch.from_numpy(self._generator.random(self._shape[0], dtype=np.float32))
+    def attack(observations: Array, starts: NDArray[np.bool_]) -> Array:
+        uniforms = torch.from_numpy(generator.random(shape[0], dtype=np.float32))
         seen = torch.as_tensor(observations, dtype=torch.float32)
-        attack = self._adversary.attack(seen, torch.zeros(self._shape), uniforms, torch.from_numpy(starts))
-        actions: Array = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0).numpy().astype(np.float64)
-        return actions
+        chosen = adversary.attack(seen, torch.zeros(shape), uniforms, torch.from_numpy(starts))
+        return np.asarray(torch.where(chosen.is_open.unsqueeze(-1), chosen.actions, 0.0), dtype=np.float64)
+
+    return attack
 
 
 class AttackedWorlds(VectorWrapper[Any, Any, Any]):
-    """Worlds with a built-in attacker: whoever steps them gives the protagonist's actions alone.
-
-    Args:
-        env: Worlds with an adversary.
-        make: Makes the attacker.
-        seed: Of the attacker's draws.
-    """
+    """Worlds with a built-in attacker: whoever steps them gives the protagonist's actions alone."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], make: MakeAttacker, seed: int) -> None:
         super().__init__(env)
@@ -129,13 +110,13 @@ class AttackedWorlds(VectorWrapper[Any, Any, Any]):
         self._squares, self._count = 0.0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start episodes in all worlds; arguments and result are those of Gymnasium."""
+        """Start episodes in all worlds."""
         self._observations, infos = self.env.reset(seed=seed, options=options)
         self._starts = np.ones(self.num_envs, dtype=bool)
         return self._observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advance all worlds under attack; arguments and result are those of Gymnasium."""
+        """Advance all worlds under attack."""
         worlds: Any = self.env
         pushes = np.clip(self._attacker(self._observations, self._starts), -1.0, 1.0)
         self._squares += float(np.square(pushes).sum())
@@ -154,7 +135,7 @@ class AttackedWorlds(VectorWrapper[Any, Any, Any]):
 
 FIXED_ATTACKERS: dict[AttackerName, MakeAttacker] = {
     "zero": lambda shape, seed: lambda observations, starts: np.zeros(shape),
-    "random": RandomAttack,
+    "random": random_attack,
     "step": lambda shape, seed: StepAttack(shape, seed, random_magnitude=False),
     "random_step": lambda shape, seed: StepAttack(shape, seed, random_magnitude=True),
 }
@@ -165,7 +146,7 @@ def attackers_of(algorithm: HasOpponent) -> dict[AttackerName, MakeAttacker]:
     """List the attackers of a game by name: the fixed ones and its own."""
     own: dict[AttackerName, MakeAttacker] = {}
     if algorithm.game.opponent == "learned":
-        own["learned"] = lambda shape, seed: LearnedAttack(algorithm.ungated_adversary(), shape, seed)
+        own["learned"] = lambda shape, seed: learned_attack(algorithm.ungated_adversary(), shape, seed)
     if isinstance(algorithm, HasGate):
-        own["gated"] = lambda shape, seed: LearnedAttack(algorithm.make_adversary(), shape, seed)
+        own["gated"] = lambda shape, seed: learned_attack(algorithm.make_adversary(), shape, seed)
     return FIXED_ATTACKERS | own

@@ -80,7 +80,7 @@ class AttackResult:
     strongest: str = ""
     """Name of the attack that was chosen; empty where there was no choice."""
     candidates: Mapping[str, float] = field(default_factory=dict)
-    """What each attack left of the return, by name, in the episodes in which the strongest was chosen."""
+    """What each left, see :class:`~rrl.evaluation.attacks.strongest.StrongestAttack`."""
 
     @property
     def record(self) -> dict[str, object]:
@@ -97,11 +97,7 @@ class AttackResult:
 
 
 def attack_cells(options: AttackOptions, *, own: bool) -> list[AttackCell]:
-    """List the attacks on a policy, which may have an adversary of its own.
-
-    Returns:
-        No attack at all first, then the attackers in turn, each with rising force limits.
-    """
+    """List the attacks on a policy: none at all first, then the attackers in turn, each with rising force limits."""
     names: list[AttackName] = ["random", "step", "random_step"]
     names += ["own"] if own else []
     names += ["strongest"] if options.restarts > 0 else []
@@ -120,21 +116,8 @@ def evaluate_attack(
 ) -> AttackResult:
     """Run episodes of a policy under one attack; search for the strongest one first where it is a fresh one.
 
-    The episodes start alike under every attack, and policies with the same seed meet the same pushes.
-
-    Args:
-        policy: The policy.
-        trial: The episodes, on a task with an adversary or one that :func:`adversarial_task` finds one for.
-        cell: The attack.
-        options: Budget of the search.
-        label: Whose result it is.
-        own: The adversary that the policy was trained with; only for the attacker ``own``.
-
-    Returns:
-        The row and the budget.
-
-    Raises:
-        ValueError: If the policy's own adversary is asked for and there is none.
+    The episodes start alike under every attack, and policies with the same seed meet the same pushes. ``own`` is the
+    adversary that the policy was trained with; a cell that asks for it where it is None is a ValueError.
     """
     began = time.perf_counter()
     battle = Battle(policy, trial, cell.force_limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -31,11 +32,7 @@ class Battle(NamedTuple):
         return adversarial_task(self.trial.env_id)
 
     def fight(self, make: MakeAttacker, seed: int) -> tuple[EpisodeReturns, float]:
-        """Run the episodes with a seed for worlds and attacker.
-
-        Returns:
-            The episodes, and the root mean square of the executed force along an axis, newtons.
-        """
+        """Run the episodes, and return them with the root mean square of the executed force along an axis, newtons."""
         num_episodes, env_kwargs = self.trial.num_episodes, self.trial.env_kwargs
         envs = make_vec_env(self.task, num_episodes, seed=seed, env_kwargs=env_kwargs, force_limit=self.force_limit)
         try:
@@ -46,10 +43,9 @@ class Battle(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One attack of several."""
+    """One attack of several, which its name tells apart."""
 
     name: str
-    """Unique among them."""
     make: MakeAttacker
     num_steps: int = 0
     """Environment steps in which it was trained."""
@@ -81,24 +77,16 @@ def held_pushes(task: str) -> list[Candidate]:
     for signs in itertools.product((1.0, -1.0), repeat=len(axes)):
         name = " ".join(f"{'+' if sign > 0 else '-'}{axis}" for sign, axis in zip(signs, axes, strict=True))
         direction = signs * num_bodies
-        pushes.append(Candidate(f"held {name}", _held(direction), direction=direction))
+        pushes.append(Candidate(f"held {name}", partial(_held, direction), direction=direction))
     return pushes
 
 
 def find_strongest(battle: Battle, *, restarts: int, steps: int) -> StrongestAttack:
-    """Hold pushes, train adversaries, and choose the strongest of all.
+    """Hold pushes, train adversaries for some steps each, and choose the strongest of all.
 
     A new adversary needs long to find out that a force helps only if it is held: from noise around no force it left a
     return of 3030 to a Hopper that 5 N, held, brought from 3280 to 1045. So only the first restart begins without a
     force, the others at the strongest of the held pushes, and these count themselves: training may not improve on them.
-
-    Args:
-        battle: Runs the episodes.
-        restarts: Adversaries to train.
-        steps: Environment steps of each training.
-
-    Returns:
-        The one that leaves the lowest mean return.
     """
     seed = battle.trial.seed
 
@@ -126,9 +114,5 @@ def find_strongest(battle: Battle, *, restarts: int, steps: int) -> StrongestAtt
     return StrongestAttack(strongest, returns, sum(candidate.num_steps for candidate in candidates))
 
 
-def _held(direction: Sequence[float]) -> MakeAttacker:
-    def make(shape: tuple[int, int], seed: int) -> Attacker:
-        actions = np.broadcast_to(direction, shape)
-        return lambda observations, starts: actions
-
-    return make
+def _held(direction: Sequence[float], shape: tuple[int, int], seed: int) -> Attacker:
+    return lambda observations, starts: np.broadcast_to(direction, shape)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,12 +19,12 @@ from rrl.algorithms.rarl import Game
 from rrl.checks import require_at_least, require_positive
 from rrl.data import RolloutDataModule
 from rrl.envs import ADVERSARIAL_TASKS
-from rrl.evaluation.attacks.attackers import Attacker, LearnedAttack
+from rrl.evaluation.attacks.attackers import MakeAttacker, learned_attack
 from rrl.evaluation.episodes import BatchPolicy, MeanActions
 from rrl.policies import GaussianPolicy
 from rrl.random_streams import Purpose, seeded_globally
 from rrl.trpo import TrustRegion
-from rrl.types import Actor, Adversary
+from rrl.types import Actor
 
 NUM_ENVS = 32
 NUM_STEPS = 64
@@ -52,27 +51,18 @@ class FrozenProtagonistGame(RARL):
     """RARL in which a policy from anywhere takes the protagonist's place, and only the adversary learns."""
 
     actor: Actor
-    """Who acts in the worlds."""
 
     def rollout_actor(self) -> Actor:
         """Return the policy under attack."""
         return self.actor
 
 
-@dataclass(frozen=True)
-class FreshAdversary:
-    """An adversary, and what it cost."""
+class FreshAdversary(NamedTuple):
+    """An adversary that takes its mean action, and what it cost."""
 
-    adversary: Adversary
-    """Exerts the forces."""
-    env_id: str
-    """The adversarial task on which it was trained."""
+    attacker: MakeAttacker
     num_steps: int
     """Environment steps of its training."""
-
-    def attacker(self, shape: tuple[int, int], seed: int) -> Attacker:
-        """Make the attacker that takes its mean action; see :data:`rrl.evaluation.attacks.attackers.MakeAttacker`."""
-        return LearnedAttack(self.adversary, shape, seed)
 
 
 def adversarial_task(env_id: str) -> str:
@@ -104,21 +94,11 @@ def train_adversary(
     env_kwargs: Mapping[str, Any] | None = None,
     start: Sequence[float] | None = None,
 ) -> FreshAdversary:
-    """Train an adversary by TRPO against a policy that stays as it is.
+    """Train an adversary by TRPO against a policy that stays as it is, on its :func:`adversarial_task`.
 
-    It happens in this process, writes nothing, and leaves the global random streams as they were.
-
-    Args:
-        policy: The policy under attack.
-        env_id: A task with an adversary, or one that :func:`adversarial_task` finds one for.
-        force_limit: Largest force along an axis, newtons, positive.
-        num_steps: Environment steps of the training, at least 1, rounded up to whole rollouts.
-        seed: Of worlds, networks and exploration.
-        env_kwargs: Keyword arguments of the environment's constructor.
-        start: Action ``[F]`` in every state that it begins with, with a smaller spread; no force where None.
-
-    Returns:
-        The adversary as it is after the last update.
+    It happens in this process, writes nothing, and leaves the global random streams as they were. The force along an
+    axis is at most ``force_limit`` newtons, the environment steps are rounded up to whole rollouts. The adversary
+    begins with the action ``start``, shape ``[F]``, in every state and a smaller spread, or with no force where None.
     """
     require_at_least(1, num_steps=num_steps)
     require_positive(force_limit=force_limit)
@@ -145,7 +125,7 @@ def train_adversary(
             _begin_with(game.adversary.policy, start)
         _fit_quietly(game, data)
     adversary = game.eval().requires_grad_(False).ungated_adversary()
-    return FreshAdversary(adversary, task, iterations * NUM_ENVS * NUM_STEPS)
+    return FreshAdversary(partial(learned_attack, adversary), iterations * NUM_ENVS * NUM_STEPS)
 
 
 @torch.no_grad()
@@ -157,37 +137,29 @@ def _begin_with(policy: GaussianPolicy, action: Sequence[float]) -> None:
 
 
 def _fit_quietly(game: RARL, data: LightningDataModule) -> None:
-    """Train for one epoch without files, and let Ctrl-C end the program rather than the training alone."""
+    """Train for one epoch without files, hardware lists, and warnings about what the rollouts do on purpose."""
     handler = signal.getsignal(signal.SIGINT)
-    with _quiet():
-        trainer = Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
         try:
+            trainer = Trainer(
+                accelerator="cpu",
+                devices=1,
+                max_epochs=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
             trainer.fit(game, datamodule=data)
         except SystemExit as error:  # how Lightning ends after Ctrl-C, with the signal switched off
             signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence hardware lists and warnings about what the rollouts do on purpose."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in ("Your `IterableDataset` has", ".*does not have many workers", ".*LeafSpec"):
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            raise KeyboardInterrupt from error  # the program ends, not the training alone
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

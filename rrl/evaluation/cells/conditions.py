@@ -34,10 +34,9 @@ PARAMETERS = (*MODEL_PARAMETERS, *NOISES, *PUSHES)
 
 
 class Parameter(NamedTuple):
-    """What is changed."""
+    """What is changed: one of ``PARAMETERS``."""
 
     name: str
-    """One of ``PARAMETERS``."""
     parts: tuple[str, ...] = ()
     """Parts of the model that it is changed of; all if empty."""
     absolute: bool = False
@@ -62,16 +61,11 @@ class Parameter(NamedTuple):
         return cls(name, tuple(part.strip() for part in parts.split(",")) if parts else (), absolute)
 
     @property
-    def is_physics(self) -> bool:
-        """Whether it belongs to the model."""
-        return self.name in MODEL_PARAMETERS
-
-    @property
     def nominal(self) -> float:
         """The value that changes nothing; NaN where that depends on the task."""
         if self.absolute:
             return float("nan")
-        return 1.0 if self.is_physics or self.name == "reset_noise" else 0.0
+        return 1.0 if self.name in (*MODEL_PARAMETERS, "reset_noise") else 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,6 @@ class Condition:
     """
 
     settings: tuple[tuple[Parameter, float], ...] = ()
-    """Parameters with their values."""
 
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Condition:
@@ -128,15 +121,14 @@ class Condition:
         changes = [
             ModelChange(parameter.name, value, parameter.parts, parameter.absolute)
             for parameter, value in self.settings
-            if parameter.is_physics
+            if parameter.name in MODEL_PARAMETERS
         ]
         return changed_fields(model, env_id, changes)
 
     def reset_noise_scale(self, task: Task) -> float | None:
         """Return the scale of the noise on the initial state; None if that of the nominal task stays.
 
-        Raises:
-            ValueError: If it should change and the task has none.
+        If it should change and the task has none, that is a ValueError.
         """
         for parameter, value in self.settings:
             if parameter.name == "reset_noise":

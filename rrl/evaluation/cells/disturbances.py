@@ -19,12 +19,7 @@ _NAMES = (*NOISES, *PUSHES)
 class Disturbances:
     """The noise, delays and pushes of ``N`` worlds, each world in an episode of its own under its own condition.
 
-    Args:
-        conditions: All conditions that occur.
-        draws: The random numbers of the episodes.
-        num_worlds: Number of worlds, ``N``.
-        low: Lower ends of the action box. Shape ``[A]``.
-        high: Upper ends of the action box. Shape ``[A]``.
+    The conditions are all that occur; ``low`` and ``high`` are the ends of the action box, shape ``[A]``.
     """
 
     def __init__(

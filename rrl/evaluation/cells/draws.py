@@ -20,13 +20,6 @@ class EpisodeDraws:
 
     Common random numbers make differences between conditions, and between policies, those of the conditions and the
     policies. They depend on nothing but seed and episode, so neither does an episode depend on what runs beside it.
-
-    Args:
-        seed: Seed of all episodes.
-        num_episodes: Number of episodes, ``E``.
-        num_steps: Time limit of an episode, ``T``.
-        obs_dim: Size of an observation, ``O``.
-        action_dim: Size of an action, ``A``.
     """
 
     def __init__(self, seed: int, num_episodes: int, *, num_steps: int, obs_dim: int, action_dim: int) -> None:
@@ -49,14 +42,12 @@ class EpisodeDraws:
     @cached_property
     def observation_noise(self) -> Array:
         """Standard normal noise for each feature of each step. Shape ``[E, T, O]``."""
-        shape = (self._num_steps, self._obs_dim)
-        return np.stack([generator.standard_normal(shape) for generator in self._generators(Purpose.OBSERVATION_NOISE)])
+        return self._normal(Purpose.OBSERVATION_NOISE, self._obs_dim)
 
     @cached_property
     def action_noise(self) -> Array:
         """Standard normal noise for each action of each step. Shape ``[E, T, A]``."""
-        shape = (self._num_steps, self._action_dim)
-        return np.stack([generator.standard_normal(shape) for generator in self._generators(Purpose.ACTION_NOISE)])
+        return self._normal(Purpose.ACTION_NOISE, self._action_dim)
 
     @cached_property
     def push_times(self) -> NDArray[np.int64]:
@@ -70,6 +61,10 @@ class EpisodeDraws:
         return np.stack([
             generator.uniform(-1.0, 1.0, self._num_steps) for generator in self._generators(Purpose.PUSH_FORCE)
         ])
+
+    def _normal(self, purpose: Purpose, size: int) -> Array:
+        shape = (self._num_steps, size)
+        return np.stack([generator.standard_normal(shape) for generator in self._generators(purpose)])
 
     def _generators(self, purpose: Purpose) -> list[np.random.Generator]:
         """One random stream per episode."""

@@ -30,18 +30,15 @@ WORLDS_PER_THREAD = 128
 
 
 class Episode(NamedTuple):
-    """What happened in one episode."""
+    """What happened in one episode; see :class:`~rrl.evaluation.episodes.EpisodeReturns`."""
 
     condition: int
     """Index of its condition."""
     number: int
     """Index among the episodes of the condition."""
     total: float
-    """Undiscounted return, in units of reward."""
     length: int
-    """Environment steps."""
     failed: bool
-    """Whether it terminated rather than being cut off by the time limit."""
     distance: float
     """Metres travelled along x; not a number where the task does not move forward."""
     seconds: float
@@ -49,18 +46,11 @@ class Episode(NamedTuple):
 
 
 class EpisodeQueue:
-    """Episodes of one task under several conditions; the same for any number of worlds and threads.
+    """Episodes of one task under several conditions; the same for any number of worlds ``N`` and threads.
 
-    Args:
-        trial: The episodes of each condition, each with random streams of its own, on a task that has a row in
-            ``TASKS``, or an adversarial one that builds on it; its adversary rests.
-        conditions: The conditions, at least one.
-        max_episode_steps: Time limit of an episode, environment steps; ``None`` takes the task's.
-        num_worlds: Worlds side by side, ``N``; ``None`` takes 128 a thread.
-        num_threads: Native threads; ``None`` takes one per available core.
-
-    Raises:
-        ValueError: If the task or an option is unknown, or a condition has no effect on the task by construction.
+    The task has a row in ``TASKS``, or is an adversarial one that builds on it; its adversary rests. There is a native
+    thread per available core where ``num_threads`` is None. A condition that has no effect on the task by construction
+    is a ValueError, as is an unknown task or option.
     """
 
     def __init__(
@@ -110,15 +100,13 @@ class EpisodeQueue:
     def run(self, policy: BatchPolicy) -> Iterator[Episode]:
         """Run all episodes, condition by condition as far as there are worlds, and yield each when it has ended.
 
-        Raises:
-            ValueError: If the policy returns actions of another shape, or ones that are not finite.
+        Actions of another shape, or ones that are not finite, are a ValueError.
         """
-        num_worlds = len(self._returns)
-        running = np.arange(num_worlds)
+        running = np.arange(len(self._returns))
         self._begin(running)
         while len(running):
             began = time.perf_counter()
-            step = self._step(policy, running, everyone=len(running) == num_worlds)
+            step = self._step(policy, running)
             self._returns[running] += step.rewards[running]
             self._distances[running] += self._dt * step.x_velocities[running]
             self._disturbances.steps[running] += 1
@@ -134,7 +122,7 @@ class EpisodeQueue:
                 running = np.setdiff1d(running, idle)
                 self._seconds[running] += (time.perf_counter() - began) / max(len(running), 1)
 
-    def _step(self, policy: BatchPolicy, running: Indices, *, everyone: bool) -> Transition:
+    def _step(self, policy: BatchPolicy, running: Indices) -> Transition:
         seen = self._disturbances.observe(self._observations)
         actions = np.zeros((len(seen), self._simulations.model.nu))
         for first in range(0, len(running), BLOCK_ROWS):
@@ -144,8 +132,8 @@ class EpisodeQueue:
         if forces is not None:
             self._simulations.exert(self._pushed, forces[:, None, None] * np.array([1.0, 0.0, 0.0]))
         executed = self._disturbances.execute(actions)
-        worlds_or_all = None if everyone else running
-        step = make_transition(self._simulations, self._task, executed, self._observations, worlds=worlds_or_all)
+        some = running if len(running) < len(seen) else None
+        step = make_transition(self._simulations, self._task, executed, self._observations, worlds=some)
         self._observations = step.observations
         return step
 
@@ -169,9 +157,8 @@ class EpisodeQueue:
         conditions, episodes = jobs.T
         self._simulations.fields.apply(worlds, [self._fields[condition] for condition in conditions])
         states = [self._initial_states[condition] for condition in conditions]
-        positions = np.stack([state[0][episode] for state, episode in zip(states, episodes, strict=True)])
-        velocities = np.stack([state[1][episode] for state, episode in zip(states, episodes, strict=True)])
-        self._simulations.begin(worlds, positions, velocities)
+        drawn = [(state[0][episode], state[1][episode]) for state, episode in zip(states, episodes, strict=True)]
+        self._simulations.begin(worlds, *map(np.stack, zip(*drawn, strict=True)))
         self._disturbances.begin(worlds, conditions, episodes)
         self._observations[worlds] = self._task.observe(self._simulations.worlds)[worlds]
         self._conditions[worlds] = conditions

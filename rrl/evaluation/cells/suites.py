@@ -51,7 +51,7 @@ class Suite:
 
     name: str
     cells: tuple[Cell, ...]
-    """The nominal cell, then the sweeps in their order."""
+    """The nominal cell first."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know."""
 
@@ -62,10 +62,10 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
-    """Read the part of a suite that concerns a task, and check it whole.
+    """Read the part of a suite that concerns a task, and check it whole; a ValueError says what is wrong with it.
 
-    The suite is named, ``nominal``, or the path of a YAML file; an environment that is not native can only have
-    ``nominal``. ValueError says in one sentence that there is no such suite, it is malformed, or not for the task.
+    It is a shipped one, ``nominal``, or the path of a YAML file; an environment that is not native can only have
+    ``nominal``.
     """
     name, content = _read(str(name_or_path))
     nominal = Cell(name, NOMINAL, NOMINAL, Condition())

@@ -42,26 +42,35 @@ class Axis:
     def __post_init__(self) -> None:
         """Refuse what is no axis."""
         Parameter.parse(self.parameter)
+        name = f"the axis {self.parameter!r}"
         rules = [rule for rule in ("values", "count", "step") if getattr(self, rule) is not None]
-        if len(rules) != 1:
-            raise ValueError(f"{self._name} needs one of `values`, `count` and `step`, got {rules}.")
-        self._check_number("divide_by")
-        if self.divide_by == 0.0:
-            raise ValueError(f"`divide_by` of {self._name} must not be 0.")
+        _require(len(rules) == 1, f"{name} needs one of `values`, `count` and `step`, got {rules}.")
+        _require_numbers(name, divide_by=self.divide_by)
+        _require(self.divide_by != 0.0, f"`divide_by` of {name} must not be 0.")
         if self.values is None:
-            self._check_spacing()
-        elif foreign := [name for name in SPACING if getattr(self, name) is not None]:
-            raise ValueError(f"{self._name} may hold nothing beside `values` and `divide_by`, got {foreign}.")
-        elif not isinstance(self.values, list) or not all(map(_is_number, self.values)):
-            raise ValueError(f"{self._name} needs a list of numbers as `values`, got {self.values!r}.")
-        if not self.points or not np.isfinite(self.points).all():
-            raise ValueError(f"{self._name} needs finite values, got {self.points}.")
+            self._check_spacing(name, self.low, self.high)
+        else:
+            foreign = [spacing for spacing in SPACING if getattr(self, spacing) is not None]
+            _require(not foreign, f"{name} may hold nothing beside `values` and `divide_by`, got {foreign}.")
+            are_numbers = isinstance(self.values, list) and all(map(_is_number, self.values))
+            _require(are_numbers, f"{name} needs a list of numbers as `values`, got {self.values!r}.")
+        are_finite = bool(self.points) and bool(np.isfinite(self.points).all())
+        _require(are_finite, f"{name} needs finite values, got {self.points}.")
+
+    def _check_spacing(self, name: str, low: Any, high: Any) -> None:
+        _require_numbers(name, low=low, high=high)
+        _require(low <= high, f"{name} needs low <= high, got {float(low)} and {float(high)}.")
+        if self.count is not None:
+            whole = isinstance(self.count, int) and self.count >= 1
+            _require(whole, f"`count` of {name} must be a positive whole number, got {self.count!r}.")
+        if self.step is not None:
+            _require_numbers(name, step=self.step)
+            _require(self.step > 0.0, f"{name} needs a positive step, got {self.step}.")
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Axis:
         """Read an element of ``axes``."""
-        if not isinstance(content.get("parameter"), str):
-            raise ValueError(f"an axis needs a `parameter`, got {dict(content)}.")
+        _require(isinstance(content.get("parameter"), str), f"an axis needs a `parameter`, got {dict(content)}.")
         _check_keys(f"the axis {content['parameter']!r}", content, cls)
         return cls(**content)
 
@@ -81,25 +90,6 @@ class Axis:
         values: NDArray[np.float64] = self.low + self.step * np.arange(count)
         return values if endpoint else values[values < self.high - 1e-9 * self.step]
 
-    def _check_spacing(self) -> None:
-        low, high = self._check_number("low"), self._check_number("high")
-        if not low <= high:
-            raise ValueError(f"{self._name} needs low <= high, got {low} and {high}.")
-        if self.count is not None and (not isinstance(self.count, int) or self.count < 1):
-            raise ValueError(f"`count` of {self._name} must be a positive whole number, got {self.count!r}.")
-        if self.step is not None and not self._check_number("step") > 0.0:
-            raise ValueError(f"{self._name} needs a positive step, got {self.step}.")
-
-    def _check_number(self, name: str) -> float:
-        value = getattr(self, name)
-        if not _is_number(value):
-            raise ValueError(f"`{name}` of {self._name} must be a number, got {value!r}.")
-        return float(value)
-
-    @property
-    def _name(self) -> str:
-        return f"the axis {self.parameter!r}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -115,22 +105,19 @@ class Sweep:
     @classmethod
     def read(cls, content: Any) -> Sweep:
         """Read an element of ``sweeps``; ValueError says in one sentence what is wrong with it."""
-        if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-            raise ValueError(f"a sweep must have a `name`, got {content!r}.")
+        named = isinstance(content, dict) and isinstance(content.get("name"), str)
+        _require(named, f"a sweep must have a `name`, got {content!r}.")
         what = f"the sweep {content['name']!r}"
         _check_keys(what, content, cls)
-        if ("axes" in content) == ("cells" in content):
-            raise ValueError(f"{what} needs either `axes` or `cells`.")
-        _check_tasks(what, content.get("tasks", []))
-        axes, cells = content.get("axes", []), content.get("cells", {})
-        if not _is_list_of(dict, axes):
-            raise ValueError(f"`axes` of {what} must be a list of mappings, got {axes!r}.")
-        if not _are_cells(cells):
-            raise ValueError(f"`cells` of {what} must map names to settings, got {cells!r}.")
-        if not axes and not cells:
-            raise ValueError(f"{what} is empty.")
-        if len(axes) > MOST_AXES:
-            raise ValueError(f"{what} may have {MOST_AXES} axes, got {len(axes)}.")
+        _require(("axes" in content) != ("cells" in content), f"{what} needs either `axes` or `cells`.")
+        tasks, axes, cells = content.get("tasks", []), content.get("axes", []), content.get("cells", {})
+        _require(_is_list_of(str, tasks), f"`tasks` of {what} must be a list, got {tasks!r}.")
+        foreign = sorted(set(tasks) - set(TASKS))
+        _require(not foreign, f"{what} must be for tasks among {sorted(TASKS)}, got {foreign}.")
+        _require(_is_list_of(dict, axes), f"`axes` of {what} must be a list of mappings, got {axes!r}.")
+        _require(_are_cells(cells), f"`cells` of {what} must map names to settings, got {cells!r}.")
+        _require(len(axes) + len(cells) > 0, f"{what} is empty.")
+        _require(len(axes) <= MOST_AXES, f"{what} may have {MOST_AXES} axes, got {len(axes)}.")
         return cls(**content | {"axes": [Axis.read(axis) for axis in axes]})
 
     def conditions(self) -> Iterator[tuple[str, Condition, tuple[tuple[str, float], ...]]]:
@@ -151,11 +138,14 @@ def _check_keys(what: str, content: Mapping[str, Any], cls: type) -> None:
         raise ValueError(f"{what} may hold {known}, got {unknown}{suggestion(unknown[0], known)}")
 
 
-def _check_tasks(what: str, tasks: Any) -> None:
-    if not _is_list_of(str, tasks):
-        raise ValueError(f"`tasks` of {what} must be a list, got {tasks!r}.")
-    if foreign := sorted(set(tasks) - set(TASKS)):
-        raise ValueError(f"{what} must be for tasks among {sorted(TASKS)}, got {foreign}.")
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _require_numbers(what: str, **values: Any) -> None:
+    for name, value in values.items():
+        _require(_is_number(value), f"`{name}` of {what} must be a number, got {value!r}.")
 
 
 def _is_number(value: Any) -> bool:

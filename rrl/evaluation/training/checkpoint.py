@@ -36,7 +36,6 @@ class CheckpointEvaluation:
     env_steps: int
     """Real environment steps after which the checkpoint was written."""
     failure_rate: float
-    """Fraction of the episodes that terminated."""
     summary: ReturnSummary
     origin: dict[str, Any]
     """The mark in the checkpoint: run, tracking URI, version."""
@@ -90,10 +89,10 @@ def format_table(result: CheckpointEvaluation) -> str:
 
 
 def log_to_run(result: CheckpointEvaluation) -> str:
-    """Log an evaluation to the MLflow run that trained the policy, as ``evaluation/*``.
+    """Log an evaluation to the MLflow run that trained the policy: the known numbers, as ``evaluation/*``.
 
-    Returns:
-        A sentence that says where it went, or why nowhere; an unreachable server is not an error.
+    The ends of intervals end in ``_low`` and ``_high``. A sentence says where it went, or why nowhere; an unreachable
+    server is not an error.
     """
     run_id = result.origin["run_id"]
     uri = os.environ.get("MLFLOW_TRACKING_URI") or result.origin["tracking_uri"]
@@ -101,26 +100,17 @@ def log_to_run(result: CheckpointEvaluation) -> str:
         return "Not logged: the checkpoint names no MLflow run."
     if lacks_database(uri):
         return f"Not logged: there is no database at {uri}."
-    try:
-        _send(uri, run_id, metrics_of(result), result.env_steps)
-    except Exception as error:  # the numbers are on the screen already
-        return f"Not logged: {uri} cannot be reached ({first_line(error)})."
-    return f"Logged to MLflow run {run_id} at {uri}."
-
-
-def metrics_of(result: CheckpointEvaluation) -> dict[str, float]:
-    """Name the known numbers as they are logged; the ends of the intervals end in ``_low`` and ``_high``."""
     metrics = {"evaluation/failure_rate": result.failure_rate, "evaluation/episodes": float(result.num_episodes)}
     for name in ROWS:
         estimate: Estimate | None = getattr(result.summary, name)
         if estimate is not None:
             metrics |= estimate.named(f"evaluation/{name}")
-    return {key: value for key, value in metrics.items() if math.isfinite(value)}
+    try:
+        from mlflow.entities import Metric
 
-
-def _send(uri: str, run_id: str, metrics: dict[str, float], step: int) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    entries = [Metric(key, value, now, step) for key, value in metrics.items()]
-    connect(uri).log_batch(run_id, metrics=entries)
+        now, step = int(time.time() * 1000), result.env_steps
+        known = [Metric(key, value, now, step) for key, value in metrics.items() if math.isfinite(value)]
+        connect(uri).log_batch(run_id, metrics=known)
+    except Exception as error:  # the numbers are on the screen already
+        return f"Not logged: {uri} cannot be reached ({first_line(error)})."
+    return f"Logged to MLflow run {run_id} at {uri}."

@@ -77,7 +77,7 @@ class ImaginationDiagnostics(Callback):
         repeated = starts.observations.to(module.device).repeat_interleave(self.draws, dim=0)
         stream = torch_stream(Purpose.DIAGNOSTICS, *moment, 1, device=module.device)
         unguided, guided = (module.imagine(repeated, guided=kind, generator=stream) for kind in (False, True))
-        returns, guided_returns = (self._returns(part) for part in (unguided, guided))
+        returns, guided_returns = (part.returns.view(self.starts, self.draws) for part in (unguided, guided))
         spread = returns.var(dim=1).mean().sqrt().clamp(min=1e-8)
         metrics = {"guidance/return_shift": float((guided_returns.mean() - returns.mean()) / spread)}
         if starts.simulator_states.shape[-1] == 0:
@@ -85,41 +85,27 @@ class ImaginationDiagnostics(Callback):
         if self.envs is None:
             self.envs = data.make_envs(self.starts * self.draws)
         self.envs.reset(seed=derived_seed(Purpose.REPLAY, *moment))
-        open_loop = self._replay(starts.simulator_states, _first(unguided.actions, self.draws))
-        metrics |= judge_model(_first(unguided.observations, self.draws), open_loop, module.world_model)
-        metrics |= self._quantiles(module, starts.simulator_states, unguided, returns[:, 0], open_loop, "unguided_")
-        open_loop = self._replay(starts.simulator_states, _first(guided.actions, self.draws))
-        return metrics | self._quantiles(module, starts.simulator_states, guided, guided_returns[:, 0], open_loop, "")
+        metrics |= self._judge(module, starts.simulator_states, unguided, returns[:, 0], "unguided_")
+        return metrics | self._judge(module, starts.simulator_states, guided, guided_returns[:, 0], "")
 
-    def _quantiles(
-        self, module: Any, states: Tensor, trajectories: Any, predicted: Tensor, open_loop: Replays, prefix: str
-    ) -> dict[str, float]:
-        """Place trajectories among the replays of their actions, and among those of the policy with their noise."""
-        actions, observations = (
-            _first(column, self.draws) for column in (trajectories.actions, trajectories.observations)
-        )
+    def _judge(self, module: Any, states: Tensor, imagined: Any, predicted: Tensor, prefix: str) -> dict[str, float]:
+        """Compare the first trajectory of each start with replays of its actions, and of the policy with its noise."""
+        actions, observations = imagined.actions[:: self.draws].cpu(), imagined.observations[:: self.draws].cpu()
         player = copy.deepcopy(module.protagonist).cpu()
         mean, std = player.mean_and_std(observations)
         noise = (actions - mean) / std
-        closed_loop = self._replay(
-            states, noise, lambda step, seen: player.mean_and_std(seen)[0] + std * noise[:, step]
-        )
-        return {
+
+        def replayed(choose: Callable[[int, Tensor], Tensor]) -> Replays:
+            return replay(self.envs, states, choose, draws=self.draws, horizon=actions.shape[1])  # type: ignore[arg-type]
+
+        open_loop = replayed(lambda step, seen: actions[:, step])
+        closed_loop = replayed(lambda step, seen: player.mean_and_std(seen)[0] + std * noise[:, step])
+        metrics = {
             f"guidance/{prefix}quantile": self._quantile(module, open_loop, predicted),
             f"guidance/{prefix}closed_loop_quantile": self._quantile(module, closed_loop, predicted),
         }
-
-    def _replay(
-        self, states: Tensor, actions: Tensor, choose: Callable[[int, Tensor], Tensor] | None = None
-    ) -> Replays:
-        """Replay actions ``[B, H, A]``, or what is chosen in their place."""
-        open_loop = choose or (lambda step, seen: actions[:, step])
-        return replay(self.envs, states, open_loop, draws=self.draws, horizon=actions.shape[1])  # type: ignore[arg-type]
-
-    def _returns(self, trajectories: Any) -> Tensor:
-        """Give predicted returns, shape ``[B, W]``."""
-        returns: Tensor = trajectories.returns
-        return returns.view(self.starts, self.draws)
+        # The model is judged by what it imagines unguided.
+        return metrics | judge_model(observations, open_loop, module.world_model) if prefix else metrics
 
     def _quantile(self, module: Any, replays: Replays, predicted: Tensor) -> float:
         """Give the mean quantile of predicted returns ``[B]`` among the true returns of their replays."""
@@ -132,11 +118,6 @@ class ImaginationDiagnostics(Callback):
         if self.envs is not None:
             self.envs.close()
             self.envs = None
-
-
-def _first(column: Tensor, draws: int) -> Tensor:
-    """Take the first of the draws of each start, on the CPU where the simulator is."""
-    return column[::draws].cpu()
 
 
 def judge_model(imagined: Tensor, replays: Replays, world_model: Any) -> dict[str, float]:
@@ -190,18 +171,10 @@ def replay(
     draws: int,
     horizon: int,
 ) -> Replays:
-    """Run short trajectories from given states, each under several draws of the worlds' randomness.
+    """Run short trajectories of ``H`` rows from simulator states ``[B, S]``, float64, each in ``W`` worlds drawn anew.
 
-    Args:
-        envs: ``W * B`` native worlds, else TypeError or ValueError; their physics and pushes are drawn anew.
-        states: Simulator states. float64, shape ``[B, S]``.
-        choose: From the step and raw observations ``[W, B, O]`` to raw actions ``[W, B, A]``, or ``[B, A]`` for all
-            draws alike.
-        draws: Worlds to try for each state, ``W``.
-        horizon: Rows of a trajectory, ``H``.
-
-    Returns:
-        What happened.
+    There must be ``W * B`` native worlds, else that is a TypeError or ValueError. ``choose`` gives raw actions
+    ``[W, B, A]``, or ``[B, A]`` for all draws alike, by the step and raw observations ``[W, B, O]``.
     """
     if not isinstance(envs, MuJoCoVectorEnv):
         raise TypeError(f"`envs` must be native worlds, got {envs}.")

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rrl.checkpoints import actor_of, world_recipe
 from rrl.checks import require_at_least
 from rrl.envs import make_vec_env
-from rrl.evaluation.episodes import EpisodeReturns, run_episodes
+from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import tail_mean
 from rrl.random_streams import Purpose, derived_seed
 
@@ -53,7 +53,15 @@ class NominalEvaluation(Callback):
             episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
         finally:
             envs.close()
-        pl_module.log_dict(evaluation_metrics(episodes))
+        metrics = {
+            "eval/return_mean": float(episodes.returns.mean()),
+            "eval/return_cvar": tail_mean(episodes.returns),
+            "eval/episode_length": float(episodes.lengths.mean()),
+            "eval/failure_rate": float(episodes.failed.mean()),
+        }
+        if episodes.forward_distances is not None:
+            metrics["eval/forward_distance"] = float(episodes.forward_distances.mean())
+        pl_module.log_dict(metrics)
 
 
 def is_time(trainer: Trainer, every_n_epochs: int) -> bool:
@@ -63,23 +71,7 @@ def is_time(trainer: Trainer, every_n_epochs: int) -> bool:
 
 
 def nominal_worlds(recipe: dict[str, Any], num_episodes: int, purpose: Purpose) -> VectorEnv[Any, Any, Any]:
-    """Make the unchanged worlds of a run, by the recipe of ``world_recipe``, for as many episodes to come.
-
-    Each purpose has worlds of its own, and none those of training.
-    """
+    """Make the unchanged worlds of a run, by the recipe of ``world_recipe``; each purpose has worlds of its own."""
     num_envs = min(num_episodes, MOST_WORLDS)
     seed = derived_seed(purpose, recipe["seed"])
     return make_vec_env(recipe["env_id"], num_envs, seed=seed, env_kwargs=recipe["env_kwargs"])
-
-
-def evaluation_metrics(episodes: EpisodeReturns) -> dict[str, float]:
-    """Name the statistics of an evaluation as they are logged."""
-    metrics = {
-        "eval/return_mean": float(episodes.returns.mean()),
-        "eval/return_cvar": tail_mean(episodes.returns),
-        "eval/episode_length": float(episodes.lengths.mean()),
-        "eval/failure_rate": float(episodes.failed.mean()),
-    }
-    if episodes.forward_distances is not None:
-        metrics["eval/forward_distance"] = float(episodes.forward_distances.mean())
-    return metrics

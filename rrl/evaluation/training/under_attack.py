@@ -19,14 +19,13 @@ from rrl.random_streams import Purpose, derived_seed
 class AttackEvaluation(Callback):
     """Runs whole episodes of the protagonist's mean action against several attackers, while a game is trained.
 
-    The worlds are those of training without pushes or random physics, with the task's own time limit. All attackers
-    meet the same worlds, and they are the same at every test. Algorithms that are no
-    :class:`~rrl.evaluation.attacks.attackers.HasOpponent` are left alone.
+    The worlds are those of training without pushes or random physics, with the task's own time limit, the same for all
+    attackers and at every test. Algorithms that are not a game are left alone.
 
     Logs the mean return, in units of reward: ``attack/zero`` (no force), ``attack/random`` (uniform in each step),
     ``attack/step`` and ``attack/random_step`` (pushes of 100 steps at random times), ``attack/learned`` (the run's own
-    adversary, never gated), and where the algorithm has a gate ``attack/gated`` (the same behind its gate). A gated
-    adversary pushes less, so ``attack/gated`` says nothing of robustness by itself.
+    adversary, never gated), and ``attack/gated`` (the same behind its gate, where there is one; it pushes less, so this
+    says nothing of robustness by itself).
 
     Args:
         every_n_epochs: Epochs between two tests; the last epoch is always tested. 0 never tests.
@@ -47,7 +46,7 @@ class AttackEvaluation(Callback):
 
     @property
     def tests_learned_adversary(self) -> bool:
-        """True where the returns against the learned adversary become known."""
+        """See :class:`rrl.types.HasAttackTests`."""
         return self.every_n_epochs > 0 and "learned" in self.attackers
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -33,13 +33,9 @@ def trainings(monkeypatch):
     """Replaces the training by an adversary of one action, and keeps where each began."""
     starts = []
 
-    class Fake(FreshAdversary):
-        def attacker(self, shape, seed):
-            return lambda observations, flags: np.full(shape, 0.5)
-
     def train(policy, task, *, num_steps, seed, start, **more):
         starts.append((seed, start))
-        return Fake(None, task, num_steps)
+        return FreshAdversary(lambda shape, seed: lambda observations, flags: np.full(shape, 0.5), num_steps)
 
     monkeypatch.setattr(strongest, "train_adversary", train)
     return starts
