@@ -22,7 +22,7 @@ import torch
 from rrl import load_policy
 from rrl.envs.tasks import make_task
 from rrl.evaluation import Cell, evaluate_cells, load_suite
-from rrl.evaluation.cells.draws import EpisodeDraws
+from rrl.evaluation.cells.disturbances import EpisodeDraws
 from rrl.evaluation.episodes import BatchPolicy, Trial
 
 SWEEP = "mass x friction"

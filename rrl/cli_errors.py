@@ -103,10 +103,12 @@ def _settings(class_path: str) -> list[str]:
 
 def _parameters(cls: Any) -> list[str]:
     hints = get_type_hints(cls.__init__)
-    names = list(inspect.signature(cls).parameters)
+    parameters = inspect.signature(cls).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
     kinds = [(name, kind) for name in names for kind in get_args(hints.get(name)) or (hints.get(name),)]
     groups = [(name, kind) for name, kind in kinds if dataclasses.is_dataclass(kind)]
-    return names + [f"{name}.{inner}" for name, kind in groups for inner in _parameters(kind)]
+    inherited = _parameters(cls.__base__) if len(names) < len(parameters) else []
+    return names + inherited + [f"{name}.{inner}" for name, kind in groups for inner in _parameters(kind)]
 
 
 def _dotted(content: Any, prefix: str) -> list[str]:

@@ -48,7 +48,8 @@ def small(config: Path) -> list[str]:
     chosen = [value for kind, value in KINDS.items() if kind in str(content["model"])]
     arguments = [*ELSEWHERE, *(f"--model.init_args.{value}" for value in chosen)]
     for part, module, values in (("model", rrl.algorithms, MODEL), ("data", rrl.data, DATA | MORE_DATA)):
-        known = inspect.signature(getattr(module, content[part]["class_path"].split(".")[-1])).parameters
+        cls = getattr(module, content[part]["class_path"].split(".")[-1])
+        known = {name for base in cls.__mro__[:2] for name in inspect.signature(base).parameters}
         for name, value in values.items():
             group = name.partition(".")[0]
             # Labels of another kind than the default know of no horizon.

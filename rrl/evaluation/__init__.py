@@ -12,9 +12,8 @@ from rrl.evaluation.cells.evaluate import evaluate_cells
 from rrl.evaluation.cells.suites import Cell, load_suite
 from rrl.evaluation.episodes import EpisodeReturns, run_episodes
 from rrl.evaluation.intervals import summarize_returns
+from rrl.evaluation.training.callbacks import AttackEvaluation, NominalEvaluation
 from rrl.evaluation.training.imagination import ImaginationDiagnostics
-from rrl.evaluation.training.nominal import NominalEvaluation
-from rrl.evaluation.training.under_attack import AttackEvaluation
 
 __all__ = [
     "AttackEvaluation",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +10,7 @@ from functools import lru_cache
 
 import torch
 
+from rrl.envs import available_cores
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.attacks.strongest import held_pushes
 from rrl.evaluation.attacks.trained import adversarial_task
@@ -113,7 +113,7 @@ def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Fou
     # Unlike the standard library's it can end its processes, and needs no guard in the user's own scripts.
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
-    threads = max(len(os.sched_getaffinity(0)) // workers, 1)
+    threads = max(available_cores() // workers, 1)
     # SIGINT reaches all processes of a terminal: the first one ends the others.
     pool = ProcessPoolExecutor(max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:

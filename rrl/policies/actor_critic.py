@@ -9,11 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.optim import Optimizer
 
 from rrl.checks import require_at_least, require_positive, require_within
-from rrl.distributed import all_reduce_sum
+from rrl.distributed import all_reduce_mean, all_reduce_sum, average_gradients
 from rrl.policies.gaussian import GaussianPolicy
-from rrl.policies.networks import Activation, mlp
+from rrl.policies.networks import Activation, Backpropagation, mlp
 from rrl.policies.normalization import CLIP, RunningNormalizer
 
 
@@ -158,3 +159,53 @@ class ActorSnapshot:
 
 def _copy(parameter: Tensor) -> Tensor:
     return parameter.detach().clone().cpu()
+
+
+@torch.no_grad()
+def fit_value_function(
+    value_function: ValueFunction,
+    optimizer: Optimizer,
+    observations: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+) -> float:
+    """Fit a value function in place, its scale before all else; all ranks take the same steps.
+
+    Observations ``[N, O]`` are normalised, targets ``[N]`` are in units of reward, weights ``[N]`` of any scale; zeros
+    exclude. Each epoch has an order of its own.
+
+    Returns:
+        The loss of the last step, in the standardised units in which the network learns.
+
+    Raises:
+        FloatingPointError: If that loss is not finite.
+    """
+    value_function.rescale(targets, weights)
+    columns = (observations, value_function.standardize(targets), weights / all_reduce_mean(weights.mean()))
+    derivatives, parameters = Backpropagation(value_function.network), list(value_function.parameters())
+    loss = targets.new_zeros(())
+    for _ in range(epochs):
+        order = torch.randperm(len(targets), device=targets.device)
+        for batch in zip(*(column[order].split(batch_size) for column in columns), strict=True):
+            loss, gradients = _squared_error(derivatives, *batch)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            average_gradients(parameters)
+            optimizer.step()
+    last_loss = float(loss)
+    if not last_loss < float("inf"):
+        raise FloatingPointError("the value loss is not finite.")
+    return last_loss
+
+
+def _squared_error(
+    derivatives: Backpropagation, observations: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the weighted mean squared error and its gradients."""
+    trace = derivatives.forward(observations)
+    error = trace.outputs[-1].squeeze(-1) - targets
+    weighted = weights * error / len(error)
+    return weighted @ error, derivatives.pull(trace, 2.0 * weighted.unsqueeze(-1))

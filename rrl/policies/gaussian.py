@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from rrl.policies.backpropagation import Backpropagation
-from rrl.policies.networks import Activation, mlp
+from rrl.policies.networks import Activation, Backpropagation, mlp
 
 
 class GaussianPolicy(nn.Module):

@@ -8,9 +8,9 @@ from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.gate import AdaptiveBudget, BaseRateThreshold, Budget, FixedThreshold, Gate, RiskGate
 from rrl.risk.label_sources import AttackReturnLabels, HorizonLabels, LabelSource, QuantileLabels, ReturnLabels
 from rrl.risk.learner import RiskLearner, RiskModel, gate_metrics
+from rrl.risk.metrics import ReliabilityBand, ScoredStates, reliability_band
 from rrl.risk.networks import GRU, MLP
 from rrl.risk.predictors import Logistic, StochasticLogistic
-from rrl.risk.reliability import ReliabilityBand, ScoredStates, reliability_band
 
 __all__ = [
     "GRU",

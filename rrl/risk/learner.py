@@ -19,9 +19,8 @@ from rrl.risk.dataset import LabelledStates, hold_out_newest, hold_out_trajector
 from rrl.risk.gate import Gate, GateEvidence, RiskGate
 from rrl.risk.gate_rule import signal_of
 from rrl.risk.label_sources import LabelSource
-from rrl.risk.metrics import brier_skill_score, risk_metrics
+from rrl.risk.metrics import ScoredStates, brier_skill_score, risk_metrics
 from rrl.risk.predictors import Logistic, Predictor
-from rrl.risk.reliability import ScoredStates
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 from rrl.spaces import Spaces
 from rrl.types import AttackRecord, Rollout, RolloutBatch

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from rrl import ADVERSARIAL_IDS
 from rrl.envs import ADVERSARIAL_TASKS, AdversarialForce, MuJoCoVectorEnv, make_vec_env
 from rrl.envs.make import is_native
-from rrl.registration import ADVERSARIAL_IDS
 
 pytestmark = pytest.mark.mujoco
 NATIVE_IDS = [env_id for env_id in ADVERSARIAL_IDS if is_native(env_id)]

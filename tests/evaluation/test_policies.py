@@ -17,8 +17,8 @@ from rrl.checkpoints.loading import FORMAT
 from rrl.configuration import class_path
 from rrl.data import RolloutDataModule
 from rrl.evaluation.attacks.evaluate import AttackOptions
+from rrl.evaluation.command import Evaluation
 from rrl.evaluation.policies import find_policies, load_source
-from rrl.evaluation.run import Evaluation
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint
 from tests.conftest import PROJECT

@@ -18,7 +18,7 @@ from rrl.risk.calibration import (
     equal_mass_edges,
     equal_width_edges,
 )
-from rrl.risk.reliability import expected_calibration_error, reliability_curve
+from rrl.risk.metrics import expected_calibration_error, reliability_curve
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 
 

@@ -16,8 +16,8 @@ from rrl.risk.calibration import (
 )
 from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.dataset import hold_out_trajectories
+from rrl.risk.metrics import expected_calibration_error, reliability_curve
 from rrl.risk.predictors import Logistic, RiskPredictor
-from rrl.risk.reliability import expected_calibration_error, reliability_curve
 from rrl.risk.scaling import PlattScaling, TemperatureScaling
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.envs import available_cores
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
 from rrl.envs.simulation import Simulations
 from rrl.envs.task import Transition, make_transition
 from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
-from rrl.evaluation.cells.disturbances import Disturbances
-from rrl.evaluation.cells.draws import EpisodeDraws
+from rrl.evaluation.cells.disturbances import Disturbances, EpisodeDraws
 from rrl.evaluation.episodes import BatchPolicy, Trial
 
 Array = NDArray[np.float64]
@@ -64,7 +63,7 @@ class EpisodeQueue:
     ) -> None:
         adversarial, num_episodes = ADVERSARIAL_TASKS.get(trial.env_id), trial.num_episodes
         self._task = make_task(adversarial.env_id if adversarial else trial.env_id, trial.env_kwargs)
-        num_threads = num_threads or len(os.sched_getaffinity(0))
+        num_threads = num_threads or available_cores()
         num_worlds = min(num_worlds or WORLDS_PER_THREAD * num_threads, num_episodes * len(conditions))
         masses = adversarial.masses if adversarial else {}
         self._simulations = Simulations(self._task.model_path, num_worlds, num_threads, masses=masses)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from rrl.evaluation.intervals import mean_over_seeds, performance_profile
 from rrl.evaluation.report.figures_style import (
     INK,
     REPORT_STYLE,
@@ -21,7 +22,6 @@ from rrl.evaluation.report.figures_style import (
     new_panels,
     nominal_value,
 )
-from rrl.evaluation.report.seeds import mean_over_seeds, performance_profile
 from rrl.evaluation.report.summary import MEASURES, CellTable, Summary, mean_or_nan, tabulate
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.evaluation.intervals import Estimate, tail_mean
-from rrl.evaluation.report.seeds import NOTHING, interquartile_mean, mean_over_seeds
+from rrl.evaluation.intervals import NOTHING, Estimate, interquartile_mean, mean_over_seeds, tail_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from rrl.evaluation.intervals import Estimate
-from rrl.evaluation.report.seeds import ENOUGH_SEEDS, FEWEST_SEEDS, Comparison, compare
+from rrl.evaluation.intervals import ENOUGH_SEEDS, FEWEST_SEEDS, Comparison, Estimate, compare
 from rrl.evaluation.report.summary import MEASURES, Summary, missing_cells
 
 if TYPE_CHECKING:

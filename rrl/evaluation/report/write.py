@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rrl.evaluation.report.sources import Provenance
+from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
 from rrl.evaluation.store import ResultStoreError, to_frame, write_rows

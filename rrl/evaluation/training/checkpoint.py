@@ -12,7 +12,7 @@ from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_chec
 from rrl.checks import require_at_least
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
-from rrl.evaluation.training.nominal import nominal_worlds
+from rrl.evaluation.training.callbacks import nominal_worlds
 from rrl.random_streams import Purpose
 from rrl.tracking.outbox import first_line
 from rrl.tracking.remote_run import connect, lacks_database

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rrl.checks import require_at_least
 from rrl.envs import MuJoCoVectorEnv, flat_box
-from rrl.evaluation.training.nominal import is_time
+from rrl.evaluation.training.callbacks import is_time
 from rrl.random_streams import Purpose, derived_seed, torch_stream
 from rrl.types import WindowBatch
 

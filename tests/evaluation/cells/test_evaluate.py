@@ -7,7 +7,7 @@ import pytest
 
 from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
-from rrl.evaluation.cells.draws import EpisodeDraws
+from rrl.evaluation.cells.disturbances import EpisodeDraws
 from rrl.evaluation.cells.evaluate import evaluate_cells
 from rrl.evaluation.cells.suites import Cell, load_suite
 from rrl.evaluation.episodes import Trial

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rrl.evaluation.report.sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.page import PolicyOrigin, Provenance
 from rrl.evaluation.report.summary import MEASURES
 from rrl.evaluation.report.write import write_report
 from tests.evaluation.synthetic_results import METHODS, synthetic_results

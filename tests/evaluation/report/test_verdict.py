@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rrl.evaluation.report.seeds import compare
+from rrl.evaluation.intervals import compare
 from rrl.evaluation.report.summary import summarize
 from rrl.evaluation.report.verdict import (
     SHOWN,

@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pytest
 
-from rrl.evaluation.report.sources import PolicyOrigin, Provenance
+from rrl.evaluation.report.page import PolicyOrigin, Provenance
 from rrl.evaluation.report.summary import summarize
 from rrl.evaluation.report.write import log_report, method_metrics, write_report
 from rrl.evaluation.store import ResultStoreError
