@@ -10,7 +10,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rrl.algorithms.attackers import LearnedAdversary, UniformAdversary
+from rrl.algorithms.adversaries import LearnedAdversary, UniformAdversary
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
 from rrl.checks import require_at_least, require_one_of

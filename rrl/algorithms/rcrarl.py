@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from rrl.algorithms.advantage_batch import estimate_advantages
-from rrl.algorithms.attackers import GatedAdversary
+from rrl.algorithms.adversaries import GatedAdversary
 from rrl.algorithms.rarl import RARL, Game, Phase, force_rms
 from rrl.distributed import all_reduce_sum
 from rrl.policies import ActorCritic, Learner

@@ -1,17 +1,5 @@
 """Trajectory diffusion with CVaR guidance: imagine short trajectories that the policy should fear.
 
-- ``normalizer``: to and from the scale of the model
-- ``denoiser``: what a denoiser is, and its loss
-- ``unet``, ``residual_mlp``, ``causal_gru``: the denoisers
-- ``causal``: any denoiser, made to respect the arrow of time
-- ``scheduler``: noise levels and reverse steps
-- ``returns``: the return model Z, its targets, and moving averages of weights
-- ``models``: denoiser and return model as they are trained together
-- ``policy_guidance``: keep imagined actions on-policy
-- ``guidance``, ``guidance_rules``, ``guidance_strength``: the CVaR guidance, its variants, and how hard it pushes
-- ``path_divergence``: relative entropy and likelihood ratio of guided paths, and their budget
-- ``sampler``: the denoising loop
-
 Each kind of network, solver and rule is a frozen dataclass of settings, which builds it.
 """
 

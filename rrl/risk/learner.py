@@ -17,7 +17,7 @@ from rrl.risk.calibration import CalibrationMap, Histogram, HistogramBinning, Id
 from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.dataset import LabelledStates, hold_out_newest, hold_out_trajectories, stack_history
 from rrl.risk.gate import Gate, GateEvidence, RiskGate
-from rrl.risk.gate_rule import signal_of
+from rrl.risk.gate_snapshot import signal_of
 from rrl.risk.label_sources import LabelSource
 from rrl.risk.metrics import ScoredStates, brier_skill_score, risk_metrics
 from rrl.risk.predictors import Logistic, Predictor

@@ -8,7 +8,7 @@ import torch
 
 from rrl.algorithms import RARL, RCRARL
 from rrl.algorithms.advantage_batch import estimate_advantages
-from rrl.algorithms.attackers import GatedAdversary
+from rrl.algorithms.adversaries import GatedAdversary
 from rrl.algorithms.rarl import adversary_batch
 from rrl.data import RolloutDataModule
 from rrl.risk import (

@@ -16,7 +16,7 @@ from rrl.risk import (
 )
 from rrl.risk.calibration import HistogramBinning
 from rrl.risk.gate import ThresholdRule
-from rrl.risk.gate_rule import gate_rule
+from rrl.risk.gate_snapshot import gate_snapshot
 from rrl.risk.scaling import PlattScaling
 
 
@@ -39,7 +39,7 @@ def gate_for(risk: torch.Tensor, **options: object) -> RiskGate:
 @pytest.mark.parametrize("squares", [True, False])
 def test_the_rule_knows_the_calibrated_risk(squares: bool):
     calibrator, new = fitted(squares=squares)
-    ours = gate_rule(calibrator, gate_for(calibrator(new)))(new, torch.rand(2000))[0]
+    ours = gate_snapshot(calibrator, gate_for(calibrator(new)))(new, torch.rand(2000))[0]
     expected = calibrator(new)
     assert ours.dtype == expected.dtype
     # A probability within rounding of an edge may fall on its other side.
@@ -56,7 +56,7 @@ def test_the_rule_opens_where_the_gate_does(rule: ThresholdRule, exploration: fl
     gate = gate_for(calibrator(new), rule=rule, exploration=exploration)
     gate.skill.fill_(0.7)
     uniforms = torch.rand(2000, generator=torch.Generator().manual_seed(1))
-    risk, is_open = gate_rule(calibrator, gate)(new, uniforms)
+    risk, is_open = gate_snapshot(calibrator, gate)(new, uniforms)
     assert torch.equal(is_open, gate(risk, uniforms))
 
 
@@ -67,11 +67,11 @@ def test_the_rule_opens_where_the_gate_does(rule: ThresholdRule, exploration: fl
 def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
     calibrator, new = fitted(calibration)
     gate, uniforms = gate_for(calibrator(new)), torch.rand(2000)
-    risk, is_open = gate_rule(calibrator, gate)(new, uniforms)
+    risk, is_open = gate_snapshot(calibrator, gate)(new, uniforms)
     assert torch.equal(risk, calibrator(new))
     assert torch.equal(is_open, gate(risk, uniforms))
 
 
 def test_before_the_first_fit_every_state_is_open():
-    rule = gate_rule(RiskCalibrator(Logistic().build(4), PlattScaling()), RiskGate(Gate(exploration=0.0)))
+    rule = gate_snapshot(RiskCalibrator(Logistic().build(4), PlattScaling()), RiskGate(Gate(exploration=0.0)))
     assert rule(torch.randn(5, 4), torch.zeros(5))[1].all()

@@ -14,12 +14,12 @@ from rrl.risk.calibrator import RiskCalibrator
 from rrl.risk.gate import RiskGate
 from rrl.risk.predictors import FEATURE_BOUND, LogisticRiskModel
 
-GateRule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+GateDecision = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Observations ``[N, O]``, or histories ``[N, L, O]``, and uniform draws ``[N]`` -> risks, and where one may push."""
 
 
-def gate_rule(calibrator: RiskCalibrator, gate: RiskGate) -> GateRule:
-    """Freeze a calibrator and a gate, on the CPU, into one rule. Made anew after each fit.
+def gate_snapshot(calibrator: RiskCalibrator, gate: RiskGate) -> GateDecision:
+    """Take a snapshot of calibrator and gate, on the CPU, as one function; build one per rollout.
 
     A logistic model with histogram binning, the default, takes few values: the bin that a logit falls into decides both
     the risk and the probability with which the gate is shut. That is ten NumPy operations; the modules, which decide

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rrl.policies import ActorCritic, ActorSnapshot
 from rrl.risk import RiskCalibrator, RiskGate
 from rrl.risk.dataset import push_history
-from rrl.risk.gate_rule import gate_rule
+from rrl.risk.gate_snapshot import gate_snapshot
 from rrl.types import Attack
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -44,7 +44,7 @@ class GatedAdversary:
         self.player = ActorSnapshot(player)
         self._length = calibrator.predictor.history
         self._gate = on_cpu(gate)
-        self._decide = gate_rule(on_cpu(calibrator), self._gate)
+        self._decide = gate_snapshot(on_cpu(calibrator), self._gate)
         self._history: Tensor | None = None
 
     def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
