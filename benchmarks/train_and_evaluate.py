@@ -4,7 +4,7 @@ The policy judged is the last one, not the best; its episodes are nominal and sh
 
     python benchmarks/train_and_evaluate.py --config conf/trpo_hopper.yaml --seeds 0 1 2 --output results/trpo.csv
 
-What follows ``--`` goes to ``train.py``, for instance ``-- --model.init_args.cg_damping 0.1``.
+What follows ``--`` goes to ``train.py``, for instance ``-- --model.init_args.policy_update.cg_damping 0.05``.
 """
 
 from __future__ import annotations
