@@ -2,8 +2,8 @@
 
 - ``normalizer``: to and from the scale of the model
 - ``denoiser``: what a denoiser is, and its loss
-- ``unet``, ``residual_mlp``, ``causal_gru``: the denoisers
-- ``causal``: any denoiser, made to respect the arrow of time
+- ``causal``: denoisers that respect the arrow of time, the recurrent one among them
+- ``unet``, ``residual_mlp``: the other denoisers
 - ``scheduler``: noise levels and reverse steps
 - ``returns``: the return model Z, its targets, and moving averages of weights
 - ``models``: denoiser and return model as they are trained together
