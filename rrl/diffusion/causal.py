@@ -9,83 +9,71 @@ from torch import Tensor, nn
 
 from rrl.checks import require_at_least
 from rrl.diffusion.denoiser import (
-    DenoiseFunction,
     Denoiser,
     DenoiserSettings,
     NoiseLevelEmbedding,
-    denoising_loss,
     scale_noisy,
     start_at_zero,
 )
 
 
 class CausalDenoiser(Denoiser):
-    r"""Runs a denoiser on every prefix of a trajectory, and keeps the last row of each.
+    r"""A denoiser whose rows respect the arrow of time.
 
     A network that sees a whole window learns :math:`p(s | a)` from data in which actions answer states, so it also
     reads states off the actions that followed them: it explains an action instead of obeying it. What a policy improves
-    on must be the effect of its actions, :math:`p(s | do(a)) = \prod_t p(s_t | s_{<t}, a_{<t})`, and that is what the
-    network learns from prefixes. The joint sampling of states and actions then is a triangular fixed-point iteration,
-    which converges in ``H`` steps however steep the policy is.
+    on must be the effect of its actions, :math:`p(s | do(a)) = \prod_t p(s_t | s_{<t}, a_{<t})`, and that is what a
+    causal network learns. The joint sampling of states and actions then is a triangular fixed-point iteration, which
+    converges in ``H`` steps however steep the policy is.
 
     The state in row ``t`` sees the noisy states up to ``t`` and the actions and outcomes (reward, end of the episode)
-    before ``t``; the outcome of row ``t`` sees the state that it led to. The price is ``H - 1`` times the work, in
-    imagining alone: one random prefix of a trajectory is enough to train on.
+    before ``t``; the outcome of row ``t`` sees what the state that it led to does.
 
     The estimate is zero where there is nothing to estimate: the state of row 0, which is given, and the outcome of the
     last row, which has no successor.
-
-    Args:
-        network: A denoiser for actions of one more feature, which tells the rows of the prefix from those behind it.
-        obs_dim: Observation size ``O``.
-        horizon: Rows of a trajectory ``H``.
     """
 
-    def __init__(self, network: DenoiseFunction, *, obs_dim: int, horizon: int) -> None:
+    def __init__(self, obs_dim: int) -> None:
         super().__init__()
-        self.network, self.obs_dim, self.horizon = network, obs_dim, horizon
+        self.obs_dim = obs_dim
 
     def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean trajectories."""
-        count, repeats = len(noisy), self.horizon - 1
-        last = torch.arange(1, self.horizon, device=noisy.device)
-        inputs = (noisy, actions, start, sigma)
-        noisy_, actions_, start_, sigma_ = (part.repeat_interleave(repeats, dim=0) for part in inputs)
-        estimate = self._denoise_prefixes(noisy_, actions_, start_, sigma_, last.repeat(count))
-        estimate = estimate.unflatten(0, (count, repeats))
-        result = torch.zeros_like(noisy)
-        result[:, 1:, : self.obs_dim] = estimate[:, last - 1, last, : self.obs_dim]
-        result[:, :-1, self.obs_dim :] = estimate[:, last - 1, last - 1, self.obs_dim :]
-        return result
+        scaled = scale_noisy(noisy, sigma)
+        causes = torch.cat([scaled[..., self.obs_dim :], actions], dim=-1)
+        earlier = torch.cat([torch.zeros_like(causes[:, :1]), causes[:, :-1]], dim=1)
+        estimate = self.denoise_rows(scaled[..., : self.obs_dim], earlier, start, sigma)
+        nothing = torch.zeros_like(noisy[:, :1])
+        states = torch.cat([nothing[..., : self.obs_dim], estimate[:, 1:, : self.obs_dim]], dim=1)
+        outcomes = torch.cat([estimate[:, 1:, self.obs_dim :], nothing[..., self.obs_dim :]], dim=1)
+        return torch.cat([states, outcomes], dim=-1)
 
     def training_loss(
         self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
-        """Compute the loss on one random prefix of each trajectory, an estimate of that on all."""
-        last = torch.randint(1, self.horizon, (len(noisy),), device=noisy.device)
-        estimate = self._denoise_prefixes(noisy, actions, start, sigma, last)
-        row = torch.arange(self.horizon, device=noisy.device)
-        of_state, of_outcome = row == last[:, None], row == last[:, None] - 1
-        widths = (self.obs_dim, noisy.shape[-1] - self.obs_dim)
-        drawn = torch.cat(
-            [part[..., None].expand(-1, -1, width) for part, width in zip((of_state, of_outcome), widths, strict=True)],
-            dim=-1,
-        )
-        return denoising_loss(estimate, x0, weights * drawn)
+        """Compute the loss on all rows, without the outcome of the last, which is not estimated."""
+        weights = weights.clone()
+        weights[:, -1, self.obs_dim :] = 0.0
+        return super().training_loss(noisy, actions, start, sigma, x0=x0, weights=weights)
 
-    def _denoise_prefixes(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, last: Tensor) -> Tensor:
-        """Denoise the prefix of each trajectory that ends with the state of row ``last``. ``[B, H, D]`` throughout."""
-        row = torch.arange(self.horizon, device=noisy.device)
-        sees_state = (row <= last[:, None])[..., None].to(noisy)
-        sees_action = (row < last[:, None])[..., None].to(noisy)
-        states, outcomes = noisy[..., : self.obs_dim] * sees_state, noisy[..., self.obs_dim :] * sees_action
-        causes = torch.cat([actions * sees_action, sees_action], dim=-1)
-        return self.network(torch.cat([states, outcomes], dim=-1), causes, start, sigma)
+    def denoise_rows(self, states: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+        """Estimate from each row and those before it its clean state, and the outcome that came with it.
+
+        Args:
+            states: Noisy states at unit scale. Shape ``[B, H, O]``.
+            causes: Outcome and action of the row before; 0 in the first. Shape ``[B, H, 2 + A]``.
+            start: Normalised start states. Shape ``[B, O]``.
+            sigma: Noise levels. Shape ``[B]``.
+
+        Returns:
+            Shape ``[B, H, O + 2]``.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class CausalGRU(DenoiserSettings):
-    """One pass of a recurrent network: on a CPU several times cheaper than any network on every prefix."""
+    """One pass of a recurrent network."""
 
     width: int = 128
     """Width of the recurrent state."""
@@ -100,30 +88,23 @@ class CausalGRU(DenoiserSettings):
         return CausalGRUDenoiser(obs_dim, action_dim, self.width)
 
 
-class CausalGRUDenoiser(Denoiser):
-    """A recurrent denoiser, whose rows see what those of :class:`~rrl.diffusion.causal.CausalDenoiser` do."""
+class CausalGRUDenoiser(CausalDenoiser):
+    """A recurrent denoiser."""
 
     def __init__(self, obs_dim: int, action_dim: int, width: int) -> None:
-        super().__init__()
-        self.obs_dim = obs_dim
+        super().__init__(obs_dim)
         self.noise_level = NoiseLevelEmbedding(width)
         self.start = nn.Linear(obs_dim, width)
         self.row = nn.Linear(obs_dim + 2 + action_dim, width)
         self.recurrence = nn.GRU(width, width, batch_first=True)
         self.state_head, self.outcome_head = _head(width, obs_dim), _head(width, 2)
 
-    def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        """Estimate clean trajectories."""
-        context = self.noise_level(sigma) + self.start(start)
-        scaled = scale_noisy(noisy, sigma)
-        causes = torch.cat([scaled[..., self.obs_dim :], actions], dim=-1)
-        earlier = torch.cat([torch.zeros_like(causes[:, :1]), causes[:, :-1]], dim=1)
-        rows = torch.cat([scaled[..., : self.obs_dim], earlier], dim=-1)
-        features, _ = self.recurrence(nn.functional.silu(self.row(rows) + context[:, None]))
-        features = features + context[:, None]
-        # The last row has no successor; its outcome is a guess that nothing uses.
-        successors = torch.cat([features[:, 1:], features[:, -1:]], dim=1)
-        return torch.cat([self.state_head(features), self.outcome_head(successors)], dim=-1)
+    def denoise_rows(self, states: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+        """Run the recurrence over the rows."""
+        context = (self.noise_level(sigma) + self.start(start))[:, None]
+        rows = self.row(torch.cat([states, causes], dim=-1))
+        features = self.recurrence(nn.functional.silu(rows + context))[0] + context
+        return torch.cat([self.state_head(features), self.outcome_head(features)], dim=-1)
 
 
 def _head(width: int, output_dim: int) -> nn.Sequential:

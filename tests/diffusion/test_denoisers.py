@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.causal import CausalDenoiser, CausalGRU
-from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, denoising_loss
+from rrl.diffusion.causal import CausalGRU
+from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, add_noise, denoising_loss
 from rrl.diffusion.residual_mlp import ResidualMLP
 from rrl.diffusion.unet import TemporalUNet
 
@@ -66,70 +66,77 @@ def test_all_parameters_receive_gradients(name: str):
     assert all(gradient.abs().sum() > 0.0 for gradient in gradients)
 
 
-def dependence(denoiser: nn.Module, row: int, features: slice, wanted: str) -> Tensor:
-    """Largest derivative of an output row with respect to each row of an input."""
-    sizes = {"states": OBS, "outcomes": 2, "actions": ACTION}
-    inputs = {
-        part: torch.randn(1, HORIZON, size, dtype=torch.float64, requires_grad=True) for part, size in sizes.items()
+def jacobian(settings: DenoiserSettings, horizon: int) -> dict[tuple[str, str], Tensor]:
+    """Largest derivative of each output row with respect to each input row, ``[H, H]``, by output and input."""
+    torch.manual_seed(0)
+    denoiser = settings.build(OBS, ACTION, horizon)
+    for parameter in denoiser.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    noisy, actions = torch.randn(1, horizon, OBS + 2).double(), torch.randn(1, horizon, ACTION).double()
+    start, sigma = torch.randn(1, OBS).double(), torch.ones(1).double()
+    by_noisy, by_actions = torch.autograd.functional.jacobian(
+        lambda noisy, actions: denoiser.double()(noisy, actions, start, sigma)[0], (noisy, actions)
+    )
+    state, outcome = slice(0, OBS), slice(OBS, None)
+    inputs = {"states": by_noisy[..., state], "outcomes": by_noisy[..., outcome], "actions": by_actions}
+    return {
+        (output, name): derivative[:, features, 0].abs().amax(dim=(1, 3))
+        for output, features in (("states", state), ("outcomes", outcome))
+        for name, derivative in inputs.items()
     }
-    noisy = torch.cat([inputs["states"], inputs["outcomes"]], dim=-1)
-    output = denoiser(noisy, inputs["actions"], torch.zeros(1, OBS).double(), torch.ones(1).double())
-    (gradient,) = torch.autograd.grad(output[0, row, features].sum(), inputs[wanted], allow_unused=True)
-    return gradient[0].abs().amax(dim=1)
+
+
+SIZES: dict[str, tuple[DenoiserSettings, int]] = {
+    "two rows": (TemporalUNet(channels=(8, 16)), 2),
+    "eight rows": (TemporalUNet(channels=(8, 16)), 8),
+    "default": (TemporalUNet(), 8),
+    "ten rows": (TemporalUNet(channels=(16, 8)), 10),
+    "three levels": (TemporalUNet(channels=(8, 8, 16)), 12),
+    "four levels": (TemporalUNet(channels=(8, 16, 16, 8)), 8),
+    "gru": (CausalGRU(width=16), 7),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_row_sees_the_four_nearest_that_it_may_and_no_later_one(size: str):
+    derivatives, horizon = jacobian(*SIZES[size]), SIZES[size][1]
+    row, other = torch.arange(horizon)[:, None], torch.arange(horizon)
+    estimated = {"states": row > 0, "outcomes": row < horizon - 1}
+    # The latest row of each input that the state of a row may see; its outcome may see one more.
+    latest = {"states": row, "outcomes": row - 1, "actions": row - 1}
+    for (output, name), derivative in derivatives.items():
+        allowed = estimated[output] & (other <= latest[name] + (output == "outcomes"))
+        assert (derivative[~allowed] == 0.0).all(), (output, name)
+        near = allowed & (other >= latest[name] - 3)
+        assert (derivative[near] > 0.0).all(), (output, name)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-@pytest.mark.parametrize("row", [1, 4, 7])
-def test_a_state_sees_earlier_actions_and_outcomes_and_no_later_ones(name: str, row: int):
-    denoiser, state = build(name), slice(0, OBS)
-    for cause in ("actions", "outcomes"):
-        seen = dependence(denoiser, row, state, cause)
-        assert (seen[row:] == 0.0).all()
-        assert seen[row - 1] > 0.0
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-@pytest.mark.parametrize("row", [1, 4, 7])
-def test_a_state_sees_no_later_state(name: str, row: int):
-    seen = dependence(build(name), row, slice(0, OBS), "states")
-    assert (seen[row + 1 :] == 0.0).all()
-    assert seen[row] > 0.0
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-@pytest.mark.parametrize("row", [0, 3, 6])
-def test_an_outcome_sees_its_action_and_the_state_it_led_to_and_nothing_later(name: str, row: int):
-    denoiser, outcome = build(name), slice(OBS, OBS + 2)
-    actions, states = (dependence(denoiser, row, outcome, wanted) for wanted in ("actions", "states"))
-    assert actions[row] > 0.0
-    assert states[row + 1] > 0.0
-    assert (actions[row + 1 :] == 0.0).all()
-    assert (states[row + 2 :] == 0.0).all()
-
-
-@pytest.mark.parametrize("last", [1, 4, 7])
-def test_the_loss_on_a_prefix_is_that_of_its_last_state_and_outcome(last: int, monkeypatch: pytest.MonkeyPatch):
-    denoiser, inputs = build("unet"), make_inputs()
+def test_the_loss_leaves_out_the_outcome_of_the_last_row(name: str):
+    denoiser, inputs = build(name), make_inputs()
     x0, weights = (torch.rand_like(inputs[0]) for _ in range(2))
-    monkeypatch.setattr(torch, "randint", lambda low, high, shape, device: torch.full(shape, last))
     loss = denoiser.training_loss(*inputs, x0=x0, weights=weights)
-    drawn = torch.zeros_like(x0)
-    drawn[:, last, :OBS] = drawn[:, last - 1, OBS:] = 1.0
-    torch.testing.assert_close(loss, denoising_loss(denoiser(*inputs), x0, weights * drawn))
+    weights[:, -1, OBS:] = 0.0
+    torch.testing.assert_close(loss, denoising_loss(denoiser(*inputs), x0, weights))
 
 
-def test_every_prefix_is_drawn_alike():
-    drawn = torch.zeros(HORIZON)
-
-    def record(noisy: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        drawn.index_add_(0, causes[..., -1].sum(dim=1).long(), torch.ones(len(causes)))
-        return noisy
-
-    denoiser, rows = CausalDenoiser(record, obs_dim=OBS, horizon=HORIZON), torch.zeros(7000, HORIZON, OBS + 2)
-    actions = torch.zeros(7000, HORIZON, ACTION)
-    denoiser.training_loss(rows, actions, rows[:, 0], rows[:, 0, 0], x0=rows, weights=torch.ones_like(rows))
-    assert drawn[0] == 0
-    assert ((drawn[1:] - 1000.0).abs() < 150.0).all()
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_causal_denoiser_learns_what_actions_do(name: str):
+    torch.manual_seed(0)
+    denoiser = DENOISERS[name].build(1, 1, HORIZON)
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.01)
+    for _ in range(100):
+        actions = 2.0 * torch.rand(64, HORIZON, 1) - 1.0
+        walks = torch.cat([torch.zeros(64, 1, 1), actions[:, :-1].cumsum(dim=1)], dim=1)
+        x0 = torch.cat([walks, actions, -torch.ones_like(walks)], dim=-1)
+        sigma = torch.full((64,), 20.0)
+        noisy = add_noise(x0, sigma, torch.randn_like(x0), obs_dim=1)
+        loss = denoiser.training_loss(noisy, actions, torch.zeros(64, 1), sigma, x0=x0, weights=torch.ones_like(x0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    # A constant leaves the variances: on average 7/6 for the walk and 1/3 for the reward.
+    assert loss < 0.1
 
 
 def test_three_levels_keep_the_horizon():
