@@ -19,7 +19,7 @@ import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
-from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
+from rrl.cli_errors import ConfigurationError, given_keys, one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
@@ -81,6 +81,7 @@ class RRLCLI(LightningCLI):
     def __init__(self, args: list[str] | None, defaults: Path) -> None:
         self._logger_options: Namespace | None = None
         self.checkpoint: dict[str, Any] | None = None
+        restrict_classes()
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -114,6 +115,7 @@ class RRLCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise ConfigurationError(self._explain(error)) from error
+        refuse_hidden_classes(self.config)
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint to continue from, check that the output folder can be written, and name the run."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
-import importlib
+import importlib.util
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER
 from rrl.cli_errors import suggestion
+from rrl.configuration import OWN, own_modules
 from rrl.envs import make_vec_env
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.cells.suites import base_task
@@ -77,6 +79,8 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
             raise ValueError(f"`policies` has no entries for {method!r}.")
         found = [name for entry in entries for name in ([entry] if FUNCTION.fullmatch(entry) else find_files(entry))]
         for name in found:
+            if FUNCTION.fullmatch(name):
+                _require_own(name)
             if found.count(name) > 1:
                 raise CheckpointError(f"The policy {name} is named twice for {method!r}.")
         sources += [PolicySource(method, name, place) for place, name in enumerate(found)]
@@ -169,6 +173,13 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
         adversary_task=worlds["env_id"] if own else "",
         mark=mark,
     )
+
+
+def _require_own(entry: str) -> None:
+    """Refuse to import installed modules: the entry may come from a stranger's file."""
+    top = entry.partition(":")[0].partition(".")[0]
+    if top not in sys.modules and top not in own_modules() and importlib.util.find_spec(top) is not None:
+        raise CheckpointError(f"{entry} must be a function of a module of yours; list {top} in {OWN} to allow it.")
 
 
 def _call_function(entry: str) -> BatchPolicy:
