@@ -276,6 +276,39 @@ def test_name_of_an_existing_run_is_refused(tmp_path, monkeypatch, capsys):
     assert "There is a run mine already" in error_of(capsys)
 
 
+NAMES = ["../../x", "..", "/tmp/x", "a/b", "a\\b", "x" * 101, "\N{FIRE}" * 100, "a\0b", "a\nb", " "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_of_a_run_must_be_that_of_a_folder(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = {"trainer": {"logger": {"class_path": "rrl.tracking.MLflowRunLogger", "init_args": {"run_name": name}}}}
+    (tmp_path / "name.yaml").write_text(yaml.safe_dump(config))
+    assert train.main([*TOY, "--config=name.yaml"]) == 2
+    assert error_of(capsys).startswith("`run_name` must have up to 100 printable characters without slashes, got ")
+    assert [path.name for path in tmp_path.iterdir()] == ["name.yaml"]
+
+
+def test_name_that_a_checkpoint_gives_a_run_is_checked_too(workdir, capsys):
+    assert train.main([*TOY, "--trainer.max_epochs", "1"]) == 0
+    (last,) = workdir.glob("runs/*/checkpoints/last.ckpt")
+    content = torch.load(last, weights_only=True)
+    content["rrl"]["run_name"] = "../../x"
+    torch.save(content, last)
+    capsys.readouterr()
+    assert train.main([*TOY, "--ckpt_path", str(last)]) == 2
+    assert error_of(capsys).endswith("without slashes, got '../../x'.")
+
+
+def test_credentials_are_not_sent_to_an_address_that_a_configuration_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    assert train.main([*TOY, "--trainer.logger.init_args.tracking_uri=http://127.0.0.1:9"]) == 2
+    assert error_of(capsys).startswith("`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_given_keys_come_from_files_and_from_the_command_line():
     keys = given_keys([
         "--config",
