@@ -19,14 +19,16 @@ import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
-from rrl.cli_errors import ConfigurationError, given_keys, one_sentence
+from rrl.cli_errors import ConfigurationError, given_keys, one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.tracking import MLflowRunLogger
 from rrl.tracking.figures import FigureCallback
+from rrl.tracking.logger import require_run_name
 from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
+from rrl.tracking.remote_run import has_credentials, is_strange
 
 LOGGER = "trainer.logger"
 KINDS = (
@@ -81,6 +83,7 @@ class RRLCLI(LightningCLI):
     def __init__(self, args: list[str] | None, defaults: Path) -> None:
         self._logger_options: Namespace | None = None
         self.checkpoint: dict[str, Any] | None = None
+        restrict_classes()
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -114,6 +117,7 @@ class RRLCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise ConfigurationError(self._explain(error)) from error
+        refuse_hidden_classes(self.config)
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint to continue from, check that the output folder can be written, and name the run."""
@@ -124,6 +128,8 @@ class RRLCLI(LightningCLI):
         if self.config.checkpoint.dirpath:
             check_writable(Path(self.config.checkpoint.dirpath))
         logger = self.config.get(LOGGER)
+        for each in logger if isinstance(logger, list) else [logger]:
+            check_address(each.get("init_args.tracking_uri") if isinstance(each, Namespace) else None)
         if isinstance(logger, Namespace) and logger.class_path.endswith(MLflowRunLogger.__name__):
             check_writable(Path(logger.init_args.root))
             check_writable(Path(logger.init_args.root) / "runs")
@@ -156,7 +162,12 @@ class RRLCLI(LightningCLI):
         if self.checkpoint is not None:
             options.run_id = options.run_id or self.checkpoint[MARKER]["run_id"]
             options.run_name = options.run_name or self.checkpoint[MARKER]["run_name"]
-        elif options.run_name and (Path(options.root) / "runs" / options.run_name).exists():
+        if options.run_name:
+            try:
+                require_run_name(options.run_name)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from error
+        if self.checkpoint is None and options.run_name and (Path(options.root) / "runs" / options.run_name).exists():
             raise ConfigurationError(
                 f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
             )
@@ -170,6 +181,15 @@ def whole_number_seed(seed: bool | int) -> int:
     if isinstance(seed, bool):
         raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
     return seed
+
+
+def check_address(uri: str | None) -> None:
+    """Raise ConfigurationError for a tracking server that a file could name to be sent the user's credentials."""
+    if uri and is_strange(uri) and has_credentials():
+        raise ConfigurationError(
+            "`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would be sent your MLflow credentials, "
+            f"got {uri}."
+        )
 
 
 def refuse_linked(given: set[str]) -> None:

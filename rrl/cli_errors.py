@@ -6,13 +6,18 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import inspect
+import pkgutil
 import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import yaml
+from jsonargparse import Namespace, set_parsing_settings
+
+from rrl.configuration import LIBRARIES, OWN, own_modules
 
 STRUCTURE = (
     r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
@@ -21,6 +26,7 @@ STRUCTURE = (
 """Lines of the parser's messages that only say where the next one belongs."""
 UNKNOWN_SETTING = r"(?:Group '([\w.]+)' does not accept option|Option|unrecognized arguments:) '?(?:--)?([^'=\s]+)"
 UNKNOWN_CLASS = r"(?:has no attribute|No module named|import path string:) '?([^'\s]+)"
+FORBIDDEN = r"Importing '([^']+)' is not allowed"
 WRONG_VALUE = r"Expected a (<class '[\w.]+'>|typing\.Literal\[.*?\])\. Got value: (.*)"
 WRONG_UNION = r"Subtypes: [\[(](.*)[\])]\n(?:.*\n)*?\s*Given value: (.*)"
 
@@ -29,10 +35,39 @@ class ConfigurationError(ValueError):
     """Input that cannot be run; the message is one line for the user."""
 
 
+def restrict_classes() -> None:
+    """Let parsers import only what a configuration may name, and make nothing of a ``class_path`` in an ``Any``."""
+    allowed = [*LIBRARIES, *sorted(own_modules())]
+    set_parsing_settings(
+        instantiate_subclass_spec_in_any=False, import_path_denylist=["*"], import_path_allowlist=allowed
+    )
+
+
+def refuse_hidden_classes(value: Any, place: str = "", *, is_plain: bool = False) -> None:
+    """Refuse a parsed configuration with a ``class_path`` where no class is expected, or that is no class."""
+    if isinstance(value, list):
+        for item in value:
+            refuse_hidden_classes(item, place, is_plain=is_plain)
+    if not isinstance(value, (dict, Namespace)):
+        return
+    # The parser has made a Namespace of each section and each class, and left the values of an `Any` in mappings.
+    is_plain = is_plain or isinstance(value, dict)
+    entries = value if isinstance(value, dict) else vars(value)
+    if (path := entries.get("class_path")) is not None:
+        if is_plain:
+            raise ConfigurationError(f"`{place}` takes plain values, not a `class_path`, got '{path}'.")
+        if not inspect.isclass(pkgutil.resolve_name(path)):
+            raise ConfigurationError(f"`{place}` must be a class, got '{path}'.")
+    for name, item in entries.items():
+        refuse_hidden_classes(item, place if name == "init_args" else f"{place}.{name}".lstrip("."), is_plain=is_plain)
+
+
 def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
     """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists."""
     *_, given = "", *re.findall(r"given class_path '([^']+)'", message)  # the innermost class, if there is one
     class_name = given.rpartition(".")[2]
+    if found := re.search(FORBIDDEN, message):
+        return _forbidden(found[1], class_names)
     if found := re.search(UNKNOWN_SETTING, message):
         name = ".".join(filter(None, found.groups()))
         if given:
@@ -49,6 +84,17 @@ def one_sentence(message: str, keys: Collection[str], class_names: Collection[st
         return f"There is no class '{name}'{suggestion(name.rpartition('.')[2], class_names)}"
     place = dict.fromkeys(key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config")
     return _wrong_value(message, ".".join(place)) or _innermost_error(message, ".".join(place))
+
+
+def _forbidden(path: str, class_names: Collection[str]) -> str:
+    """Say of a name that may not be imported why, or that there is no such thing."""
+    top, _, rest = path.partition(".")
+    if importlib.util.find_spec(top) is None:
+        return f"There is no class '{path}'{suggestion(rest.rpartition('.')[2], class_names)}"
+    return (
+        f"`class_path` must name a class of rrl, Lightning or a module of yours, got '{path}'; "
+        f"list an installed module in {OWN} to allow it."
+    )
 
 
 def given_keys(args: list[str]) -> set[str]:

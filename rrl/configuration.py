@@ -1,14 +1,31 @@
-"""Settings as plain types and back, so that a checkpoint can hold them and load without running a stranger's code."""
+"""Settings as plain types and back, and which modules a file may name: no stranger's file runs a stranger's code."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import os
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from rrl.spaces import Spaces
+
+LIBRARIES = (
+    *(f"rrl.{part}" for part in ("a2c", "algorithms", "checkpoints", "data", "diffusion", "envs", "interrupts")),
+    *(f"rrl.{part}" for part in ("policies", "progress", "risk", "rollout", "tracking", "trpo")),
+    *(f"rrl.evaluation.{part}" for part in ("attacks", "cells", "training")),
+    *(f"lightning.pytorch.{part}" for part in ("accelerators", "callbacks", "demos", "loggers", "plugins")),
+    *(f"lightning.pytorch.{part}" for part in ("profilers", "strategies")),
+    *(f"lightning.fabric.{part}" for part in ("accelerators", "plugins", "strategies")),
+    *("torch.nn", "torch.optim", "torchmetrics", "gymnasium.spaces", "gymnasium.wrappers"),
+)
+"""What a configuration may name beside the user's own modules: no whole packages, some of whose functions run files."""
+OWN = "RRL_MODULES"
+"""Environment variable that lists installed modules, with commas, that configurations may name too."""
 
 
 class UnknownClassError(ValueError):
@@ -42,6 +59,31 @@ def find_class(path: str) -> type:
     if not isinstance(found, type):
         raise UnknownClassError(f"a {path}, which is no class")
     return found
+
+
+def own_modules() -> set[str]:
+    """Name the user's own modules: those in the folders of ``sys.path`` that are not installed, and in ``RRL_MODULES``.
+
+    Whoever sends a configuration cannot add to them.
+    """
+    standard = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    found = {name.strip() for name in os.environ.get(OWN, "").split(",")}
+    for folder in {Path(entry).resolve() for entry in sys.path if Path(entry).is_dir()}:
+        is_installed = {"site-packages", "dist-packages"} & {*folder.parts}
+        if not is_installed and not any(folder.is_relative_to(path) for path in standard):
+            names = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+            found |= {name for name in names if name.isidentifier() and _lies_in(folder, name)}
+    return found - {"", "rrl", "jsonargparse", *sys.stdlib_module_names}
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Tell whether a module of this name would be imported from a folder, without importing it."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # ValueError: a module that was made by hand
+        return False
+    places = (spec.submodule_search_locations or [spec.origin or ""]) if spec else []
+    return any(Path(place).parent.resolve() == folder for place in places)
 
 
 def to_plain(value: Any) -> Any:

@@ -100,6 +100,74 @@ def test_shipped_configurations_are_checked_too(config, argument, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+RUN = {"class_path": "os.system", "init_args": {"command": "touch ran"}}
+HIDDEN = "takes plain values, not a `class_path`, got"
+NOT_YOURS = "`class_path` must name a class of rrl, Lightning or a module of yours, got"
+CALLBACK = "lightning.pytorch.callbacks.LambdaCallback"
+STRANGERS = {
+    "data": ({"data": {"init_args": {"env_kwargs": {"a": RUN}}}}, f"`data.env_kwargs.a` {HIDDEN} 'os.system'."),
+    "deeper": ({"data": {"init_args": {"env_kwargs": {"a": [{"b": RUN}]}}}}, f"`data.env_kwargs.a.b` {HIDDEN}"),
+    "itself": ({"data": {"init_args": {"env_kwargs": RUN}}}, f"{NOT_YOURS} 'os.system'"),
+    "known": (
+        {"data": {"init_args": {"env_kwargs": {"a": {"class_path": "torch.nn.ReLU"}}}}},
+        f"`data.env_kwargs.a` {HIDDEN} 'torch.nn.ReLU'.",
+    ),
+    "evaluation": ({"evaluation": {"env_kwargs": {"a": RUN}}}, f"`evaluation.env_kwargs.a` {HIDDEN} 'os.system'."),
+    "model": ({"model": RUN}, f"{NOT_YOURS} 'os.system'"),
+    "library": ({"model": {"class_path": "json.JSONDecoder"}}, f"{NOT_YOURS} 'json.JSONDecoder'"),
+    "callback": ({"trainer": {"callbacks": [RUN]}}, f"{NOT_YOURS} 'os.system'"),
+    "function": (
+        {"trainer": {"callbacks": [{"class_path": CALLBACK, "init_args": {"on_fit_start": "torch.hub.load"}}]}},
+        f"{NOT_YOURS} 'torch.hub.load'",
+    ),
+    "call": (
+        {
+            "trainer": {
+                "callbacks": [
+                    {
+                        "class_path": CALLBACK,
+                        "init_args": {
+                            "on_fit_start": {"class_path": "rrl.checkpoints.load_policy", "init_args": {"path": "x"}}
+                        },
+                    }
+                ]
+            }
+        },
+        "`trainer.callbacks.on_fit_start` must be a class, got 'rrl.checkpoints.load_policy'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_configuration_of_a_stranger_runs_nothing(kind, tmp_path, monkeypatch, capsys):
+    config, message = STRANGERS[kind]
+    base = "trpo_invertedpendulum.yaml" if "data" in config else "../tests/conf/toy.yaml"
+    monkeypatch.chdir(tmp_path)
+    Path("stranger.yaml").write_text(yaml.safe_dump(config))
+    assert train.main(["--config", str(PROJECT / "conf" / base), "--config", "stranger.yaml"]) == 2
+    assert error_of(capsys).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["stranger.yaml"]
+
+
+def test_installed_module_is_imported_only_if_the_user_lists_it(tmp_path, monkeypatch, capsys):
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "stranger_algorithms.py").write_text(
+        "from pathlib import Path\nPath('imported').touch()\nfrom tests.toy_training import ToyAlgorithm as Toy\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(installed)
+    assert train.main([*TOY, "--model=stranger_algorithms.Toy", "--print_config"]) == 2
+    assert error_of(capsys).startswith(
+        f"{NOT_YOURS} 'stranger_algorithms.Toy'; list an installed module in RRL_MODULES"
+    )
+    assert not Path("imported").exists()
+    monkeypatch.setenv("RRL_MODULES", "other,stranger_algorithms")
+    with pytest.raises(SystemExit):
+        train.main([*TOY, "--model=stranger_algorithms.Toy", "--print_config"])
+    assert Path("imported").exists()
+
+
 def test_user_sees_one_line(tmp_path):
     command = [sys.executable, str(PROJECT / "train.py"), *TOY, "--trainer.max_epoch=3"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -206,6 +274,39 @@ def test_name_of_an_existing_run_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     assert train.main([*TOY, "--trainer.logger.init_args.run_name", "mine"]) == 2
     assert "There is a run mine already" in error_of(capsys)
+
+
+NAMES = ["../../x", "..", "/tmp/x", "a/b", "a\\b", "x" * 101, "\N{FIRE}" * 100, "a\0b", "a\nb", " "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_of_a_run_must_be_that_of_a_folder(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = {"trainer": {"logger": {"class_path": "rrl.tracking.MLflowRunLogger", "init_args": {"run_name": name}}}}
+    (tmp_path / "name.yaml").write_text(yaml.safe_dump(config))
+    assert train.main([*TOY, "--config=name.yaml"]) == 2
+    assert error_of(capsys).startswith("`run_name` must have up to 100 printable characters without slashes, got ")
+    assert [path.name for path in tmp_path.iterdir()] == ["name.yaml"]
+
+
+def test_name_that_a_checkpoint_gives_a_run_is_checked_too(workdir, capsys):
+    assert train.main([*TOY, "--trainer.max_epochs", "1"]) == 0
+    (last,) = workdir.glob("runs/*/checkpoints/last.ckpt")
+    content = torch.load(last, weights_only=True)
+    content["rrl"]["run_name"] = "../../x"
+    torch.save(content, last)
+    capsys.readouterr()
+    assert train.main([*TOY, "--ckpt_path", str(last)]) == 2
+    assert error_of(capsys).endswith("without slashes, got '../../x'.")
+
+
+def test_credentials_are_not_sent_to_an_address_that_a_configuration_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    assert train.main([*TOY, "--trainer.logger.init_args.tracking_uri=http://127.0.0.1:9"]) == 2
+    assert error_of(capsys).startswith("`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_given_keys_come_from_files_and_from_the_command_line():

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from rrl.algorithms.adversaries import LearnedAdversary, UniformAdversary
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import CheckpointError, read_checkpoint
+from rrl.checkpoints.loading import check_finite
 from rrl.checks import require_at_least, require_one_of
 from rrl.distributed import all_reduce_mean, gather_objects
 from rrl.policies import ActorCritic, Learner
@@ -169,6 +170,7 @@ class RARL(RLModule):
                 getattr(self, name).load_state_dict(state)
             except RuntimeError as error:
                 raise CheckpointError(f"The {name} of `warm_start` {path} does not fit this one.") from error
+            check_finite(getattr(self, name), state, path)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the protagonist's policy and value function, then of the adversary's."""

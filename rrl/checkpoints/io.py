@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from rrl.checkpoints.loading import CheckpointError
+from rrl.checkpoints.loading import CheckpointError, check_whole
 
 BUFFER_FILE = "buffer_file"
 """Key of a checkpoint under which the file beside it is named that holds its replay buffers."""
@@ -67,12 +67,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def require_buffer(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError unless the replay buffer of a checkpoint lies beside it, where it has one."""
+    """Raise CheckpointError unless the replay buffer of a checkpoint lies beside it, undamaged, where it has one."""
     name = checkpoint.get(BUFFER_FILE)
-    if name is not None and not (Path(str(name)).name == name and Path(path).with_name(name).is_file()):
+    if name is None:
+        return
+    if not (Path(str(name)).name == name and Path(path).with_name(name).is_file()):
         raise CheckpointError(
             f"The replay buffer {name} that belongs to {path} is not beside it; a run needs it to go on."
         )
+    try:
+        check_whole(Path(path).with_name(name))
+    except Exception as error:  # whatever `zipfile` finds in the way
+        raise CheckpointError(f"The replay buffer {name} that belongs to {path} is damaged.") from error
 
 
 def _process_states(checkpoint: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
 from rrl.types import Actor, HasActor
@@ -20,8 +23,10 @@ MARKER = "rrl"
 """Key under which a checkpoint of this package says so."""
 FORMAT = 2
 """Format version; bump on incompatible changes."""
-MARK_KEYS = {"format", "version", "algorithm", "worlds", "run_id", "run_name"}
-"""What every mark holds."""
+MARK = {"format": int, "version": str, "algorithm": str, "run_id": str | None, "run_name": str | None}
+"""What every mark holds, and of which type."""
+WORLDS = {"env_id": str, "seed": int, "env_kwargs": dict | None}
+"""What a mark says of the worlds in which a run was trained."""
 SIZES_OF_WORK = {
     "num_steps",
     "iterations_per_epoch",
@@ -73,16 +78,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Safe for files of unknown origin: only plain types are accepted.
 
     Raises:
-        CheckpointError: If the file is missing or is not a checkpoint of this package.
+        CheckpointError: If the file is missing, damaged or not a checkpoint of this package.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     try:
+        check_whole(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types for a file that is not one of its own
         raise CheckpointError(f"{path} is not a checkpoint, or is damaged.") from error
-    mark = checkpoint.get(MARKER) if isinstance(checkpoint, dict) else None
-    if not (isinstance(mark, dict) and mark.keys() >= MARK_KEYS and "state_dict" in checkpoint):
+    if not (has_types(checkpoint, {MARKER: dict, "state_dict": dict}) and has_types(checkpoint[MARKER], MARK)):
+        raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
+    mark, state = checkpoint[MARKER], checkpoint["state_dict"]
+    if not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
     if mark["format"] != FORMAT:
         age = "newer" if mark["format"] > FORMAT else "older"
@@ -91,6 +99,33 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             "use it with that version, or train it anew."
         )
     return checkpoint
+
+
+def check_whole(path: str | os.PathLike[str]) -> None:
+    """Raise BadZipFile if a part of a file has not the checksum that was written with it; PyTorch does not look."""
+    with zipfile.ZipFile(path) as file:
+        if (part := file.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{part} is damaged.")
+
+
+def has_types(value: Any, types: Mapping[str, Any]) -> bool:
+    """Tell whether a value is a dictionary that holds entries of these types."""
+    return isinstance(value, dict) and all(name in value and isinstance(value[name], types[name]) for name in types)
+
+
+def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError if a stored parameter of a module is not a finite number."""
+    for name, _ in module.named_parameters():
+        if name in state and not state[name].isfinite().all():
+            raise CheckpointError(f"{path} holds parameters that are not finite: `{name}`.")
+
+
+def worlds_of(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the recipe of the worlds of a checkpoint; CheckpointError if it has none that can be followed."""
+    worlds: Any = checkpoint[MARKER].get("worlds")
+    if not has_types(worlds, WORLDS):
+        raise CheckpointError(f"{path} does not say in which worlds it was trained.")
+    return dict(worlds)
 
 
 def actor_of(algorithm: LightningModule) -> Actor:
@@ -113,6 +148,7 @@ def check_fits(checkpoint: dict[str, Any], module: LightningModule) -> None:
         if stored.get(name) != wanted.get(name):
             shapes = f"{stored.get(name, 'nothing')} in the checkpoint, {wanted.get(name, 'nothing')} as configured"
             raise CheckpointError(f"The checkpoint does not fit the configured model: `{name}` is {shapes}.")
+    check_finite(module, checkpoint["state_dict"], "The checkpoint")
 
 
 def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num_processes: int) -> None:
@@ -159,4 +195,5 @@ def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) ->
         raise CheckpointError(
             f"{path} holds a {cls.__name__} whose parameters or settings are not those of today."
         ) from error
+    check_finite(module, checkpoint["state_dict"], path)
     return module.eval().requires_grad_(False)

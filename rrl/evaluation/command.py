@@ -16,7 +16,7 @@ import gymnasium
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
-from rrl.cli_errors import one_sentence
+from rrl.cli_errors import one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import adversarial_task
@@ -153,6 +153,7 @@ def run_command(args: Sequence[str]) -> int:
 
 def make_parser() -> ArgumentParser:
     """Make the parser of a configuration: an option for each setting; errors are exceptions, abbreviations mistakes."""
+    restrict_classes()
     parser = ArgumentParser(prog="evaluate.py", description=__doc__, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file such as conf/evaluation/walker.yaml")
     parser.add_class_arguments(EvaluationSettings)
@@ -161,7 +162,9 @@ def make_parser() -> ArgumentParser:
 
 def read_settings(parser: ArgumentParser, args: Sequence[str]) -> EvaluationSettings:
     """Read a configuration; what is wrong with it raises as the parser and the settings do."""
-    values: dict[str, Any] = vars(parser.instantiate_classes(parser.parse_args(list(args))))
+    parsed = parser.parse_args(list(args))
+    refuse_hidden_classes(parsed)
+    values: dict[str, Any] = vars(parser.instantiate_classes(parsed))
     return EvaluationSettings(**{name: value for name, value in values.items() if name != "config"})
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
-import importlib
+import importlib.util
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,16 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
-from rrl.checkpoints.loading import MARKER
+from rrl.checkpoints.loading import MARKER, worlds_of
 from rrl.cli_errors import suggestion
+from rrl.configuration import OWN, own_modules
 from rrl.envs import make_vec_env
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions
 from rrl.evaluation.policies_sb3 import load_sb3_policy
-from rrl.evaluation.rows import PolicyLabel
+from rrl.evaluation.rows import PolicyLabel, require_no_formula
+from rrl.tracking.logger import require_run_name
 from rrl.tracking.outbox import first_line
 from rrl.types import HasActor
 
@@ -76,7 +79,10 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
         if not entries:
             raise ValueError(f"`policies` has no entries for {method!r}.")
         found = [name for entry in entries for name in ([entry] if FUNCTION.fullmatch(entry) else find_files(entry))]
+        require_no_formula(method, *found)
         for name in found:
+            if FUNCTION.fullmatch(name):
+                _require_own(name)
             if found.count(name) > 1:
                 raise CheckpointError(f"The policy {name} is named twice for {method!r}.")
         sources += [PolicySource(method, name, place) for place, name in enumerate(found)]
@@ -141,7 +147,9 @@ def _of_run(run_id: str) -> str:
         raise CheckpointError(f"The run {run_id} cannot be looked up: there is no database at {uri}.")
     try:
         client = MlflowClient(tracking_uri=uri)
-        local = Path("runs") / client.get_run(run_id).info.run_name / "checkpoints" / LAST
+        name = client.get_run(run_id).info.run_name
+        require_run_name(name)
+        local = Path("runs") / name / "checkpoints" / LAST
         if not local.is_file():
             local.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=local.parent) as folder:
@@ -155,7 +163,7 @@ def _of_run(run_id: str) -> str:
 def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
     checkpoint = read_checkpoint(source.entry)
     mark = checkpoint[MARKER]
-    worlds = mark["worlds"]
+    worlds = worlds_of(checkpoint, source.entry)
     if base_task(worlds["env_id"]) != base_task(env_id):
         raise CheckpointError(f"{source.entry} was trained on {worlds['env_id']}, the evaluation is on {env_id}.")
     algorithm = build_algorithm(checkpoint, source.entry)
@@ -169,6 +177,13 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
         adversary_task=worlds["env_id"] if own else "",
         mark=mark,
     )
+
+
+def _require_own(entry: str) -> None:
+    """Refuse to import installed modules: the entry may come from a stranger's file."""
+    top = entry.partition(":")[0].partition(".")[0]
+    if top not in sys.modules and top not in own_modules() and importlib.util.find_spec(top) is not None:
+        raise CheckpointError(f"{entry} must be a function of a module of yours; list {top} in {OWN} to allow it.")
 
 
 def _call_function(entry: str) -> BatchPolicy:

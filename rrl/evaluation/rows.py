@@ -48,6 +48,13 @@ class Place(NamedTuple):
     value_2: float = float("nan")
 
 
+def require_no_formula(*names: str) -> None:
+    """Refuse names of methods, policies and cells that a spreadsheet would compute; a ValueError of one sentence."""
+    for name in names:
+        if name.startswith(("=", "+", "-", "@", "\t", "\r")):
+            raise ValueError(f"Names in results must not begin with = + - @, which spreadsheets compute, got {name!r}.")
+
+
 @dataclass(frozen=True)
 class CellResult:
     """Episodes of one policy in one cell; the fields are the columns of all files.

@@ -26,6 +26,22 @@ MAX_PARAM_LENGTH = 6000
 """MLflow's own limit; longer values would be refused."""
 
 
+def require_run_name(name: object) -> None:
+    """Refuse names that cannot be those of a folder: a ValueError of one sentence.
+
+    Example:
+        >>> require_run_name("../../x")
+        Traceback (most recent call last):
+        ...
+        ValueError: `run_name` must have up to 100 printable characters without slashes, got '../../x'.
+    """
+    text = name if isinstance(name, str) else ""
+    is_folder = text.strip() not in {"", ".", ".."} and not {"/", "\\"} & {*text}
+    if not (is_folder and text.isprintable() and len(text) <= 100 and len(text.encode()) <= 200):
+        shown = repr(name) if len(repr(name)) < 100 else f"{len(text)} characters"
+        raise ValueError(f"`run_name` must have up to 100 printable characters without slashes, got {shown}.")
+
+
 class MLflowRunLogger(Logger):
     """One run in MLflow and its twin on disk.
 
@@ -60,6 +76,7 @@ class MLflowRunLogger(Logger):
         super().__init__()
         self.root = Path(root).resolve()
         self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
+        require_run_name(self.run_name)
         self.experiment_name = experiment_name
         self.tracking_uri = (
             tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"

@@ -98,6 +98,18 @@ def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
+def is_strange(uri: str) -> bool:
+    """Tell whether an address is neither of files nor in ``MLFLOW_TRACKING_URI``, and so gets no credentials."""
+    return not uri.startswith((SQLITE, "file:", "/")) and uri != os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def has_credentials() -> bool:
+    """Tell whether there is a name, password or token that MLflow would send to any server."""
+    names = ("USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")
+    in_file = Path("~/.mlflow/credentials").expanduser().exists()
+    return in_file or any(f"MLFLOW_TRACKING_{name}" in os.environ for name in names)
+
+
 def lacks_database(uri: str) -> bool:
     """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
     return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()

@@ -97,3 +97,35 @@ def test_no_module_is_imported_that_the_user_has_not_named(checkpoint, tmp_path,
 
 
 EVIL = {"class_path": "evil_module.TRPO", "init_args": {}}
+
+
+def test_flipped_bit_is_noticed(checkpoint):
+    whole = checkpoint.read_bytes()
+    stored = read_checkpoint(checkpoint)["state_dict"]["mean.weight"].numpy().tobytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(stored) + 5] ^= 4
+    checkpoint.write_bytes(flipped)
+    with pytest.raises(CheckpointError, match="is not a checkpoint, or is damaged"):
+        read_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_parameters_must_be_finite(value, checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"]["mean.weight"][0, 1] = value
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match=r"holds parameters that are not finite: `mean\.weight`"):
+        load_algorithm(checkpoint)
+    config = str(PROJECT / "tests" / "conf" / "toy.yaml")
+    assert train.main(["--config", config, "--ckpt_path", str(checkpoint)]) == 2
+
+
+@pytest.mark.parametrize("change", [{"format": "2"}, {"algorithm": 3}, {"run_name": ["x"]}, {"version": None}])
+def test_mark_of_other_types_is_not_ours(change, checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save(content | {"rrl": content["rrl"] | change}, checkpoint)
+    with pytest.raises(CheckpointError, match="is not a checkpoint that rrl has written"):
+        read_checkpoint(checkpoint)
+    torch.save(content | {"state_dict": {"mean.weight": "x"}}, checkpoint)
+    with pytest.raises(CheckpointError, match="is not a checkpoint that rrl has written"):
+        read_checkpoint(checkpoint)

@@ -143,3 +143,21 @@ def test_every_shipped_evaluation_is_complete(path):
     assert len(load_suite(settings.suite, settings.env_id).cells) > 1
     assert settings.attacks is not None
     assert f"python evaluate.py --config conf/evaluation/{path.name}" in path.read_text().splitlines()[0]
+
+
+def test_configuration_of_a_stranger_runs_nothing(config, capsys):
+    changes = [
+        (
+            {"env_kwargs": {"a": {"class_path": "os.system", "init_args": {"command": "touch ran"}}}},
+            "`env_kwargs.a` takes",
+        ),
+        (
+            {"policies": {"good": ["this:d"]}},
+            "this:d must be a function of a module of yours; list this in",
+        ),
+    ]
+    for change, message in changes:
+        Path("config.yaml").write_text(yaml.safe_dump(SETTINGS | {"baseline": None} | change))
+        assert evaluate.main(config) == 2
+        assert capsys.readouterr().err.startswith(f"evaluate.py: error: {message}")
+    assert sorted(path.name for path in Path().iterdir()) == ["config.yaml", "suite.yaml"]

@@ -214,3 +214,9 @@ def wrong_shape():
 
 def wrong_size():
     return lambda observations: observations @ np.ones((7, 1))
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1"])
+def test_method_must_not_be_a_formula(name):
+    with pytest.raises(ValueError, match="must not begin with = \\+ - @, which spreadsheets compute"):
+        find_policies({name: ["tests.evaluation.controllers:limp"]})

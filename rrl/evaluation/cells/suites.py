@@ -20,7 +20,7 @@ from rrl.envs.physics import floor_note
 from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
 from rrl.evaluation.cells.sweeps import Sweep
-from rrl.evaluation.rows import Place
+from rrl.evaluation.rows import Place, require_no_formula
 
 SUITE_FOLDER = Path(__file__).parents[3] / "conf" / "evaluation" / "suites"
 NOMINAL = "nominal"
@@ -37,6 +37,9 @@ class Cell:
     condition: Condition
     axes: tuple[tuple[str, float], ...] = ()
     """Parameter and value along each axis of its sweep; empty for cells that are listed one by one."""
+
+    def __post_init__(self) -> None:
+        require_no_formula(self.suite, self.sweep, self.name)
 
     @property
     def place(self) -> Place:

@@ -15,7 +15,7 @@ from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
 from rrl.evaluation.store import ResultStoreError, to_frame, write_rows
 from rrl.tracking.outbox import first_line
-from rrl.tracking.remote_run import connect, experiment_id, lacks_database
+from rrl.tracking.remote_run import connect, experiment_id, is_strange, lacks_database
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -152,6 +152,11 @@ def _targets(summary: Summary, provenance: Provenance) -> list[_Target]:
 
 def _log(target: _Target, files: ReportFiles) -> tuple[str, bool]:
     """Make one run; return what to say, and whether its MLflow answered."""
+    if is_strange(target.uri):
+        return (
+            f"Not logged: a checkpoint names the server {target.uri}; set MLFLOW_TRACKING_URI to it to log there.",
+            False,
+        )
     if lacks_database(target.uri):
         return f"Not logged: there is no database at {target.uri}.", False
     try:

@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_checkpoint
+from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_checkpoint, worlds_of
 from rrl.checks import require_at_least
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.training.callbacks import nominal_worlds
 from rrl.random_streams import Purpose
 from rrl.tracking.outbox import first_line
-from rrl.tracking.remote_run import connect, lacks_database
+from rrl.tracking.remote_run import connect, is_strange, lacks_database
 
 ROWS = {
     "return_mean": ("return, mean", "reward"),
@@ -49,7 +49,7 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
     """
     require_at_least(1, **{"--episodes": num_episodes})
     checkpoint = read_checkpoint(path)
-    worlds = checkpoint[MARKER]["worlds"]
+    worlds = worlds_of(checkpoint, path)
     actor = actor_of(build_algorithm(checkpoint, path))
     envs = nominal_worlds(worlds, num_episodes, Purpose.CHECKPOINT_EVALUATION)
     try:
@@ -95,9 +95,11 @@ def log_to_run(result: CheckpointEvaluation) -> str:
     server is not an error.
     """
     run_id = result.origin["run_id"]
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or result.origin["tracking_uri"]
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or result.origin.get("tracking_uri")
     if not run_id or not uri:
         return "Not logged: the checkpoint names no MLflow run."
+    if is_strange(uri):
+        return f"Not logged: the checkpoint names the server {uri}; set MLFLOW_TRACKING_URI to it to log there."
     if lacks_database(uri):
         return f"Not logged: there is no database at {uri}."
     metrics = {"evaluation/failure_rate": result.failure_rate, "evaluation/episodes": float(result.num_episodes)}

@@ -93,3 +93,24 @@ def test_checkpoint_that_is_not_ours_is_refused_and_leaves_nothing(part, checkpo
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(r"evaluate.py: error: foreign.ckpt (is not a checkpoint that rrl|holds a ToyAlgorithm whose)", line)
     assert [path.name for path in folder.iterdir()] == ["foreign.ckpt"]
+
+
+@pytest.mark.parametrize("worlds", [None, {}, {"env_id": 3, "seed": 0, "env_kwargs": None}])
+def test_checkpoint_without_worlds_is_refused(worlds, checkpoint, capsys):
+    content = torch.load(checkpoint, weights_only=True)
+    content["rrl"]["worlds"] = worlds
+    torch.save(content, checkpoint)
+    assert evaluate.main(["--checkpoint", str(checkpoint)]) == 2
+    assert "does not say in which worlds it was trained." in capsys.readouterr().err
+
+
+def test_server_that_only_a_checkpoint_names_is_not_contacted(checkpoint, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    content = torch.load(checkpoint, weights_only=True)
+    content["rrl"]["tracking_uri"] = "http://127.0.0.1:9"
+    torch.save(content, checkpoint)
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--episodes", "2"]) == 0
+    wanted = (
+        "Not logged: the checkpoint names the server http://127.0.0.1:9; set MLFLOW_TRACKING_URI to it to log there."
+    )
+    assert wanted in capsys.readouterr().out
