@@ -61,8 +61,8 @@ class TemporalUNetDenoiser(CausalDenoiser):
             blocks.MidResTemporalBlock1D(channels[-1], channels[-1], embed_dim=finest), horizon >> levels[-1]
         )
         for level in reversed(levels[1:]):
-            block_up = blocks.UpResnetBlock1D(channels[level], channels[level - 1], temb_channels=finest)
-            self.up.append(_make_causal(block_up, horizon >> level))
+            rising = blocks.UpResnetBlock1D(channels[level], channels[level - 1], temb_channels=finest)
+            self.up.append(_make_causal(rising, horizon >> level))
         self.output = _make_causal(blocks.OutConv1DBlock(GROUPS, obs_dim + 2, 2 * finest, "mish"), horizon)
         start_at_zero(self.output.get_submodule("final_conv1d_2"))
 
@@ -105,10 +105,9 @@ class CausalConv(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Convolve ``[B, C, H]``."""
-        matrix = torch.tensordot(self.placement, self.weight, dims=1).transpose(1, 2).flatten(2).flatten(0, 1)
+        matrix: Tensor = torch.tensordot(self.placement, self.weight, dims=1).transpose(1, 2).flatten(2).flatten(0, 1)
         flat = rows.transpose(1, 2).flatten(1) @ matrix
-        convolved: Tensor = (flat.unflatten(1, (-1, len(self.bias))) + self.bias).transpose(1, 2)
-        return convolved
+        return (flat.view(len(flat), -1, len(self.bias)) + self.bias).transpose(1, 2)
 
 
 class EachRow(nn.Module):
