@@ -19,7 +19,14 @@ import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
-from rrl.cli_errors import ConfigurationError, given_keys, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cli_errors import (
+    ConfigurationError,
+    check_files,
+    given_keys,
+    one_sentence,
+    refuse_hidden_classes,
+    restrict_classes,
+)
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
@@ -41,6 +48,8 @@ KINDS = (
 )
 """What a ``class_path`` may hold: classes below one of these."""
 
+PRECISIONS = {None, 32, "32", "32-true"}
+"""What the Trainer may be given as precision: the default, by its names."""
 INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
 """What constructors raise for arguments that they cannot take."""
 
@@ -112,12 +121,15 @@ class RRLCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read the configuration; ConfigurationError if there is anything wrong with it."""
-        refuse_linked(given_keys(sys.argv[1:] if args is None else args))
+        given = sys.argv[1:] if args is None else args
+        check_files(given)
+        refuse_linked(given_keys(given))
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise ConfigurationError(self._explain(error)) from error
         refuse_hidden_classes(self.config)
+        refuse_automatic(self.config.trainer)
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint to continue from, check that the output folder can be written, and name the run."""
@@ -180,6 +192,8 @@ def whole_number_seed(seed: bool | int) -> int:
     """Refuse True and False for ``seed_everything``, which would leave the worlds without a known seed."""
     if isinstance(seed, bool):
         raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
+    if not 0 <= seed < 2**32:
+        raise ConfigurationError(f"`seed_everything` must lie in [0, 2**32), got {seed}.")
     return seed
 
 
@@ -190,6 +204,20 @@ def check_address(uri: str | None) -> None:
             "`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would be sent your MLflow credentials, "
             f"got {uri}."
         )
+
+
+def refuse_automatic(trainer: Namespace) -> None:
+    """Refuse options of the Trainer for updates that it makes itself; the algorithms here make their own."""
+    neutral: dict[str, set[Any]] = {
+        "gradient_clip_val": {None},
+        "accumulate_grad_batches": {1},
+        "precision": PRECISIONS,
+    }
+    for name, values in neutral.items():
+        if trainer[name] not in values:
+            raise ConfigurationError(
+                f"`trainer.{name}` must be left out: algorithms step by themselves, got {trainer[name]}."
+            )
 
 
 def refuse_linked(given: set[str]) -> None:

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -97,17 +97,59 @@ def _forbidden(path: str, class_names: Collection[str]) -> str:
     )
 
 
-def given_keys(args: list[str]) -> set[str]:
-    """List dotted names, without ``init_args``, of settings given on the command line or in a file that can be read."""
-    keys: set[str] = set()
+def check_files(args: Sequence[str]) -> None:
+    """Refuse files given as ``--config`` that are no YAML of settings, or that give one twice, with the line."""
+    for path in config_files(args):
+        try:
+            content = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, ValueError) as error:  # ValueError: other encodings, impossible names
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ConfigurationError(f"The configuration {path} cannot be read: {reason}.") from error
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.problem}.") from error
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigurationError(f"{path} is no YAML: {reason}.") from error
+        if not isinstance(content, yaml.MappingNode):
+            got = "nothing" if content is None else f"a {content.id}"
+            raise ConfigurationError(f"{path} must hold settings by name, got {got}.")
+        _refuse_twice(content, path, set())
+
+
+def config_files(args: Sequence[str]) -> list[Path]:
+    """List the files given as ``--config``."""
+    found = []
     for position, argument in enumerate(args):
         name, equals, value = argument.partition("=")
         if name in {"--config", "-c"}:
-            path = Path(value if equals else next(iter(args[position + 1 :]), ""))
-            with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-                keys.update(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
-        elif name.startswith("--"):
-            keys.add(name[2:])
+            found.append(Path(value if equals else next(iter(args[position + 1 :]), "")))
+    return found
+
+
+def _refuse_twice(node: yaml.Node, path: Path, done: set[int]) -> None:
+    """Refuse a mapping that names an entry twice, however deep: YAML drops all but the last."""
+    seen: set[str] = set()
+    is_new = id(node) not in done  # aliases lead to nodes that have been seen
+    done.add(id(node))
+    for child in node.value if is_new and isinstance(node, yaml.CollectionNode) else ():
+        if isinstance(child, tuple):
+            key, child = child
+            if str(key.value) in seen:
+                line = key.start_mark.line + 1
+                raise ConfigurationError(f"Line {line} of {path} gives `{key.value}` a second time.")
+            seen.add(str(key.value))
+        _refuse_twice(child, path, done)
+
+
+def given_keys(args: list[str]) -> set[str]:
+    """List dotted names, without ``init_args``, of settings given on the command line or in a file that can be read."""
+    keys: set[str] = set()
+    for path in config_files(args):
+        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            keys.update(_dotted(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
+    keys.update(argument.partition("=")[0][2:] for argument in args if argument.startswith("--"))
+    keys.discard("config")
     return {key.replace("init_args.", "") for key in keys}
 
 

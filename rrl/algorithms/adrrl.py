@@ -62,6 +62,8 @@ class ADRRL(RLModule):
         Rigter, Yamada and Posner, "World models via policy-guided trajectory diffusion", TMLR 2024.
     """
 
+    needs_windows = True
+
     def __init__(
         self,
         spaces: Spaces,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning import LightningModule
@@ -45,8 +45,13 @@ class RLModule(LightningModule):
     env_steps: Tensor
     """Real environment steps over all ranks so far. A buffer, so that it survives a resume."""
 
+    needs_windows: ClassVar[bool] = False
+    """Whether batches hold windows of trajectories beside a rollout."""
+
     def __init__(self, spaces: Spaces, *, learner: Learner, policy_update: TrustRegion | A2C) -> None:
         super().__init__()
+        if spaces.horizon is not None and not self.needs_windows:
+            raise ValueError(f"{type(self).__name__} takes rollouts without windows: use `data: RolloutDataModule`.")
         self.automatic_optimization = False
         self.spaces, self.learner, self.policy_update = spaces, learner, policy_update
         self.remember(spaces=spaces, learner=learner, policy_update=policy_update)

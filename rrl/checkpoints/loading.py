@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
+from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
 
 if TYPE_CHECKING:
@@ -46,13 +47,26 @@ class CheckpointError(ValueError):
 class Policy:
     """The mean action of a trained actor on NumPy observations, clipped to the action box, ends of length ``A``."""
 
-    def __init__(self, actor: Actor, action_low: list[float], action_high: list[float]) -> None:
-        self._actor = actor
-        self._low, self._high = torch.tensor(action_low), torch.tensor(action_high)
+    def __init__(self, actor: Actor, spaces: Spaces) -> None:
+        self._actor, self._obs_dim = actor, spaces.obs_dim
+        self._low, self._high = torch.tensor(spaces.action_low), torch.tensor(spaces.action_high)
 
     def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
-        """Choose actions ``[N, A]`` in the environment's units for raw observations ``[N, O]``, or one for ``[O]``."""
+        """Choose actions ``[N, A]`` in the environment's units for raw observations ``[N, O]``, or one for ``[O]``.
+
+        ValueError for anything else, and for observations that are not finite.
+        """
+        size, is_array = self._obs_dim, isinstance(observation, np.ndarray) and observation.dtype.kind in "biuf"
+        if not (is_array and observation.ndim in {1, 2} and observation.shape[-1] == size):
+            got = (
+                f"shape {list(observation.shape)}"
+                if is_array
+                else getattr(observation, "dtype", type(observation).__name__)
+            )
+            raise ValueError(f"`observation` must be a NumPy array of numbers, [{size}] or [N, {size}], got {got}.")
         observations = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
+        if not observations.isfinite().all():
+            raise ValueError("`observation` must be finite, got nan or inf.")
         noise = torch.zeros(len(observations), len(self._low))
         with torch.no_grad():
             actions = self._actor.act(observations, noise)
@@ -64,7 +78,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     """Load the policy of a checkpoint, on the CPU; a file that holds none raises a ``CheckpointError``."""
     algorithm = load_algorithm(path)
     spaces = cast(HasActor, algorithm).spaces
-    return Policy(actor_of(algorithm), spaces.action_low, spaces.action_high)
+    return Policy(actor_of(algorithm), spaces)
 
 
 def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:

@@ -178,7 +178,7 @@ class FewStep(SolverSettings):
     def __post_init__(self) -> None:
         """Check steps and levels."""
         require_at_least(2, steps=self.steps)
-        if not 0.0 < self.sigma_min < self.sigma_max:
+        if not 0.0 < self.sigma_min < self.sigma_max < math.inf:
             raise ValueError(
                 f"`sigma_min` and `sigma_max` must obey 0 < min < max, got {self.sigma_min} and {self.sigma_max}."
             )

@@ -16,7 +16,7 @@ import gymnasium
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
-from rrl.cli_errors import one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import adversarial_task
@@ -162,6 +162,7 @@ def make_parser() -> ArgumentParser:
 
 def read_settings(parser: ArgumentParser, args: Sequence[str]) -> EvaluationSettings:
     """Read a configuration; what is wrong with it raises as the parser and the settings do."""
+    check_files(args)
     parsed = parser.parse_args(list(args))
     refuse_hidden_classes(parsed)
     values: dict[str, Any] = vars(parser.instantiate_classes(parsed))

@@ -8,7 +8,8 @@ import torch
 
 import rrl
 import train
-from rrl.checkpoints import CheckpointError, load_algorithm, read_checkpoint
+from rrl.checkpoints import CheckpointError, Policy, load_algorithm, read_checkpoint
+from rrl.spaces import Spaces
 from tests.conftest import PROJECT
 
 
@@ -129,3 +130,28 @@ def test_mark_of_other_types_is_not_ours(change, checkpoint):
     torch.save(content | {"state_dict": {"mean.weight": "x"}}, checkpoint)
     with pytest.raises(CheckpointError, match="is not a checkpoint that rrl has written"):
         read_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        ([0.0, 0.0, 0.0], r"must be a NumPy array of numbers, \[3\] or \[N, 3\], got list\."),
+        ((0.0, 0.0, 0.0), "got tuple"),
+        (torch.zeros(3), r"got torch\.float32"),
+        (np.zeros(4), r"got shape \[4\]"),
+        (np.zeros((2, 4)), r"got shape \[2, 4\]"),
+        (np.zeros((1, 2, 3)), r"got shape \[1, 2, 3\]"),
+        (np.zeros(()), r"got shape \[\]"),
+        (np.array(["a", "b", "c"]), "got <U1"),
+        (np.array([0.0, np.nan, 0.0]), "`observation` must be finite, got nan or inf"),
+        (np.array([[0.0, np.inf, 0.0]]), "`observation` must be finite, got nan or inf"),
+        (np.array([0.0, 1e300, 0.0]), "`observation` must be finite, got nan or inf"),
+    ],
+)
+def test_policy_refuses_what_is_no_observation(observation, message):
+    class Still:
+        def act(self, observations: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            return noise
+
+    with pytest.raises(ValueError, match=message):
+        Policy(Still(), Spaces(3, 1, [-1.0], [1.0])).act(observation)
