@@ -16,6 +16,7 @@ import rrl
 from rrl.checkpoints.loading import FORMAT, MARKER
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
+from rrl.tracking.remote_run import without_password
 
 
 class RunState(Callback):
@@ -117,15 +118,3 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
     """Note what is needed to build the worlds of a run again, without pushes or random physics, in plain types."""
     return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
-
-
-def without_password(uri: str) -> str:
-    """Remove user name and password from an address, so that it can be stored and shared.
-
-    Example:
-        >>> without_password("https://ada:secret@mlflow.example.org/api")
-        'https://mlflow.example.org/api'
-    """
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path

@@ -23,7 +23,8 @@ from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions
 from rrl.evaluation.policies_sb3 import load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel
-from rrl.tracking.outbox import first_line
+from rrl.tracking.outbox import BoundedCaller, first_line
+from rrl.tracking.remote_run import DEADLINE, connect, database_uri, lacks_database
 from rrl.types import HasActor
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -130,18 +131,15 @@ def _files_at(path: Path) -> list[str]:
 
 def _of_run(run_id: str) -> str:
     # A run that ran elsewhere is fetched to where it would be.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path("mlflow.db").absolute())
     # Connecting to an SQLite file that is not there would create it.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if lacks_database(uri):
         raise CheckpointError(f"The run {run_id} cannot be looked up: there is no database at {uri}.")
     try:
-        client = MlflowClient(tracking_uri=uri)
-        local = Path("runs") / client.get_run(run_id).info.run_name / "checkpoints" / LAST
+        client = connect(uri)
+        run = BoundedCaller().call(lambda: client.get_run(run_id), DEADLINE)
+        local = Path("runs") / str(run.info.run_name) / "checkpoints" / LAST
         if not local.is_file():
             local.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=local.parent) as folder:
