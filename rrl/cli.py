@@ -31,9 +31,8 @@ from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSett
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
-from rrl.tracking import MLflowRunLogger
+from rrl.tracking import METRICS_FILE, MLflowRunLogger
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.logger import require_run_name
 from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
 from rrl.tracking.remote_run import has_credentials, is_strange
 
@@ -164,6 +163,9 @@ class RRLCLI(LightningCLI):
         if self._logger_options is not None:
             # The recorded configuration must start a run of its own when it is used again.
             self.config.trainer.logger.init_args = self._logger_options
+        for logger in self.trainer.loggers:
+            if isinstance(logger, MLflowRunLogger) and self.checkpoint is None:
+                logger.start_over()
 
     def _explain(self, error: Exception) -> str:
         keys = [action.dest for action in self.parser._actions]
@@ -172,20 +174,24 @@ class RRLCLI(LightningCLI):
 
     def _name_run(self, options: Namespace) -> None:
         if self.checkpoint is not None:
-            options.run_id = options.run_id or self.checkpoint[MARKER]["run_id"]
-            options.run_name = options.run_name or self.checkpoint[MARKER]["run_name"]
-        if options.run_name:
-            try:
-                require_run_name(options.run_name)
-            except ValueError as error:
-                raise ConfigurationError(str(error)) from error
-        if self.checkpoint is None and options.run_name and (Path(options.root) / "runs" / options.run_name).exists():
+            mark, folder = self.checkpoint[MARKER], Path(self.config.ckpt_path).resolve().parent.parent
+            if options.run_name in {None, mark["run_name"]} and (folder / METRICS_FILE).is_file():
+                options.folder = options.folder or str(folder)
+            options.run_id = options.run_id or mark["run_id"]
+            options.run_name = options.run_name or mark["run_name"]
+        is_new = self.checkpoint is None and options.run_name
+        if is_new and self._can_be_continued(Path(options.root) / "runs" / options.run_name):
             raise ConfigurationError(
                 f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
             )
         if not options.run_name:
             env_id = self.config.get("data.init_args.env_id", "")
             options.run_name = new_run_name(self.config.model.class_path, env_id, self.config.seed_everything)
+
+    def _can_be_continued(self, folder: Path) -> bool:
+        """Tell whether a folder is that of a run with a checkpoint, rather than of one that was killed before."""
+        checkpoints = Path(self.config.checkpoint.dirpath or folder / "checkpoints")
+        return folder.is_file() or (folder.is_dir() and any(checkpoints.glob("*.ckpt")))
 
 
 def whole_number_seed(seed: bool | int) -> int:

@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from rrl.checkpoints.state import StoppedBetweenIterationsError
 from rrl.tracking import MLflowRunLogger
 
 
@@ -18,7 +19,8 @@ class GracefulInterrupt(Callback):
     """Lets the running iteration end before Ctrl-C takes effect, as Lightning does for SIGTERM.
 
     In the middle of an iteration the policy may be half updated and experience half used; at its end the checkpoint
-    continues exactly. A second Ctrl-C stops at once. Either signal marks the run as killed rather than failed.
+    continues exactly. The last iteration of an epoch ends with the evaluations and the checkpoint of that epoch. A
+    second Ctrl-C stops at once and leaves the last checkpoint. Either signal marks the run as killed, not failed.
     """
 
     def __init__(self) -> None:
@@ -29,8 +31,16 @@ class GracefulInterrupt(Callback):
         """Take over the signal of Ctrl-C."""
         self._previous = signal.signal(signal.SIGINT, self._request)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed during the iteration."""
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if Ctrl-C was pressed during the iteration."""
+        is_last = batch_idx + 1 >= trainer.num_training_batches
+        if self._requested and not is_last:
+            raise StoppedBetweenIterationsError
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if Ctrl-C was pressed at the end of the epoch before, whose checkpoint is written."""
         if self._requested:
             raise KeyboardInterrupt
 

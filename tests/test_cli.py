@@ -283,7 +283,8 @@ def test_checkpoint_of_other_sizes_is_refused(workdir, capsys):
 
 def test_name_of_an_existing_run_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt").touch()
     assert train.main([*TOY, "--trainer.logger.init_args.run_name", "mine"]) == 2
     assert "There is a run mine already" in error_of(capsys)
 

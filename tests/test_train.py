@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 import train
 from rrl.checkpoints import read_checkpoint
@@ -130,3 +131,87 @@ def test_interrupted_process_leaves_a_checkpoint_that_continues_exactly(workdir,
     assert train.main([*arguments, "--trainer.max_epochs", str(epochs)]) == 0
     whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")["state_dict"]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+class InterruptAt(Callback):
+    """Presses Ctrl-C at the beginning of an iteration, once or twice; the toy's epochs have four."""
+
+    def __init__(self, iteration: int, presses: int) -> None:
+        self.iteration, self.presses = iteration, presses
+
+    def on_train_batch_start(self, trainer, *_: object) -> None:
+        if trainer.global_step + 1 == self.iteration:
+            for _press in range(self.presses):
+                signal.raise_signal(signal.SIGINT)
+
+
+def interrupted(workdir, monkeypatch, iteration: int, presses: int = 1) -> Path:
+    """Start a run that is interrupted, and return its last checkpoint."""
+    monkeypatch.setattr("rrl.cli.FigureCallback", lambda: InterruptAt(iteration, presses))
+    assert train.main([*TOY, "--trainer.logger.init_args.run_name", "run"]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(workdir)
+    return workdir / "runs" / "run" / "checkpoints" / "last.ckpt"
+
+
+def same_as_uninterrupted(workdir: Path, last: Path) -> bool:
+    assert train.main([*TOY, "--ckpt_path", str(last)]) == 0
+    assert train.main([*TOY, "--trainer.logger.init_args.run_name", "whole"]) == 0
+    parts = read_checkpoint(last)["state_dict"]
+    whole = read_checkpoint(workdir / "runs" / "whole" / "checkpoints" / "last.ckpt")["state_dict"]
+    return all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize(("iteration", "steps"), [(3, 24), (4, 32), (6, 48)])
+def test_ctrl_c_in_any_iteration_loses_neither_steps_nor_the_evaluation_of_a_due_epoch(
+    workdir, monkeypatch, iteration, steps
+):
+    last = interrupted(workdir, monkeypatch, iteration)
+    assert read_checkpoint(last)["state_dict"]["env_steps"] == steps
+    assert same_as_uninterrupted(workdir, last)
+    evaluated = [
+        record["step"]
+        for record in read_lines(workdir / "runs" / "run" / "metrics.jsonl")
+        if "eval/return_mean" in record["metrics"]
+    ]
+    assert evaluated == [32, 64]
+
+
+def test_a_second_ctrl_c_keeps_the_last_good_checkpoint(workdir, monkeypatch):
+    last = interrupted(workdir, monkeypatch, 6, presses=2)
+    assert read_checkpoint(last)["state_dict"]["env_steps"] == 32
+    assert same_as_uninterrupted(workdir, last)
+
+
+def test_run_that_was_killed_before_its_first_checkpoint_can_be_started_again(workdir, monkeypatch):
+    last = interrupted(workdir, monkeypatch, 2, presses=2)
+    assert not last.exists()
+    assert len(read_lines(workdir / "runs" / "run" / "metrics.jsonl")) == 1
+    named = [*TOY, "--trainer.logger.init_args.run_name", "run"]
+    assert train.main(named) == 0
+    assert len(read_lines(workdir / "runs" / "run" / "metrics.jsonl")) == 10
+    assert train.main(named) == 2, "it has a checkpoint now"
+
+
+def test_moved_run_goes_on_where_it_is_and_keeps_its_best_checkpoint(workdir):
+    assert train.main([*TOY, "--trainer.logger.init_args.run_name", "run"]) == 0
+    best = workdir / "runs" / "run" / "checkpoints" / "best.ckpt"
+    content = torch.load(best, weights_only=True)
+    state = next(value for name, value in content["callbacks"].items() if "BestAndLast" in name)
+    assert state["best_model_path"] == "best.ckpt"
+    moved = workdir / "kept" / "of June"
+    moved.parent.mkdir()
+    (workdir / "runs" / "run").rename(moved)
+    last = moved / "checkpoints" / "last.ckpt"
+    assert train.main([*TOY, "--trainer.max_epochs", "3", "--ckpt_path", str(last)]) == 0
+    assert list((workdir / "runs").iterdir()) == []
+    assert read_checkpoint(last)["state_dict"]["env_steps"] == 96
+    assert len(read_lines(moved / "metrics.jsonl")) == 15
+    (run,) = runs_of(workdir)
+    assert run.info.status == "FINISHED"
+
+
+def test_address_that_can_never_work_is_refused_before_a_file_is_written(workdir, capsys):
+    assert train.main([*TOY, "--trainer.logger.init_args.tracking_uri", "htp://127.0.0.1:1"]) == 2
+    assert "`tracking_uri` must be the address of a server" in capsys.readouterr().err
+    assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import rrl
 from rrl.checkpoints.loading import FORMAT, MARKER
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
+from rrl.tracking.remote_run import without_password
+
+UNFINISHED = re.compile(r"\..+\.(ckpt|buffer)\.\d+")
+"""Name of a file that is being written."""
 
 
 class RunState(Callback):
@@ -60,11 +65,16 @@ class RunState(Callback):
         np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *others))
 
 
+class StoppedBetweenIterationsError(KeyboardInterrupt):
+    """Ctrl-C that has waited for the end of an iteration: what there is continues exactly."""
+
+
 class BestAndLastCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt`` and ``last.ckpt`` in ``<folder of the run>/checkpoints``.
 
-    Both are written at the ends of epochs; ``last.ckpt`` also when the run is interrupted. After an *error* the state
-    that led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was.
+    Both are written at the ends of epochs; ``last.ckpt`` also when the run is interrupted, unless within an iteration.
+    After an *error* the state that led to it goes to ``failed.ckpt``, and ``last.ckpt`` stays what it was. Checkpoints
+    hold no absolute path, so that the folder of a run may be moved.
 
     Args:
         monitor: Metric that tells which one is best.
@@ -94,38 +104,62 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         """Settle the folder before training starts."""
         if self.dirpath is None:
             self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
+        if trainer.is_global_zero:
+            remove_unfinished(Path(self.dirpath))
         super().setup(trainer, pl_module, stage)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``last.ckpt`` at the end of every epoch, also where the best one stays what it was."""
+        # Lightning renews the last checkpoint only in epochs that improve on the best, and nothing where its count of
+        # policy updates stays what it was, as in a warm-up.
+        self._last_global_step_saved = -1
         super().on_train_epoch_end(trainer, pl_module)
-        # Lightning itself renews the last checkpoint only in epochs that improve on the best.
-        if self._last_global_step_saved != trainer.global_step:
+        if self._last_global_step_saved == -1:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state with the names of files in place of their paths."""
+        return _with_paths(super().state_dict(), Path())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state, with the best score if the best checkpoint is in this folder, wherever that may be now."""
+        folder = Path(str(self.dirpath))
+        state = _with_paths(state_dict, folder)
+        if Path(state["best_model_path"] or "missing").is_file():
+            super().load_state_dict(state)
+            self.current_score = state["current_score"]
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what there is when a run ends early."""
         if trainer.world_size > 1 or trainer.sanity_checking or self.dirpath is None:
             return  # saving needs all processes, and nobody knows whether the others are still there
-        interrupted = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        interrupted = isinstance(exception, (StoppedBetweenIterationsError, SIGTERMException))
+        if isinstance(exception, KeyboardInterrupt) and not interrupted:
+            return  # the policy may be half updated
         path = Path(self.dirpath) / ("last.ckpt" if interrupted else "failed.ckpt")
         self._save_checkpoint(trainer, str(path))
         if interrupted:
             self.last_model_path = str(path)
 
 
+def _with_paths(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Put all files that the state of a ModelCheckpoint names into a folder."""
+
+    def moved(path: str) -> str:
+        return str(folder / Path(path).name) if path else ""
+
+    paths = {key: moved(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+    best = {moved(path): score for path, score in state["best_k_models"].items()}
+    return state | paths | {"best_k_models": best, "dirpath": str(folder)}
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that an earlier process was writing when it was killed."""
+    for path in folder.glob(".*"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
     """Note what is needed to build the worlds of a run again, without pushes or random physics, in plain types."""
     return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
-
-
-def without_password(uri: str) -> str:
-    """Remove user name and password from an address, so that it can be stored and shared.
-
-    Example:
-        >>> without_password("https://ada:secret@mlflow.example.org/api")
-        'https://mlflow.example.org/api'
-    """
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path

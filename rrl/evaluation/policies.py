@@ -26,7 +26,8 @@ from rrl.evaluation.episodes import BatchPolicy, MeanActions
 from rrl.evaluation.policies_sb3 import load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
 from rrl.tracking.logger import require_run_name
-from rrl.tracking.outbox import first_line
+from rrl.tracking.outbox import BoundedCaller, first_line
+from rrl.tracking.remote_run import DEADLINE, connect, database_uri, lacks_database
 from rrl.types import HasActor
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -136,18 +137,14 @@ def _files_at(path: Path) -> list[str]:
 
 def _of_run(run_id: str) -> str:
     # A run that ran elsewhere is fetched to where it would be.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path("mlflow.db").absolute())
     # Connecting to an SQLite file that is not there would create it.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if lacks_database(uri):
         raise CheckpointError(f"The run {run_id} cannot be looked up: there is no database at {uri}.")
     try:
-        client = MlflowClient(tracking_uri=uri)
-        name = client.get_run(run_id).info.run_name
+        client = connect(uri)
+        name = str(BoundedCaller().call(lambda: client.get_run(run_id), DEADLINE).info.run_name)
         require_run_name(name)
         local = Path("runs") / name / "checkpoints" / LAST
         if not local.is_file():

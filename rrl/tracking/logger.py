@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,13 +16,15 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from rrl.tracking.outbox import Outbox, append_lines, read_lines
-from rrl.tracking.remote_run import RemoteRun
+from rrl.tracking.remote_run import RemoteRun, check_tracking_uri, database_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ENV_STEPS = "time/env_steps"
 """The metric against which all others are logged: real environment steps, over all processes."""
+METRICS_FILE = "metrics.jsonl"
+"""Name of the file in the folder of a run by which it is known."""
 MAX_PARAM_LENGTH = 6000
 """MLflow's own limit; longer values would be refused."""
 
@@ -62,6 +65,7 @@ class MLflowRunLogger(Logger):
             of construction, else ``sqlite:///<root>/mlflow.db``.
         run_id: Continue this MLflow run instead of starting one.
         tags: Further tags of the run.
+        folder: Folder of the run's files in place of ``<root>/runs/<run_name>``; a continued run stays where it is.
     """
 
     def __init__(
@@ -72,15 +76,18 @@ class MLflowRunLogger(Logger):
         tracking_uri: str | None = None,
         run_id: str | None = None,
         tags: dict[str, str] | None = None,
+        folder: str | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root).resolve()
         self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
         require_run_name(self.run_name)
         self.experiment_name = experiment_name
-        self.tracking_uri = (
-            tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
-        )
+        self.run_dir = Path(folder).resolve() if folder else self.root / "runs" / self.run_name
+        """Folder of all files of this run."""
+        asked = os.environ.get("MLFLOW_TRACKING_URI")
+        self.tracking_uri = tracking_uri or asked or database_uri(self.root / "mlflow.db")
+        check_tracking_uri(**{"tracking_uri" if tracking_uri else "MLFLOW_TRACKING_URI": self.tracking_uri})
         self.outcome = "FAILED"
         """Status that the run gets if it does not end well; a callback says ``KILLED`` for Ctrl-C and SIGTERM."""
         self._tags = dict(tags or {})
@@ -89,7 +96,7 @@ class MLflowRunLogger(Logger):
         self._config_recorded = False
         self._env_steps: int | None = None
         self._outbox = Outbox(self._run.deliver, self.run_dir / "unsent.jsonl")
-        self.metrics_file = self.run_dir / "metrics.jsonl"
+        self.metrics_file = self.run_dir / METRICS_FILE
         """Every metric this run has logged, as JSON lines."""
 
     @property
@@ -98,13 +105,8 @@ class MLflowRunLogger(Logger):
         return self._run.run_id
 
     @property
-    def run_dir(self) -> Path:
-        """Folder of all files of this run."""
-        return self.root / "runs" / self.run_name
-
-    @property
     def save_dir(self) -> str:
-        """The same, for Lightning."""
+        """Folder of the run, for Lightning."""
         return str(self.run_dir)
 
     @property
@@ -121,9 +123,10 @@ class MLflowRunLogger(Logger):
     def page(self) -> str:
         """How a person gets to see the runs."""
         if self.tracking_uri.startswith("http"):
-            return self.tracking_uri
+            return without_password(self.tracking_uri)
         # MLflow's page opens in a view of language models, where runs like ours do not show.
-        return f"mlflow ui --backend-store-uri {self.tracking_uri}   (choose 'Model training' at the top left)"
+        address = shlex.quote(self.tracking_uri)
+        return f"mlflow ui --backend-store-uri {address}   # choose 'Model training' at the top left"
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -158,6 +161,12 @@ class MLflowRunLogger(Logger):
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, which must stay where it is until it has been sent, to a folder among the run's artifacts."""
         self._outbox.post({"artifact": str(path), "folder": folder})
+
+    @rank_zero_only
+    def start_over(self) -> None:
+        """Remove what a run of this name has logged that was killed before its first checkpoint."""
+        for file in (self.metrics_file, self._outbox.path):
+            file.unlink(missing_ok=True)
 
     def history(self, key: str) -> dict[int, float]:
         """Read back a metric of this run by environment steps; where a resumed run repeats a step, its value counts."""

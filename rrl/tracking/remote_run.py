@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import logging
 import os
+import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rrl.tracking.outbox import Message, RejectedMessageError
+from rrl.tracking.outbox import BoundedCaller, Message, RejectedMessageError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +23,16 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 MAX_PARAMS_PER_CALL = 100
 """MLflow's own limit."""
-PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"}
+PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE"}
+"""All others may pass: rights are given back, servers and deleted runs restored, proxies mended."""
+TOO_LARGE = 413
+"""HTTP status of a file that will never be accepted."""
+DEADLINE = 10.0
+"""Seconds for one message, however many calls it takes. MLflow's own limit is for the time between two bytes."""
+LOCAL_DEADLINE = 60.0
+"""The same for a database on this machine, which is made first, or waited for while another run makes it."""
+SLOWEST_UPLOAD = 100_000
+"""Bytes a second that a file may take besides."""
 
 
 class RemoteRun:
@@ -33,26 +48,35 @@ class RemoteRun:
         self.client: MlflowClient | None = None
         self._tracking_uri, self._root = tracking_uri, root
         self._experiment_name, self._run_name = experiment_name, run_name
+        self._caller = BoundedCaller()
 
     def deliver(self, message: Message) -> None:
-        """Write a message, see :meth:`_transmit`.
+        """Write a message, see :meth:`_transmit`, in a bounded time.
 
         RejectedMessageError if MLflow refuses it for good; an error of the connection passes through.
         """
-        from mlflow.exceptions import MlflowException
+        from mlflow.exceptions import MlflowException  # here, since this takes seconds that are not the server's
 
+        deadline = LOCAL_DEADLINE if self._tracking_uri.startswith(SQLITE) else DEADLINE
         try:
-            if self.client is None:
-                client = connect(self._tracking_uri)
-                if self.run_id is None or not self._reopen(client, self.run_id):
-                    experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
-                    self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
-                self.client = client
-            self._transmit(self.client, str(self.run_id), message)
+            self._caller.call(lambda: self._deliver(message), deadline + upload_seconds(message))
         except MlflowException as error:
             if error.error_code in PERMANENT_ERRORS and self.client is not None:
                 raise RejectedMessageError(str(error)) from error
             raise
+        except OSError as error:  # so is an answer of the server to an upload
+            if getattr(getattr(error, "response", None), "status_code", None) == TOO_LARGE:
+                raise RejectedMessageError(str(error)) from error
+            raise
+
+    def _deliver(self, message: Message) -> None:
+        if self.client is None:
+            client = connect(self._tracking_uri)
+            if self.run_id is None or not self._reopen(client, self.run_id):
+                experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
+                self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+            self.client = client
+        self._transmit(self.client, str(self.run_id), message)
 
     def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -89,13 +113,89 @@ class RemoteRun:
         return True
 
 
+def upload_seconds(message: Message) -> float:
+    """Say how much longer a message may take for the size of its file, if it has one."""
+    with contextlib.suppress(KeyError, OSError):
+        return Path(message["artifact"]).stat().st_size / SLOWEST_UPLOAD
+    return 0.0
+
+
 def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
     """Find an experiment, or create it, in a database of files with the artifacts in a folder of ``root``."""
+    from mlflow.exceptions import MlflowException
+
     if known := client.get_experiment_by_name(name):
         return str(known.experiment_id)
     # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
     location = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
-    return str(client.create_experiment(name, artifact_location=location))
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        if known := client.get_experiment_by_name(name):  # another run was faster
+            return str(known.experiment_id)
+        raise
+
+
+def check_tracking_uri(**addresses: str) -> None:
+    """Refuse addresses, by the name of their setting, at which there can be no MLflow, however long one waits."""
+    for name, uri in addresses.items():
+        if (reason := _objection(uri)) is not None:
+            raise ValueError(
+                f"`{name}` must be the address of a server (http://host:port) or of a database "
+                f"(sqlite:///folder/mlflow.db), got {without_password(uri)!r}{reason}."
+            )
+
+
+def _objection(uri: str) -> str | None:
+    """Say what is wrong with a tracking address, as ``": reason"`` or nothing but that; None if it may work."""
+    scheme = uri.partition(":")[0].lower()
+    try:
+        if scheme in {"http", "https"}:
+            parts = urlsplit(uri)
+            return None if parts.hostname and parts.port != 0 and not re.search(r"\s", uri) else ""
+        if scheme == "sqlite":
+            path = database_path(uri)
+            usable = uri.startswith(SQLITE) and path.name not in {"", ":memory:"}
+            return ": that is a folder" if usable and path.is_dir() else None if usable else ""
+        if scheme.partition("+")[0] in {"mysql", "postgresql", "mssql"}:
+            import sqlalchemy
+
+            sqlalchemy.create_engine(uri).dispose()  # which looks for the driver, and connects to nothing
+            return None
+    except Exception as error:  # ValueError of the port, ImportError of the driver, SQLAlchemy's own
+        return f": {first_line(error)}".rstrip(".")
+    if scheme == "file" or "://" not in uri:
+        allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in {"true", "1"}
+        return None if allowed or scheme == "databricks" else ": MLflow no longer writes to folders"
+    known = {"databricks"} | {point.name for point in entry_points(group="mlflow.tracking_store")}
+    return None if scheme in known else ""
+
+
+def without_password(uri: str) -> str:
+    """Remove user name and password from an address, so that it can be stored and shared.
+
+    Example:
+        >>> without_password("https://ada:secret@mlflow.example.org/api")
+        'https://mlflow.example.org/api'
+    """
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
+
+
+def database_uri(path: Path) -> str:
+    """Return the tracking address of an SQLite file.
+
+    Example:
+        >>> database_uri(Path("/why?/100% mine/mlflow.db"))
+        'sqlite:////why%3F/100%25 mine/mlflow.db'
+    """
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def database_path(uri: str) -> Path:
+    """Return the SQLite file at a tracking address."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def is_strange(uri: str) -> bool:
@@ -112,16 +212,51 @@ def has_credentials() -> bool:
 
 def lacks_database(uri: str) -> bool:
     """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
-    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
+    return uri.startswith(SQLITE) and not database_path(uri).is_file()
 
 
 def connect(uri: str) -> MlflowClient:
     """Make a client that gives up after one retry, and is quiet; whether the server answers shows at its first use."""
-    # MLflow's own seven retries block for four minutes when its server is gone.
+    # MLflow's own seven retries block for four minutes when its server is gone, and a server may ask for an hour.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
     from mlflow import MlflowClient
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
+    if not uri.startswith(SQLITE):
+        return MlflowClient(tracking_uri=uri)
+    path = database_path(uri)
+    if not path.exists() or path.stat().st_size == 0:
+        _create_database(path)
+    return _open_database(uri)
+
+
+def _create_database(path: Path) -> None:
+    """Make an empty database, whole or not at all, unless another process is faster.
+
+    MLflow's own first opening takes seconds; two at once, or a kill, leave a database that never works again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists() and path.stat().st_size > 0:
+            return
+        for rest in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
+            rest.unlink()
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        _open_database(database_uri(fresh))._tracking_client.store.engine.dispose()
+        os.replace(fresh, path)
+
+
+def _open_database(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    # MLflow makes the folder as it is written in the address, quoted or not.
+    quoted = Path(uri.removeprefix(SQLITE)).parent
+    was_there = quoted.exists()
+    client = MlflowClient(tracking_uri=uri)
+    if not was_there and quoted != database_path(uri).parent:
+        with contextlib.suppress(OSError):
+            os.removedirs(quoted)
+    return client

@@ -106,3 +106,35 @@ def test_special_numbers_survive_the_file(tmp_path):
     infinite, undefined = read_lines(tmp_path / "lines")
     assert infinite["value"] == float("inf")
     assert undefined["value"] != undefined["value"]
+
+
+@pytest.mark.parametrize("torn", [b'{"n": ', b'{"n": "\xff\xfe"}\n', b"\x00\x00\x00", b"[1]\n", b"\n\n"])
+def test_torn_or_damaged_line_loses_only_itself(outbox, torn):
+    append_lines(outbox.path, [{"n": 0}])
+    with outbox.path.open("ab") as file:
+        file.write(torn)
+    append_lines(outbox.path, [{"n": 1}])
+    append_lines(outbox.path, [{"n": 2}])
+    assert outbox.waiting() == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_what_a_kill_left_while_the_file_was_replaced_is_not_sent(receiver, outbox):
+    append_lines(outbox.path.with_name("unsent.jsonl.new"), [{"n": 7}])
+    receiver.reachable = False
+    outbox.post({"n": 0})
+    assert outbox.waiting() == [{"n": 0}]
+
+
+def test_slow_receiver_gets_the_rest_later(receiver, outbox, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(outbox_module.time, "monotonic", lambda: now[0])
+    deliver = receiver.deliver
+
+    def slowly(message) -> None:
+        now[0] += 3.0
+        deliver(message)
+
+    append_lines(outbox.path, [{"n": n} for n in range(10)])
+    Outbox(slowly, outbox.path).post({"n": 10})
+    assert receiver.received == [0, 1, 2]
+    assert [message["n"] for message in outbox.waiting()] == list(range(3, 11))

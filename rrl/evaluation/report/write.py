@@ -14,14 +14,16 @@ from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
 from rrl.evaluation.store import ResultStoreError, to_frame, write_rows
-from rrl.tracking.outbox import first_line
-from rrl.tracking.remote_run import connect, experiment_id, is_strange, lacks_database
+from rrl.tracking.outbox import BoundedCaller, first_line
+from rrl.tracking.remote_run import connect, database_uri, experiment_id, is_strange, lacks_database
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 NAME = "robustness"
 """Of the MLflow run of a report, of its metrics, and of the experiment of policies that no MLflow run has trained."""
+LONGEST_UPLOAD = 60.0
+"""Seconds for one MLflow run with all files of a report."""
 
 
 class ReportFiles(NamedTuple):
@@ -146,7 +148,7 @@ def _targets(summary: Summary, provenance: Provenance) -> list[_Target]:
             children.append(_Target(uri, origin.run_id, metrics, origin.env_steps or 0))
         else:
             shared |= method_metrics(summary.methods.loc[origin.method])
-    here = f"sqlite:///{Path('mlflow.db').resolve()}"
+    here = database_uri(Path("mlflow.db").resolve())
     return [*children, *([_Target(asked or here, "", shared, 0)] if shared else [])]
 
 
@@ -160,7 +162,7 @@ def _log(target: _Target, files: ReportFiles) -> tuple[str, bool]:
     if lacks_database(target.uri):
         return f"Not logged: there is no database at {target.uri}.", False
     try:
-        run_id = _make_run(target, files)
+        run_id = BoundedCaller().call(lambda: _make_run(target, files), LONGEST_UPLOAD)
     except Exception as error:  # the files are there already
         if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
             return f"Not logged: {target.uri} does not know the run {target.parent}.", True

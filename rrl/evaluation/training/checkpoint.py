@@ -14,8 +14,8 @@ from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.training.callbacks import nominal_worlds
 from rrl.random_streams import Purpose
-from rrl.tracking.outbox import first_line
-from rrl.tracking.remote_run import connect, is_strange, lacks_database
+from rrl.tracking.outbox import BoundedCaller, first_line
+from rrl.tracking.remote_run import DEADLINE, connect, is_strange, lacks_database
 
 ROWS = {
     "return_mean": ("return, mean", "reward"),
@@ -112,7 +112,7 @@ def log_to_run(result: CheckpointEvaluation) -> str:
 
         now, step = int(time.time() * 1000), result.env_steps
         known = [Metric(key, value, now, step) for key, value in metrics.items() if math.isfinite(value)]
-        connect(uri).log_batch(run_id, metrics=known)
+        BoundedCaller().call(lambda: connect(uri).log_batch(run_id, metrics=known), DEADLINE)
     except Exception as error:  # the numbers are on the screen already
         return f"Not logged: {uri} cannot be reached ({first_line(error)})."
     return f"Logged to MLflow run {run_id} at {uri}."
