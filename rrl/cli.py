@@ -179,8 +179,7 @@ class RRLCLI(LightningCLI):
                 options.folder = options.folder or str(folder)
             options.run_id = options.run_id or mark["run_id"]
             options.run_name = options.run_name or mark["run_name"]
-        is_new = self.checkpoint is None and options.run_name
-        if is_new and self._can_be_continued(Path(options.root) / "runs" / options.run_name):
+        elif options.run_name and self._can_be_continued(Path(options.root) / "runs" / options.run_name):
             raise ConfigurationError(
                 f"There is a run {options.run_name} already; continue it with --ckpt_path, or choose another run_name."
             )
