@@ -33,8 +33,7 @@ from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.tracking import METRICS_FILE, MLflowRunLogger
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
-from rrl.tracking.remote_run import has_credentials, is_strange
+from rrl.tracking.provenance import flatten_config, git_commit, leaks_credentials, new_run_name, package_versions
 
 LOGGER = "trainer.logger"
 KINDS = (
@@ -204,7 +203,7 @@ def whole_number_seed(seed: bool | int) -> int:
 
 def check_address(uri: str | None) -> None:
     """Raise ConfigurationError for a tracking server that a file could name to be sent the user's credentials."""
-    if uri and is_strange(uri) and has_credentials():
+    if uri and leaks_credentials(uri):
         raise ConfigurationError(
             "`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would be sent your MLflow credentials, "
             f"got {uri}."

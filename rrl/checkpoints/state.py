@@ -17,7 +17,7 @@ import rrl
 from rrl.checkpoints.loading import FORMAT, MARKER
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
-from rrl.tracking.remote_run import without_password
+from rrl.tracking.provenance import without_password
 
 UNFINISHED = re.compile(r"\..+\.(ckpt|buffer)\.\d+")
 """Name of a file that is being written."""

@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from rrl.tracking.outbox import Outbox, append_lines, read_lines
-from rrl.tracking.remote_run import RemoteRun, check_tracking_uri, database_uri, without_password
+from rrl.tracking.provenance import without_password
+from rrl.tracking.remote_run import RemoteRun, check_tracking_uri, database_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,8 +1,9 @@
-"""What identifies a run: its name, its parameters, the commit of the code and the versions beneath it."""
+"""What identifies a run, its name, parameters, commit and versions, and what of an address may be told to whom."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 import uuid
@@ -61,3 +62,27 @@ def flatten_config(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def without_password(uri: str) -> str:
+    """Remove user name and password from an address, so that it can be stored and shared.
+
+    Example:
+        >>> without_password("https://ada:secret@mlflow.example.org/api")
+        'https://mlflow.example.org/api'
+    """
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
+
+
+def is_strange(uri: str) -> bool:
+    """Tell whether an address is neither of files nor in ``MLFLOW_TRACKING_URI``, and so gets no credentials."""
+    return not uri.startswith(("sqlite:///", "file:", "/")) and uri != os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def leaks_credentials(uri: str) -> bool:
+    """Tell whether MLflow would send a name, password or token to an address that is strange."""
+    names = ("USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")
+    in_file = Path("~/.mlflow/credentials").expanduser().exists()
+    return is_strange(uri) and (in_file or any(f"MLFLOW_TRACKING_{name}" in os.environ for name in names))

@@ -16,6 +16,7 @@ from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_warn
 
 from rrl.tracking.outbox import BoundedCaller, Message, RejectedMessageError, first_line
+from rrl.tracking.provenance import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -171,18 +172,6 @@ def _objection(uri: str) -> str | None:
     return None if scheme in known else ""
 
 
-def without_password(uri: str) -> str:
-    """Remove user name and password from an address, so that it can be stored and shared.
-
-    Example:
-        >>> without_password("https://ada:secret@mlflow.example.org/api")
-        'https://mlflow.example.org/api'
-    """
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path
-
-
 def database_uri(path: Path) -> str:
     """Return the tracking address of an SQLite file.
 
@@ -196,18 +185,6 @@ def database_uri(path: Path) -> str:
 def database_path(uri: str) -> Path:
     """Return the SQLite file at a tracking address."""
     return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
-
-
-def is_strange(uri: str) -> bool:
-    """Tell whether an address is neither of files nor in ``MLFLOW_TRACKING_URI``, and so gets no credentials."""
-    return not uri.startswith((SQLITE, "file:", "/")) and uri != os.environ.get("MLFLOW_TRACKING_URI")
-
-
-def has_credentials() -> bool:
-    """Tell whether there is a name, password or token that MLflow would send to any server."""
-    names = ("USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")
-    in_file = Path("~/.mlflow/credentials").expanduser().exists()
-    return in_file or any(f"MLFLOW_TRACKING_{name}" in os.environ for name in names)
 
 
 def lacks_database(uri: str) -> bool:

@@ -15,7 +15,8 @@ from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summar
 from rrl.evaluation.training.callbacks import nominal_worlds
 from rrl.random_streams import Purpose
 from rrl.tracking.outbox import BoundedCaller, first_line
-from rrl.tracking.remote_run import DEADLINE, connect, is_strange, lacks_database
+from rrl.tracking.provenance import is_strange
+from rrl.tracking.remote_run import DEADLINE, connect, lacks_database
 
 ROWS = {
     "return_mean": ("return, mean", "reward"),
