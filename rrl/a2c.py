@@ -43,7 +43,6 @@ class A2C:
     """Bound on the mean change of the log probabilities of the actions, in nats; ``0.01`` in the published code."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no step."""
         require_positive(learning_rate=self.learning_rate, log_prob_change=self.log_prob_change)
         require_not_negative(entropy_weight=self.entropy_weight)
 

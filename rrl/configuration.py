@@ -33,12 +33,7 @@ class UnknownClassError(ValueError):
 
 
 def class_path(cls: type) -> str:
-    """Name a class so that `find_class` finds it again.
-
-    Example:
-        >>> class_path(Spaces)
-        'rrl.spaces.Spaces'
-    """
+    """Name a class so that `find_class` finds it again."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -91,10 +86,6 @@ def to_plain(value: Any) -> Any:
 
     Raises:
         TypeError: If something is neither a dataclass, `Spaces`, a sequence, a mapping nor a plain type.
-
-    Example:
-        >>> to_plain(Spaces(2, 1, [-1.0], [1.0]))["init_args"]["obs_dim"]
-        2
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -71,13 +71,7 @@ class Purpose(IntEnum):
 
 
 def numpy_stream(purpose: Purpose, seed: int, *index: int) -> np.random.Generator:
-    """Make a stream of NumPy's that shares nothing with those of any other purpose, seed (not negative) or index.
-
-    Example:
-        >>> starts, pushes = numpy_stream(Purpose.WORLD, 0, 1), numpy_stream(Purpose.PUSH, 0, 1)
-        >>> bool(starts.random() == pushes.random())
-        False
-    """
+    """Make a stream of NumPy's that shares nothing with those of any other purpose, seed (not negative) or index."""
     return np.random.Generator(np.random.PCG64(_sequence(purpose, seed, index)))
 
 
@@ -92,10 +86,6 @@ def derived_seed(purpose: Purpose, seed: int, *index: int, bits: int = 63) -> in
     """Derive the seed of a whole part, such as the worlds of an evaluation, from that of the run.
 
     It lies in ``[0, 2**bits)``; environments that others wrote may take 32 bits only.
-
-    Example:
-        >>> derived_seed(Purpose.NOMINAL_EVALUATION, 0) == derived_seed(Purpose.CHECKPOINT_EVALUATION, 0)
-        False
     """
     (word,) = _sequence(purpose, seed, index).generate_state(1, np.uint64)
     return int(word) >> (64 - bits)

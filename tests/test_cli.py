@@ -97,7 +97,10 @@ SHIPPED = {
         "--model.init_args.learner.gama=1",
     ): "TRPO has no setting 'learner.gama'; did you mean 'learner.gamma'?",
     ("trpo_hopper", "--model=ADRRL"): "AD-RRL needs trajectory windows: use `data: TrajectoryDataModule`",
-    ("trpo_hopper", "--data=TrajectoryDataModule"): "TRPO takes rollouts without windows: use `data: RolloutDataModule`.",
+    (
+        "trpo_hopper",
+        "--data=TrajectoryDataModule",
+    ): "TRPO takes rollouts without windows: use `data: RolloutDataModule`.",
     ("adrrl_hopper", f"{WORLD_MODEL}.solver.init_args.sigma_max=.inf"): "`sigma_",
     ("adrrl_walker", "--data.init_args.horizon=7"): "`horizon` must be a multiple of 2, got 7.",
 }

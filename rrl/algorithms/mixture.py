@@ -87,7 +87,6 @@ class Imagination:
     are mostly the value function's own predictions, and its errors feed on them."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none, and a value function without data."""
         require_within("[0, 1]", real_fraction=self.real_fraction, guided_fraction=self.guided_fraction)
         require_not_negative(warmup=self.warmup, guidance_warmup=self.guidance_warmup)
         if self.real_fraction == 0.0 and not self.value_from_imagination:

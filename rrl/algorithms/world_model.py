@@ -62,7 +62,6 @@ class WorldModelSettings:
     """Decay of the moving averages of both models, which imagine; ``0.99`` every 10 steps in the paper."""
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         require_positive(learning_rate=self.learning_rate)
         require_within("[0, 1)", ema_decay=self.ema_decay)
 

@@ -1,9 +1,4 @@
-"""Checkpoints that cannot be half written, that continue a run exactly, and that load without trusting them.
-
-- ``io``: writing a checkpoint file so that it is whole or absent
-- ``state``: what a checkpoint holds beyond Lightning's own, and when one is written
-- ``loading``: reading a checkpoint back as an algorithm or a policy
-"""
+"""Checkpoints that cannot be half written, that continue a run exactly, and that load without trusting them."""
 
 from rrl.checkpoints.io import AtomicCheckpointIO, require_buffer
 from rrl.checkpoints.loading import (

@@ -79,7 +79,6 @@ class CausalGRU(DenoiserSettings):
     """Width of the recurrent state."""
 
     def __post_init__(self) -> None:
-        """Check the width."""
         require_at_least(1, width=self.width)
 
     def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:

@@ -23,7 +23,6 @@ class GuidanceSettings(ABC):
     """Fraction of the returns that forms the tail, in ``(0, 1]``; 1 does not guide. ``0.1`` in the published code."""
 
     def __post_init__(self) -> None:
-        """Check the tail level."""
         require_within("(0, 1]", alpha=self.alpha)
 
     @property
@@ -79,7 +78,6 @@ class NoiseConditional(GuidanceSettings):
     equal to the CVaR of the unguided ones (``cvar``)."""
 
     def __post_init__(self) -> None:
-        """Check tail level and target."""
         super().__post_init__()
         require_one_of(("kl", "cvar"), target=self.target)
 

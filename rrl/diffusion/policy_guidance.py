@@ -72,7 +72,6 @@ class Reparameterized(PolicyGuidanceSettings):
     """Part of the way that they go in one reverse step, in ``(0, 1]``."""
 
     def __post_init__(self) -> None:
-        """Check the damping."""
         require_within("(0, 1]", damping=self.damping)
 
     def build(self) -> Reparameterized:
@@ -100,7 +99,6 @@ class Score(PolicyGuidanceSettings):
     """Step of the logarithm of the scale per unit of spread; ``3e-3`` in the published code."""
 
     def __post_init__(self) -> None:
-        """Check scale and step."""
         require_positive(scale=self.scale, learning_rate=self.learning_rate)
 
     def build(self) -> ScoreGuidance:

@@ -21,7 +21,6 @@ class ResidualSizes:
     """Residual layers; ``6`` in the paper."""
 
     def __post_init__(self) -> None:
-        """Check the sizes."""
         require_at_least(1, hidden_dim=self.hidden_dim, num_layers=self.num_layers)
 
 

@@ -40,7 +40,6 @@ class NoiseSchedule:
     training_noise: Literal["table", "log_uniform"]
 
     def __post_init__(self) -> None:
-        """Check the levels."""
         descends = all(high > low for high, low in itertools.pairwise(self.sigmas))
         if len(self.sigmas) < 2 or self.sigmas[-1] != 0.0 or not descends:
             raise ValueError(f"`sigmas` must descend strictly to 0, got {self.sigmas}.")
@@ -153,7 +152,6 @@ class DDPM(SolverSettings):
     """See :func:`tempered_cosine_betas`; the published code uses 1, and 0.1 for Hopper and InvertedPendulum."""
 
     def __post_init__(self) -> None:
-        """Check length and temperature."""
         require_at_least(1, length=self.length)
         require_positive(temperature=self.temperature)
 
@@ -176,7 +174,6 @@ class FewStep(SolverSettings):
     """First noise level. Data have scale 1; much higher start levels only multiply the denoiser's error."""
 
     def __post_init__(self) -> None:
-        """Check steps and levels."""
         require_at_least(2, steps=self.steps)
         if not 0.0 < self.sigma_min < self.sigma_max < math.inf:
             raise ValueError(

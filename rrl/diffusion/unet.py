@@ -23,7 +23,6 @@ class TemporalUNet(DenoiserSettings):
     """Channels of each level, multiples of 8."""
 
     def __post_init__(self) -> None:
-        """Check the channels."""
         if len(self.channels) < 2 or any(channel < 1 or channel % GROUPS for channel in self.channels):
             raise ValueError(f"`channels` must be two or more multiples of {GROUPS}, got {list(self.channels)}.")
 

@@ -108,7 +108,6 @@ class Pushes:
     """Probability per environment step, in ``[0, 1]``; 0 holds a push for a whole episode."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no distribution."""
         require_positive(force_std=self.force_std)
         require_within("[0, 1]", redraw_probability=self.redraw_probability)
 

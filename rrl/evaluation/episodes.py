@@ -35,7 +35,6 @@ class Trial:
     """Keyword arguments of the environment's constructor, such as ``reset_noise_scale``."""
 
     def __post_init__(self) -> None:
-        """Refuse what is none."""
         require_at_least(1, num_episodes=self.num_episodes)
         require_at_least(0, seed=self.seed)
 

@@ -47,7 +47,6 @@ class EvaluationSettings:
         return Trial(self.env_id, self.episodes, self.seed, self.env_kwargs)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be evaluated."""
         require_at_least(1, episodes=self.episodes, workers=self.workers)
         require_at_least(0, seed=self.seed)
         if self.baseline is not None:

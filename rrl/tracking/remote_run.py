@@ -173,12 +173,7 @@ def _objection(uri: str) -> str | None:
 
 
 def database_uri(path: Path) -> str:
-    """Return the tracking address of an SQLite file.
-
-    Example:
-        >>> database_uri(Path("/why?/100% mine/mlflow.db"))
-        'sqlite:////why%3F/100%25 mine/mlflow.db'
-    """
+    """Return the tracking address of an SQLite file."""
     return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
 
 

@@ -31,7 +31,6 @@ class AttackOptions:
     """Environment steps of each training."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no attack."""
         if not self.force_limits or not all(0.0 < limit < np.inf for limit in self.force_limits):
             raise ValueError(f"`force_limits` must hold positive newtons, got {list(self.force_limits)}.")
         if len(set(self.force_limits)) < len(self.force_limits):

@@ -85,7 +85,6 @@ class Condition:
         return cls(tuple((Parameter.parse(text), float(value)) for text, value in values.items()))
 
     def __post_init__(self) -> None:
-        """Refuse values that no task can have."""
         for parameter, value in self.settings:
             if not np.isfinite(value):
                 raise ValueError(f"`{parameter.name}` must be finite, got {value}.")

@@ -40,7 +40,6 @@ class Axis:
     """Turns published absolute values into factors of the nominal value with which they were published."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no axis."""
         Parameter.parse(self.parameter)
         name = f"the axis {self.parameter!r}"
         rules = [rule for rule in ("values", "count", "step") if getattr(self, rule) is not None]
