@@ -28,15 +28,16 @@ class ADRRL(RLModule):
 
     Logs what :class:`~rrl.algorithms.base.RLModule` logs, and
 
-    - ``diffusion/loss``, ``diffusion/return_loss``: training losses of denoiser and return model;
-    - ``diffusion/heldout_loss``, ``diffusion/return_correlation``: the denoiser's loss, and the correlation of the
-      return model's predictions with the realised returns, on the fresh rollout before it is trained on;
+    - ``diffusion/loss``, ``diffusion/return_loss``: training losses of the denoiser and of what judges returns;
+    - ``diffusion/heldout_loss``: the denoiser's loss on the fresh rollout before it is trained on; there too, where a
+      return model guides, ``diffusion/return_correlation``, that of its predictions with the realised returns, and
+      where quantiles are told, ``diffusion/lower_half``, the share of returns in the lower half of their law;
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
     - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``: the realised relative entropy of the guided paths in nats, and the
-      mean of their log-likelihood ratios; under ``WorstOfM`` both are its closed form;
+      mean of their log-likelihood ratios; without a gradient both are the rule's closed form;
     - ``guidance/strength``: the strength that ``NoiseConditional`` has adapted.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,6 @@ from rrl.diffusion import (
     PolicyGuidanceSettings,
     Reparameterized,
     ResidualSizes,
-    ReturnModel,
     SolverSettings,
     TemporalUNet,
     TrajectoryModels,
@@ -32,7 +32,8 @@ from rrl.diffusion import (
     select_worst,
     window_returns,
 )
-from rrl.diffusion.guidance_strength import worst_of_m_divergence
+from rrl.diffusion.guidance import ReturnFunction
+from rrl.diffusion.guidance_rules import GradientGuidance
 from rrl.distributed import all_reduce_mean
 from rrl.policies import ActorCritic
 from rrl.spaces import Spaces
@@ -46,7 +47,7 @@ class WorldModelSettings:
     denoiser: DenoiserSettings = field(default_factory=TemporalUNet)
     """The network that tells what actions lead to."""
     return_model: ResidualSizes = field(default_factory=ResidualSizes)
-    """Sizes of the network that predicts returns, a residual perceptron."""
+    """Sizes of the network that judges returns, where the guidance needs one: a residual perceptron."""
     guidance: GuidanceSettings = field(default_factory=WorstOfM)
     """How trajectories are tilted towards low returns."""
     solver: SolverSettings = field(default_factory=FewStep)
@@ -91,8 +92,8 @@ class WorldModel(nn.Module):
         self.models = TrajectoryModels(
             TrajectoryNormalizer(spaces.horizon, spaces.obs_dim, spaces.action_low, spaces.action_high),
             settings.solver.build(),
-            settings.denoiser.build(*sizes),
-            ReturnModel(*sizes, settings.return_model),
+            settings.denoiser.build(*sizes, told=settings.guidance.told),
+            settings.guidance.build_judge(*sizes, settings.return_model),
             ema_decay=settings.ema_decay,
         )
         self.strength = GuidanceStrength()
@@ -125,15 +126,11 @@ class WorldModel(nn.Module):
         """Judge both models on fresh windows, that they have not been trained on.
 
         Returns:
-            Held-out loss of the denoiser, correlation of predicted and realised returns at the lowest noise, and the
-            share of windows in which the episode terminates.
+            What :meth:`TrajectoryModels.heldout` tells, and the share of windows in which the episode terminates.
         """
-        loss, correlation = self.models.heldout(windows, self._return_targets(windows, player))
-        return {
-            "diffusion/heldout_loss": all_reduce_mean(loss),
-            "diffusion/return_correlation": all_reduce_mean(correlation),
-            "diffusion/real_termination_rate": all_reduce_mean(windows.terminated[:, :-1].any(dim=1).float().mean()),
-        }
+        metrics = self.models.heldout(windows, self._return_targets(windows, player))
+        metrics["real_termination_rate"] = windows.terminated[:, :-1].any(dim=1).float().mean()
+        return {f"diffusion/{key}": all_reduce_mean(value) for key, value in metrics.items()}
 
     def _return_targets(self, windows: WindowBatch, player: ActorCritic) -> Tensor:
         """Return what the return model learns: by how much a window beats the value of its start. Shape ``[B]``.
@@ -170,20 +167,23 @@ class WorldModel(nn.Module):
         Returns:
             The trajectories, in raw units.
         """
-        draws = self.guidance.draws if guided else 1
+        rule, generator = self.guidance, generator or self.models.generator()
+        draws = rule.draws if guided else 1
+        shift = rule.shift(cast(ReturnFunction, self.models.judge_average), self.strength) if guided else None
         imagined = self.sampler.sample(
             self.models.denoiser_average,
             player.mean_and_std,
             starts.repeat_interleave(draws, dim=0),
             policy_guidance=self.policy_guidance,
-            shift=self.guidance.shift(self.models.return_average, self.strength) if guided else None,
-            generator=generator or self.models.generator(),
+            shift=shift,
+            quantile=rule.quantiles(len(starts) * draws, guided=guided, generator=generator),
+            generator=generator,
         )
         judged = self.judge(imagined, player)
-        if draws == 1:
+        if not guided or isinstance(rule, GradientGuidance):
             return judged
         worst = judged.select(select_worst(judged.returns, draws))
-        divergence = torch.full_like(worst.path_kl, worst_of_m_divergence(draws))
+        divergence = torch.full_like(worst.path_kl, rule.divergence)
         return replace(worst, path_kl=divergence, log_ratio=divergence)
 
     def judge(self, imagined: ImaginedTrajectories, player: ActorCritic) -> JudgedTrajectories:
@@ -221,7 +221,7 @@ class WorldModel(nn.Module):
         if rule.target == "kl":
             self.strength.update_to_kl(path_kl, rule.alpha)
         else:
-            nominal, tilted = (self.models.return_average.standardize(part.gains) for part in (unguided, guided))
+            nominal, tilted = (self.models.gain_scale.standardize(part.gains) for part in (unguided, guided))
             self.strength.update_to_cvar(
                 all_reduce_mean(tilted.mean()),
                 all_reduce_mean(empirical_cvar(nominal, rule.alpha)),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MARKER = "rrl"
 """Key under which a checkpoint of this package says so."""
-FORMAT = 2
+FORMAT = 3
 """Format version; bump on incompatible changes."""
 MARK = {"format": int, "version": str, "algorithm": str, "run_id": str | None, "run_name": str | None}
 """What every mark holds, and of which type."""

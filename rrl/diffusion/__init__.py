@@ -10,6 +10,7 @@ from rrl.diffusion.guidance_rules import (
     NoGuidance,
     NoiseConditional,
     PaperGuidance,
+    QuantileConditional,
     ReleasedGuidance,
     WorstOfM,
     select_worst,
@@ -19,7 +20,7 @@ from rrl.diffusion.models import TrajectoryModels
 from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.policy_guidance import PolicyGuidanceSettings, Reparameterized, Score
 from rrl.diffusion.residual_mlp import ResidualMLP, ResidualSizes
-from rrl.diffusion.returns import ReturnModel, window_returns
+from rrl.diffusion.returns import window_returns
 from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
 from rrl.diffusion.scheduler import DDPM, FewStep, SolverSettings
 from rrl.diffusion.unet import TemporalUNet
@@ -37,11 +38,11 @@ __all__ = [
     "NoiseConditional",
     "PaperGuidance",
     "PolicyGuidanceSettings",
+    "QuantileConditional",
     "ReleasedGuidance",
     "Reparameterized",
     "ResidualMLP",
     "ResidualSizes",
-    "ReturnModel",
     "Score",
     "SolverSettings",
     "TemporalUNet",

@@ -37,32 +37,32 @@ class CausalDenoiser(Denoiser):
         super().__init__()
         self.obs_dim = obs_dim
 
-    def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean trajectories."""
         scaled = scale_noisy(noisy, sigma)
         causes = torch.cat([scaled[..., self.obs_dim :], actions], dim=-1)
         earlier = torch.cat([torch.zeros_like(causes[:, :1]), causes[:, :-1]], dim=1)
-        estimate = self.denoise_rows(scaled[..., : self.obs_dim], earlier, start, sigma)
+        estimate = self.denoise_rows(scaled[..., : self.obs_dim], earlier, context, sigma)
         nothing = torch.zeros_like(noisy[:, :1])
         states = torch.cat([nothing[..., : self.obs_dim], estimate[:, 1:, : self.obs_dim]], dim=1)
         outcomes = torch.cat([estimate[:, 1:, self.obs_dim :], nothing[..., self.obs_dim :]], dim=1)
         return torch.cat([states, outcomes], dim=-1)
 
     def training_loss(
-        self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
+        self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
         """Compute the loss on all rows, without the outcome of the last, which is not estimated."""
         weights = weights.clone()
         weights[:, -1, self.obs_dim :] = 0.0
-        return super().training_loss(noisy, actions, start, sigma, x0=x0, weights=weights)
+        return super().training_loss(noisy, actions, context, sigma, x0=x0, weights=weights)
 
-    def denoise_rows(self, states: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def denoise_rows(self, states: Tensor, causes: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate from each row and those before it its clean state, and the outcome that came with it.
 
         Args:
             states: Noisy states at unit scale. Shape ``[B, H, O]``.
             causes: Outcome and action of the row before; 0 in the first. Shape ``[B, H, 2 + A]``.
-            start: Normalised start states. Shape ``[B, O]``.
+            context: Normalised start states, and what else is told. Shape ``[B, C]``.
             sigma: Noise levels. Shape ``[B]``.
 
         Returns:
@@ -81,28 +81,28 @@ class CausalGRU(DenoiserSettings):
     def __post_init__(self) -> None:
         require_at_least(1, width=self.width)
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
         """Make the network; it takes any horizon of at least 2."""
         require_at_least(2, horizon=horizon)
-        return CausalGRUDenoiser(obs_dim, action_dim, self.width)
+        return CausalGRUDenoiser(obs_dim, action_dim, self.width, told=told)
 
 
 class CausalGRUDenoiser(CausalDenoiser):
     """A recurrent denoiser."""
 
-    def __init__(self, obs_dim: int, action_dim: int, width: int) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, width: int, *, told: int) -> None:
         super().__init__(obs_dim)
         self.noise_level = NoiseLevelEmbedding(width)
-        self.start = nn.Linear(obs_dim, width)
+        self.context = nn.Linear(obs_dim + told, width)
         self.row = nn.Linear(obs_dim + 2 + action_dim, width)
         self.recurrence = nn.GRU(width, width, batch_first=True)
         self.state_head, self.outcome_head = _head(width, obs_dim), _head(width, 2)
 
-    def denoise_rows(self, states: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def denoise_rows(self, states: Tensor, causes: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Run the recurrence over the rows."""
-        context = (self.noise_level(sigma) + self.start(start))[:, None]
+        setting = (self.noise_level(sigma) + self.context(context))[:, None]
         rows = self.row(torch.cat([states, causes], dim=-1))
-        features = self.recurrence(nn.functional.silu(rows + context))[0] + context
+        features = self.recurrence(nn.functional.silu(rows + setting))[0] + setting
         return torch.cat([self.state_head(features), self.outcome_head(features)], dim=-1)
 
 

@@ -19,13 +19,13 @@ class Denoiser(nn.Module):
     The output layer of each starts at zero: an untrained model predicts that nothing changes.
     """
 
-    def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate ``E[x0 | noisy]``.
 
         Args:
             noisy: Noisy trajectories ``x0 + sigma * eps``, row 0 pinned. Shape ``[B, H, D]``.
             actions: Actions scaled to ``[-1, 1]``, without noise. Shape ``[B, H, A]``.
-            start: Normalised start states. Shape ``[B, O]``.
+            context: Normalised start states, followed by what else is told. Shape ``[B, C]``.
             sigma: Noise levels. Shape ``[B]``.
 
         Returns:
@@ -34,18 +34,21 @@ class Denoiser(nn.Module):
         raise NotImplementedError
 
     def training_loss(
-        self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
+        self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
         """Compute the :func:`denoising_loss` of the estimate, or an unbiased estimate of it. Differentiable scalar."""
-        return denoising_loss(self(noisy, actions, start, sigma), x0, weights)
+        return denoising_loss(self(noisy, actions, context, sigma), x0, weights)
 
 
 class DenoiserSettings(ABC):
     """Which denoiser, and how large."""
 
     @abstractmethod
-    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
-        """Make the network for observations of size ``O``, actions of size ``A`` and ``H`` rows."""
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
+        """Make the network for observations of size ``O``, actions of size ``A`` and ``H`` rows.
+
+        It is told as many numbers beside the start state: ``C = O + told``.
+        """
 
 
 def scale_noisy(noisy: Tensor, sigma: Tensor) -> Tensor:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from rrl.checks import require_one_of, require_within
+from rrl.checks import require_at_least, require_one_of, require_within
 from rrl.diffusion.guidance import ReturnFunction, StepShift, noise_conditional_shift, paper_shift, released_shift
-from rrl.diffusion.guidance_strength import GuidanceStrength
+from rrl.diffusion.guidance_strength import GuidanceStrength, kl_budget, worst_of_m_divergence
+from rrl.diffusion.quantiles import QUANTILE_FEATURES, QuantileNetwork
+from rrl.diffusion.residual_mlp import ResidualSizes
+from rrl.diffusion.returns import ReturnModel
+
+Judge: TypeAlias = ReturnModel | QuantileNetwork
+"""What judges the gains of windows: for guidance by gradients, or for the quantile that a denoiser is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,24 @@ class GuidanceSettings(ABC):
         """Draws from each start, of which the worst is kept."""
         return 1
 
+    @property
+    def divergence(self) -> float:
+        """Relative entropy of guided to unguided trajectories in nats, where it has a closed form."""
+        return 0.0
+
     @abstractmethod
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> Judge | None:
+        """Make the network that judges the gains of windows; None where the rule needs none."""
+
+    @property
+    def told(self) -> int:
+        """Numbers that a denoiser is told beside the start state."""
+        return 0
+
+    def quantiles(self, count: int, *, guided: bool, generator: torch.Generator) -> Tensor | None:
+        """Draw the quantiles ``[B]`` of the gain of as many trajectories; None where the denoiser is not told any."""
+        return None
+
     def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift | None:
         """Say how each reverse step is shifted.
 
@@ -41,18 +64,27 @@ class GuidanceSettings(ABC):
         Returns:
             The shift; None where steps stay as they are.
         """
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoGuidance(GuidanceSettings):
     """Imagine the world as it is: PolyGRAD. Here ``alpha`` is the level of the logged CVaR alone."""
 
-    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> None:
-        """Leave the steps as they are."""
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+        """Need no judge."""
+
+
+class GradientGuidance(GuidanceSettings):
+    """A rule that follows the gradient of a return model."""
+
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> ReturnModel:
+        """Make the return model."""
+        return ReturnModel(obs_dim, action_dim, horizon, sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperGuidance(GuidanceSettings):
+class PaperGuidance(GradientGuidance):
     """The paper's rule, :func:`~rrl.diffusion.guidance.paper_shift`."""
 
     def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift:
@@ -61,7 +93,7 @@ class PaperGuidance(GuidanceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleasedGuidance(GuidanceSettings):
+class ReleasedGuidance(GradientGuidance):
     """The rule of the published code, :func:`~rrl.diffusion.guidance.released_shift`."""
 
     def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> StepShift:
@@ -70,7 +102,7 @@ class ReleasedGuidance(GuidanceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseConditional(GuidanceSettings):
+class NoiseConditional(GradientGuidance):
     """The raw gradient of the return model, :func:`~rrl.diffusion.guidance.noise_conditional_shift`."""
 
     target: Literal["kl", "cvar"] = "kl"
@@ -97,13 +129,56 @@ class WorstOfM(GuidanceSettings):
     under mild disturbances, on Hopper and on Walker2d.
     """
 
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+        """Need no judge."""
+
     @property
     def draws(self) -> int:
         """The nearest whole number to ``1 / alpha``."""
         return round(1.0 / self.alpha)
 
-    def shift(self, return_model: ReturnFunction, strength: GuidanceStrength) -> None:
-        """Leave the steps as they are."""
+    @property
+    def divergence(self) -> float:
+        """Less than the budget: see :func:`worst_of_m_divergence`."""
+        return worst_of_m_divergence(self.draws)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantileConditional(GuidanceSettings):
+    """Tell the denoiser which part of its law the gain of a window shall lie in: the tail by construction.
+
+    The denoiser learns from real windows what each quantile of the gain, given start and actions, looks like, see
+    :class:`~rrl.diffusion.quantiles.QuantileNetwork`. Guided trajectories are those of quantiles in ``(0, alpha]``,
+    unguided ones of quantiles in (0, 1): one draw each, and a likelihood ratio of ``1 / alpha`` in the tail.
+    """
+
+    levels: int = 20
+    """Quantiles that are told apart, ``N``; ``alpha`` is at least ``1 / N``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(2, levels=self.levels)
+        if self.alpha * self.levels < 1.0:
+            raise ValueError(f"`alpha` must be at least 1 / `levels` = {1.0 / self.levels:g}, got {self.alpha}.")
+
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> QuantileNetwork:
+        """Make the network that learns the law of the gain."""
+        return QuantileNetwork(obs_dim, action_dim, horizon, self.levels, sizes)
+
+    @property
+    def divergence(self) -> float:
+        """The whole budget."""
+        return kl_budget(self.alpha)
+
+    @property
+    def told(self) -> int:
+        """A quantile."""
+        return QUANTILE_FEATURES
+
+    def quantiles(self, count: int, *, guided: bool, generator: torch.Generator) -> Tensor:
+        """Draw them uniformly, from the tail for guided trajectories."""
+        drawn = torch.rand(count, generator=generator, device=generator.device)
+        return self.alpha * drawn if guided else drawn
 
 
 def select_worst(returns: Tensor, m: int) -> Tensor:

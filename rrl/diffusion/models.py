@@ -1,4 +1,4 @@
-"""Denoiser and return model as they are trained: on the same noisy windows, each with a moving average."""
+"""Denoiser and judge of returns as they are trained: on the same noisy windows, each with a moving average."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rrl.diffusion.denoiser import Denoiser, add_noise
+from rrl.diffusion.guidance_rules import Judge
 from rrl.diffusion.normalizer import TrajectoryNormalizer
-from rrl.diffusion.returns import ReturnModel, ema_update
+from rrl.diffusion.quantiles import QuantileNetwork, locate, pinball_loss, with_quantile
+from rrl.diffusion.returns import TargetScale, ema_update
 from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.distributed import all_reduce_sum, average_gradients
 from rrl.types import WindowBatch
@@ -42,7 +44,7 @@ class TrajectoryModels(nn.Module):
         normalizer: Scale of the models.
         schedule: Noise levels to train on.
         denoiser: Untrained.
-        return_model: Untrained.
+        judge: Untrained; None where nothing needs one.
         ema_decay: Decay of the moving averages, in ``[0, 1)``.
     """
 
@@ -51,19 +53,20 @@ class TrajectoryModels(nn.Module):
         normalizer: TrajectoryNormalizer,
         schedule: NoiseSchedule,
         denoiser: Denoiser,
-        return_model: ReturnModel,
+        judge: Judge | None,
         *,
         ema_decay: float,
     ) -> None:
         super().__init__()
         self.normalizer, self.schedule, self.ema_decay = normalizer, schedule, ema_decay
-        self.denoiser, self.return_model = denoiser, return_model
+        self.denoiser, self.judge = denoiser, judge
         self.denoiser_average = copy.deepcopy(denoiser).requires_grad_(False)
-        self.return_average = copy.deepcopy(return_model).requires_grad_(False)
+        self.judge_average = None if judge is None else copy.deepcopy(judge).requires_grad_(False)
+        self.gain_scale = TargetScale()
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of denoiser and return model, without their averages."""
-        return [*self.denoiser.parameters(), *self.return_model.parameters()]
+        """Return the parameters of denoiser and judge, without their averages."""
+        return [*self.denoiser.parameters(), *(self.judge.parameters() if self.judge is not None else ())]
 
     def generator(self) -> torch.Generator:
         """Return the framework's own generator, which Lightning seeds and checkpoints restore."""
@@ -73,48 +76,64 @@ class TrajectoryModels(nn.Module):
         generator: torch.Generator = torch.get_device_module(device).default_generators[device.index]
         return generator
 
-    def train_step(self, windows: WindowBatch, targets: Tensor, optimizer: Optimizer) -> Tensor:
+    def train_step(self, windows: WindowBatch, gains: Tensor, optimizer: Optimizer) -> Tensor:
         """Take one gradient step of both models.
 
         Args:
             windows: Windows of real experience.
-            targets: What the return model learns, in reward units. Shape ``[B]``.
+            gains: What the judge learns, in reward units. Shape ``[B]``.
             optimizer: Over :meth:`trained_parameters`.
 
         Returns:
-            The losses of denoiser and return model. Shape ``[2]``.
+            The losses of denoiser and judge; without one, its is 0. Shape ``[2]``.
         """
         self.normalizer.update(all_reduce_sum(self.normalizer.statistics(windows)))
-        self.return_model.update(all_reduce_sum(self.return_model.statistics(targets)))
-        encoded = self._encode(windows)
+        self.gain_scale.update(all_reduce_sum(self.gain_scale.statistics(gains)))
+        encoded, gains = self._encode(windows), self.gain_scale.standardize(gains)
         noisy, sigma = self._noise(encoded)
-        loss = self._denoising_loss(self.denoiser, encoded, noisy, sigma)
-        predicted = self.return_model(noisy[..., : encoded.start.shape[-1]], encoded.actions, encoded.start, sigma)
-        return_loss = (predicted - self.return_model.standardize(targets)).square().mean()
+        context, judge_loss = encoded.start, gains.new_zeros(())
+        if isinstance(self.judge, QuantileNetwork):
+            quantiles = self.judge(encoded.actions, encoded.start)
+            judge_loss = pinball_loss(quantiles, gains)
+            context = with_quantile(encoded.start, locate(quantiles.detach(), gains, self.generator()))
+        elif self.judge is not None:
+            predicted = self.judge(noisy[..., : encoded.start.shape[-1]], encoded.actions, encoded.start, sigma)
+            judge_loss = (predicted - gains).square().mean()
+        loss = self._denoising_loss(self.denoiser, encoded, context, noisy, sigma)
         optimizer.zero_grad()
-        (loss + return_loss).backward()
+        (loss + judge_loss).backward()
         average_gradients(self.trained_parameters())
         optimizer.step()
         ema_update(self.denoiser_average, self.denoiser, self.ema_decay)
-        ema_update(self.return_average, self.return_model, self.ema_decay)
-        return torch.stack([loss.detach(), return_loss.detach()])
+        if self.judge is not None and self.judge_average is not None:
+            ema_update(self.judge_average, self.judge, self.ema_decay)
+        return torch.stack([loss.detach(), judge_loss.detach()])
 
     @torch.no_grad()
-    def heldout(self, windows: WindowBatch, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def heldout(self, windows: WindowBatch, gains: Tensor) -> dict[str, Tensor]:
         """Judge the averages on windows that have not been trained on.
 
         Args:
             windows: Fresh windows.
-            targets: What the return model should predict, in reward units. Shape ``[B]``.
+            gains: What the judge should predict, in reward units. Shape ``[B]``.
 
         Returns:
-            Loss of the denoiser, and correlation of predicted and realised returns at the lowest noise.
+            ``heldout_loss`` of the denoiser, and of a return model ``return_correlation``, that of predicted and
+            realised gains at the lowest noise, or of a quantile network ``lower_half``, the share of the windows that
+            lie in the lower half of their predicted law.
         """
-        encoded = self._encode(windows)
-        loss = self._denoising_loss(self.denoiser_average, encoded, *self._noise(encoded))
-        lowest = encoded.x0.new_full((len(encoded.x0),), self.schedule.sigmas[-2])
-        predicted = self.return_average(encoded.observations, encoded.actions, encoded.start, lowest)
-        return loss, _correlation(predicted, targets)
+        encoded, gains = self._encode(windows), self.gain_scale.standardize(gains)
+        context, metrics, judge = encoded.start, {}, self.judge_average
+        if isinstance(judge, QuantileNetwork):
+            quantile = locate(judge(encoded.actions, encoded.start), gains, self.generator())
+            metrics["lower_half"] = (quantile < 0.5).float().mean()
+            context = with_quantile(encoded.start, quantile)
+        elif judge is not None:
+            lowest = encoded.x0.new_full((len(encoded.x0),), self.schedule.sigmas[-2])
+            predicted = judge(encoded.observations, encoded.actions, encoded.start, lowest)
+            metrics["return_correlation"] = _correlation(predicted, gains)
+        loss = self._denoising_loss(self.denoiser_average, encoded, context, *self._noise(encoded))
+        return {"heldout_loss": loss, **metrics}
 
     def _encode(self, windows: WindowBatch) -> EncodedWindows:
         return EncodedWindows(
@@ -130,8 +149,11 @@ class TrajectoryModels(nn.Module):
         noise = torch.randn_like(encoded.x0)
         return add_noise(encoded.x0, sigma, noise, obs_dim=encoded.start.shape[-1]), sigma
 
-    def _denoising_loss(self, denoiser: Denoiser, encoded: EncodedWindows, noisy: Tensor, sigma: Tensor) -> Tensor:
-        return denoiser.training_loss(noisy, encoded.actions, encoded.start, sigma, x0=encoded.x0, weights=encoded.mask)
+    @staticmethod
+    def _denoising_loss(
+        denoiser: Denoiser, encoded: EncodedWindows, context: Tensor, noisy: Tensor, sigma: Tensor
+    ) -> Tensor:
+        return denoiser.training_loss(noisy, encoded.actions, context, sigma, x0=encoded.x0, weights=encoded.mask)
 
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:

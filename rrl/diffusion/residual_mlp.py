@@ -28,9 +28,9 @@ class ResidualSizes:
 class ResidualMLP(ResidualSizes, DenoiserSettings):
     """The denoiser of PolyGRAD and AD-RRL, which sees whole windows, later actions included."""
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
         """Make the network."""
-        return ResidualMLPDenoiser(obs_dim, action_dim, horizon, self)
+        return ResidualMLPDenoiser(obs_dim, action_dim, horizon, self, told=told)
 
 
 class ResidualBlock(nn.Module):
@@ -74,14 +74,14 @@ class ResidualMLPDenoiser(Denoiser):
         ones; theirs sees the start state only in row 0 of the trajectory.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes, *, told: int) -> None:
         super().__init__()
         row_dim = obs_dim + 2
-        self.network = NoiseConditionalMLP(horizon * (row_dim + action_dim) + obs_dim, horizon * row_dim, sizes)
+        self.network = NoiseConditionalMLP(horizon * (row_dim + action_dim) + obs_dim + told, horizon * row_dim, sizes)
         start_at_zero(self.network.output)
 
-    def forward(self, noisy: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean trajectories."""
-        features = torch.cat([scale_noisy(noisy, sigma).flatten(1), actions.flatten(1), start], dim=1)
+        features = torch.cat([scale_noisy(noisy, sigma).flatten(1), actions.flatten(1), context], dim=1)
         output: Tensor = self.network(features, sigma)
         return output.view_as(noisy)

@@ -12,15 +12,8 @@ STD_FLOOR = 1e-6
 """Smallest standard deviation of the targets, in reward units; constant returns must not divide by zero."""
 
 
-class ReturnModel(nn.Module):
-    """Predicts the standardised return of a trajectory from its noisy observations.
-
-    It does not see the reward and end-of-episode channels: guidance along its gradient must explain a low return by
-    the states, instead of overwriting the rewards. Train it on the same noisy trajectories as the denoiser.
-
-    References:
-        Foffano et al., "Adversarial diffusion for robust reinforcement learning" (AD-RRL), NeurIPS 2025, algorithm 3.
-    """
+class TargetScale(nn.Module):
+    """Mean and standard deviation of all gains so far: the scale of what judges them."""
 
     totals: Tensor
     """Number, sum and sum of squares of all targets so far. float64, shape ``[3]``."""
@@ -29,18 +22,11 @@ class ReturnModel(nn.Module):
     std: Tensor
     """Standard deviation of the targets in reward units. Scalar."""
 
-    def __init__(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.network = NoiseConditionalMLP(horizon * (obs_dim + action_dim) + obs_dim, 1, sizes)
         self.register_buffer("totals", torch.zeros(3, dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
-
-    def forward(self, noisy_observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
-        """Predict the expected standardised return ``[B]``, given the observation part of what a denoiser is given."""
-        features = torch.cat([scale_noisy(noisy_observations, sigma).flatten(1), actions.flatten(1), start], dim=1)
-        output: Tensor = self.network(features, sigma)
-        return output.squeeze(1)
 
     def statistics(self, targets: Tensor) -> Tensor:
         """Return number, sum and sum of squares of targets ``[B]``; those of several processes add up."""
@@ -56,8 +42,29 @@ class ReturnModel(nn.Module):
         self.std.copy_((squares / count - mean.square()).clamp(min=STD_FLOOR**2).sqrt())
 
     def standardize(self, returns: Tensor) -> Tensor:
-        """Bring returns in reward units to the scale of the model. Shape ``[B]``."""
+        """Bring returns in reward units to unit scale. Shape ``[B]``."""
         return (returns - self.mean) / self.std
+
+
+class ReturnModel(nn.Module):
+    """Predicts the standardised return of a trajectory from its noisy observations.
+
+    It does not see the reward and end-of-episode channels: guidance along its gradient must explain a low return by
+    the states, instead of overwriting the rewards. Train it on the same noisy trajectories as the denoiser.
+
+    References:
+        Foffano et al., "Adversarial diffusion for robust reinforcement learning" (AD-RRL), NeurIPS 2025, algorithm 3.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+        super().__init__()
+        self.network = NoiseConditionalMLP(horizon * (obs_dim + action_dim) + obs_dim, 1, sizes)
+
+    def forward(self, noisy_observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+        """Predict the expected standardised return ``[B]``, given the observation part of what a denoiser is given."""
+        features = torch.cat([scale_noisy(noisy_observations, sigma).flatten(1), actions.flatten(1), start], dim=1)
+        output: Tensor = self.network(features, sigma)
+        return output.squeeze(1)
 
 
 def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: Tensor, *, gamma: float) -> Tensor:

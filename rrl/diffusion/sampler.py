@@ -14,6 +14,7 @@ from rrl.diffusion.guidance import ReverseStep, StepShift
 from rrl.diffusion.guidance_strength import log_likelihood_ratio, path_divergence
 from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance, standardized
+from rrl.diffusion.quantiles import with_quantile
 from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.types import TensorBatch
 
@@ -69,6 +70,7 @@ class TrajectorySampler:
         *,
         policy_guidance: PolicyGuidance,
         shift: StepShift | None = None,
+        quantile: Tensor | None = None,
         generator: torch.Generator,
     ) -> ImaginedTrajectories:
         """Imagine one trajectory from each start state.
@@ -79,12 +81,15 @@ class TrajectorySampler:
             start: Raw start states. Shape ``[B, O]``.
             policy_guidance: Rule that keeps the actions on-policy.
             shift: Shifts the reverse steps towards low returns; None does not guide.
+            quantile: Of the gain, where the denoiser is told it. Shape ``[B]``.
             generator: Source of randomness, on the device of ``start``.
 
         Returns:
             Imagined trajectories.
         """
-        features = self.normalizer.encode_start(start)
+        context = self.normalizer.encode_start(start)
+        if quantile is not None:
+            context = with_quantile(context, quantile)
         # Data have scale 1, so the noisy prior has the variance 1 + sigma^2.
         sample = self._pin(math.hypot(1.0, self.schedule.sigmas[0]) * self._noise(start, start.shape[1] + 2, generator))
         mean, std = policy(start[:, None].expand(-1, self.normalizer.horizon, -1))
@@ -94,7 +99,7 @@ class TrajectorySampler:
         x0: Tensor | None = None
 
         for index in range(self.schedule.num_steps - 1):
-            step = self._reverse_step(denoiser, index, sample, x0, self.normalizer.encode_actions(actions), features)
+            step = self._reverse_step(denoiser, index, sample, x0, self.normalizer.encode_actions(actions), context)
             x0 = step.x0
             noise = self._noise(start, sample.shape[-1], generator)
             sample = step.mean + step.std * noise
@@ -113,7 +118,7 @@ class TrajectorySampler:
             )
 
         # The actions stay as they are in the last step, so that they are those of the states that are returned.
-        x0 = self._denoise(denoiser, sample, self.normalizer.encode_actions(actions), features, -2)
+        x0 = self._denoise(denoiser, sample, self.normalizer.encode_actions(actions), context, -2)
         observations, rewards, ended = self.normalizer.decode(x0, start)
         deviations = standardized(actions, policy(observations))
         return ImaginedTrajectories(observations, actions, rewards, ended, log_ratio, path_kl, deviations)
@@ -125,18 +130,20 @@ class TrajectorySampler:
         sample: Tensor,
         previous_x0: Tensor | None,
         actions: Tensor,
-        start: Tensor,
+        context: Tensor,
     ) -> ReverseStep:
         """Denoise a sample and say where the next one lies."""
-        x0 = self._denoise(denoiser, sample, actions, start, index)
+        x0 = self._denoise(denoiser, sample, actions, context, index)
         mean, std = self.schedule.reverse_step(index, sample, x0, previous_x0)
         sigma, next_sigma = self.schedule.sigmas[index : index + 2]
-        return ReverseStep(self.schedule.num_steps, sample, x0, mean, std, sigma, next_sigma, actions, start)
+        return ReverseStep(self.schedule.num_steps, sample, x0, mean, std, sigma, next_sigma, actions, context)
 
-    def _denoise(self, denoiser: DenoiseFunction, sample: Tensor, actions: Tensor, start: Tensor, index: int) -> Tensor:
+    def _denoise(
+        self, denoiser: DenoiseFunction, sample: Tensor, actions: Tensor, context: Tensor, index: int
+    ) -> Tensor:
         """Estimate the clean trajectories behind a sample."""
         sigma = sample.new_full(sample.shape[:1], self.schedule.sigmas[index])
-        return self._pin(denoiser(sample, actions, start, sigma))
+        return self._pin(denoiser(sample, actions, context, sigma))
 
     def _pin(self, trajectories: Tensor) -> Tensor:
         """Pin row 0: trajectories hold differences from the start state, which are zero there."""

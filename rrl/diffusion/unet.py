@@ -26,12 +26,12 @@ class TemporalUNet(DenoiserSettings):
         if len(self.channels) < 2 or any(channel < 1 or channel % GROUPS for channel in self.channels):
             raise ValueError(f"`channels` must be two or more multiples of {GROUPS}, got {list(self.channels)}.")
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
         """Make the network; it takes multiples of ``2 ** (len(channels) - 1)`` as horizon."""
         divisor = 2 ** (len(self.channels) - 1)
         if horizon % divisor:
             raise ValueError(f"`horizon` must be a multiple of {divisor}, got {horizon}.")
-        return TemporalUNetDenoiser(obs_dim, action_dim, horizon, tuple(self.channels))
+        return TemporalUNetDenoiser(obs_dim, action_dim, horizon, tuple(self.channels), told=told)
 
 
 class TemporalUNetDenoiser(CausalDenoiser):
@@ -45,7 +45,7 @@ class TemporalUNetDenoiser(CausalDenoiser):
         Janner et al., "Planning with diffusion for flexible behavior synthesis", ICML 2022.
     """
 
-    def __init__(self, obs_dim: int, action_dim: int, horizon: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, horizon: int, channels: tuple[int, ...], *, told: int) -> None:
         super().__init__(obs_dim)
         # Costs seconds, so only who builds this network pays for it.
         from diffusers.models.unets import unet_1d_blocks as blocks
@@ -53,7 +53,9 @@ class TemporalUNetDenoiser(CausalDenoiser):
         levels, finest = range(len(channels)), channels[0]
         self.noise_level = NoiseLevelEmbedding(finest)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, (before, width) in enumerate(zip((2 * obs_dim + 2 + action_dim, *channels), channels, strict=False)):
+        for level, (before, width) in enumerate(
+            zip((2 * obs_dim + told + 2 + action_dim, *channels), channels, strict=False)
+        ):
             block = blocks.DownResnetBlock1D(before, width, temb_channels=finest, add_downsample=level < levels[-1])
             self.down.append(_make_causal(block, horizon >> level))
         self.middle = _make_causal(
@@ -65,11 +67,11 @@ class TemporalUNetDenoiser(CausalDenoiser):
         self.output = _make_causal(blocks.OutConv1DBlock(GROUPS, obs_dim + 2, 2 * finest, "mish"), horizon)
         start_at_zero(self.output.get_submodule("final_conv1d_2"))
 
-    def denoise_rows(self, states: Tensor, causes: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
+    def denoise_rows(self, states: Tensor, causes: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Run the blocks, which want the channels first: ``[B, D, H]`` inside."""
-        start_rows = start[:, None].expand(-1, states.shape[1], -1)
+        context_rows = context[:, None].expand(-1, states.shape[1], -1)
         level, across = self.noise_level(sigma), []
-        rows = torch.cat([states, causes, start_rows], dim=-1).transpose(1, 2)
+        rows = torch.cat([states, causes, context_rows], dim=-1).transpose(1, 2)
         for block in self.down:
             rows, (skipped,) = block(rows, level)
             across.append(skipped)

@@ -18,6 +18,7 @@ from rrl.diffusion import (
     NoGuidance,
     NoiseConditional,
     PaperGuidance,
+    QuantileConditional,
     ReleasedGuidance,
     Reparameterized,
     ResidualMLP,
@@ -192,7 +193,9 @@ def test_every_iteration_logs_its_keys():
     assert all(torch.isfinite(value) for value in logged.values())
 
 
-@pytest.mark.parametrize("guidance", [NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM])
+@pytest.mark.parametrize(
+    "guidance", [NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM, QuantileConditional]
+)
 @pytest.mark.parametrize("denoiser", [ResidualMLP(hidden_dim=16, num_layers=1), CausalGRU(width=8)], ids=type)
 def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     data = trajectories(iterations_per_epoch=1)

@@ -18,7 +18,7 @@ STARTS = torch.linspace(-1.0, 1.0, 12).view(6, 2)
 def experienced():
     """A module whose models have seen a few windows."""
     data = trajectories(iterations_per_epoch=4)
-    module = adrrl(data, learning_rate=1e-2, ema_decay=0.5)
+    module = adrrl(data, learning_rate=1e-2, ema_decay=0.5, guidance=PaperGuidance(alpha=0.25))
     fit(module, data)
     return module
 

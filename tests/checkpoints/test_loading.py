@@ -52,7 +52,7 @@ def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint
         ({"format": 99, "version": "9.0"}, "newer rrl 9.0"),
         (
             {"format": 1, "version": "0.0"},
-            r"older rrl 0.0 \(format 1, here 2\): use it with that version, or train it anew",
+            r"older rrl 0.0 \(format 1, here 3\): use it with that version, or train it anew",
         ),
     ],
 )

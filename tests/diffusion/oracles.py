@@ -64,6 +64,19 @@ class GaussianOracle:
         x0[:, 1:, : self.obs_dim] = self.expected(noisy[..., : self.obs_dim], sigma)
         return x0
 
+    def denoise_given_quantile(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
+        """E[x0 | y, Z]: what is left to know, once the quantile of the return is told, is Gaussian too."""
+        quantile = 0.5 * (context[:, self.obs_dim] + 1.0)
+        deviation = self.return_std * torch.special.ndtri(quantile)
+        lever = self.covariance @ self.slope / self.return_std**2
+        mean = self.mean + deviation[:, None] * lever
+        rest = self.covariance - self.return_std**2 * torch.outer(lever, lever)
+        later = noisy[:, 1:, : self.obs_dim]
+        gain = torch.linalg.solve(rest + sigma[0] ** 2 * torch.eye(len(rest), dtype=torch.float64), rest).T
+        x0 = torch.zeros_like(noisy)
+        x0[:, 1:, : self.obs_dim] = (mean + (later.flatten(1) - mean) @ gain.T).view_as(later)
+        return x0
+
     def expected_return(self, noisy_observations: Tensor, actions: Tensor, start: Tensor, sigma: Tensor) -> Tensor:
         """E[Z | y] = w . E[x0 | y]."""
         return self.expected(noisy_observations, sigma).flatten(1) @ self.slope
@@ -142,6 +155,7 @@ def imagine(
     policy: PolicyFunction = standard_policy,
     policy_guidance: PolicyGuidance | None = None,
     horizon: int = 4,
+    quantile: Tensor | None = None,
     seed: int | torch.Generator = 0,
 ) -> ImaginedTrajectories:
     """Imagine a trajectory from each start state on the identity scale."""
@@ -151,5 +165,6 @@ def imagine(
         start,
         policy_guidance=policy_guidance or Reparameterized(),
         shift=shift,
+        quantile=quantile,
         generator=torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed,
     )

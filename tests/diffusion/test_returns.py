@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from rrl.diffusion.residual_mlp import ResidualSizes
-from rrl.diffusion.returns import ReturnModel, ema_update, window_returns
+from rrl.diffusion.returns import ReturnModel, TargetScale, ema_update, window_returns
 
 REWARDS = torch.tensor([[1.0, 2.0, 4.0, 99.0]])
 VALUES = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
@@ -55,32 +56,32 @@ def test_prediction_is_one_number_per_trajectory():
 
 
 def test_standardised_targets_have_zero_mean_and_unit_variance():
-    model, targets = make_model(), 40.0 + 5.0 * torch.randn(1000)
-    model.update(model.statistics(targets[:300]))
-    model.update(model.statistics(targets[300:]))
-    standardized = model.standardize(targets)
+    scale, targets = TargetScale(), 40.0 + 5.0 * torch.randn(1000)
+    scale.update(scale.statistics(targets[:300]))
+    scale.update(scale.statistics(targets[300:]))
+    standardized = scale.standardize(targets)
     torch.testing.assert_close(standardized.mean(), torch.tensor(0.0), atol=1e-4, rtol=0.0)
     torch.testing.assert_close(standardized.std(correction=0), torch.tensor(1.0))
 
 
 def test_constant_targets_stay_finite():
-    model = make_model()
-    model.update(model.statistics(torch.full((8,), 1000.0)))
-    assert torch.isfinite(model.standardize(torch.tensor([1000.0, 1001.0]))).all()
+    scale = TargetScale()
+    scale.update(scale.statistics(torch.full((8,), 1000.0)))
+    assert torch.isfinite(scale.standardize(torch.tensor([1000.0, 1001.0]))).all()
 
 
 def test_the_moving_average_really_moves():
-    source = make_model()
+    source = nn.Sequential(make_model(), TargetScale())
     target = copy.deepcopy(source)
     before = [parameter.clone() for parameter in target.parameters()]
     with torch.no_grad():
         for parameter in source.parameters():
             parameter += 1.0
-    source.update(source.statistics(torch.tensor([1.0, 3.0])))
+    source[1].update(source[1].statistics(torch.tensor([1.0, 3.0])))
     ema_update(target, source, decay=0.9)
     for old, new in zip(before, target.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.1)
-    assert target.mean == 2.0
+    assert target[1].mean == 2.0
 
 
 def test_the_moving_average_converges_to_a_source_at_rest():
