@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from rrl.diffusion import (
     PolicyGuidanceSettings,
     Reparameterized,
     ResidualSizes,
+    RowwiseGRU,
+    RowwiseSampler,
+    Score,
     SolverSettings,
     TemporalUNet,
     TrajectoryModels,
@@ -65,6 +68,16 @@ class WorldModelSettings:
     def __post_init__(self) -> None:
         require_positive(learning_rate=self.learning_rate)
         require_within("[0, 1)", ema_decay=self.ema_decay)
+        if isinstance(self.denoiser, RowwiseGRU):
+            for name, setting, kind in (
+                ("guidance", self.guidance, GradientGuidance),
+                ("policy_guidance", self.policy_guidance, Score),
+            ):
+                if isinstance(setting, kind):
+                    raise ValueError(
+                        f"`{name}` {type(setting).__name__} revises whole trajectories, which RowwiseGRU never sees: "
+                        f"choose another, or another `denoiser`."
+                    )
 
 
 class WorldModel(nn.Module):
@@ -98,7 +111,8 @@ class WorldModel(nn.Module):
         )
         self.strength = GuidanceStrength()
         self.policy_guidance = settings.policy_guidance.build()
-        self.sampler = TrajectorySampler(self.models.schedule, self.models.normalizer)
+        sampler = RowwiseSampler if isinstance(settings.denoiser, RowwiseGRU) else TrajectorySampler
+        self.sampler: Any = sampler(self.models.schedule, self.models.normalizer)
 
     def fit(self, batches: Sequence[WindowBatch], player: ActorCritic, optimizer: Optimizer) -> dict[str, Tensor]:
         """Take one gradient step of both models on every batch.

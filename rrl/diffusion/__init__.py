@@ -21,6 +21,7 @@ from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.policy_guidance import PolicyGuidanceSettings, Reparameterized, Score
 from rrl.diffusion.residual_mlp import ResidualMLP, ResidualSizes
 from rrl.diffusion.returns import window_returns
+from rrl.diffusion.rowwise import RowwiseGRU, RowwiseSampler
 from rrl.diffusion.sampler import ImaginedTrajectories, TrajectorySampler
 from rrl.diffusion.scheduler import DDPM, FewStep, SolverSettings
 from rrl.diffusion.unet import TemporalUNet
@@ -43,6 +44,8 @@ __all__ = [
     "Reparameterized",
     "ResidualMLP",
     "ResidualSizes",
+    "RowwiseGRU",
+    "RowwiseSampler",
     "Score",
     "SolverSettings",
     "TemporalUNet",

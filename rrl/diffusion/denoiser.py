@@ -9,6 +9,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from rrl.diffusion.normalizer import TrajectoryNormalizer
+from rrl.diffusion.scheduler import NoiseSchedule
+from rrl.types import WindowBatch
+
 DenoiseFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A ``Denoiser``, or a function with the arguments and result of its ``forward``."""
 
@@ -36,8 +40,33 @@ class Denoiser(nn.Module):
     def training_loss(
         self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
     ) -> Tensor:
-        """Compute the :func:`denoising_loss` of the estimate, or an unbiased estimate of it. Differentiable scalar."""
+        """Compute the :func:`denoising_loss` of the estimate. Differentiable scalar."""
         return denoising_loss(self(noisy, actions, context, sigma), x0, weights)
+
+    def loss(
+        self,
+        windows: WindowBatch,
+        normalizer: TrajectoryNormalizer,
+        told: Tensor,
+        schedule: NoiseSchedule,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Compute the loss on windows at random noise levels.
+
+        Args:
+            windows: Windows of real experience.
+            normalizer: Scale of the model.
+            told: What it is told beside the start state. Shape ``[B, told]``.
+            schedule: Noise levels to train on.
+            generator: Source of randomness.
+
+        Returns:
+            Differentiable scalar.
+        """
+        x0, start = normalizer.encode(windows), normalizer.encode_start(windows.observations[:, 0])
+        noisy, sigma = noised(x0, schedule, generator, obs_dim=normalizer.obs_dim)
+        context, actions = torch.cat([start, told], dim=1), normalizer.encode_actions(windows.actions)
+        return self.training_loss(noisy, actions, context, sigma, x0=x0, weights=normalizer.mask(windows))
 
 
 class DenoiserSettings(ABC):
@@ -127,6 +156,13 @@ def add_noise(x0: Tensor, sigma: Tensor, noise: Tensor, *, obs_dim: int) -> Tens
                  [3., 3.]]])
     """
     return apply_conditioning(x0 + sigma[:, None, None] * noise, x0.new_zeros(obs_dim))
+
+
+def noised(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator, *, obs_dim: int) -> tuple[Tensor, Tensor]:
+    """Noise clean trajectories ``[B, H, D]`` at random levels; return them and the levels ``[B]``."""
+    sigma = schedule.sample_sigmas(len(x0), generator)
+    noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+    return add_noise(x0, sigma, noise, obs_dim=obs_dim), sigma
 
 
 def denoising_loss(predicted: Tensor, x0: Tensor, weights: Tensor) -> Tensor:

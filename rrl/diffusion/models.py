@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rrl.diffusion.denoiser import Denoiser, add_noise
+from rrl.diffusion.denoiser import Denoiser
 from rrl.diffusion.guidance_rules import Judge
 from rrl.diffusion.normalizer import TrajectoryNormalizer
-from rrl.diffusion.quantiles import QuantileNetwork, locate, pinball_loss, with_quantile
+from rrl.diffusion.quantiles import QuantileNetwork, locate, pinball_loss, quantile_features
 from rrl.diffusion.returns import TargetScale, ema_update
 from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.distributed import all_reduce_sum, average_gradients
 from rrl.types import WindowBatch
-
-
-class EncodedWindows(NamedTuple):
-    """Windows of real experience on the scale of the models."""
-
-    x0: Tensor
-    """Clean trajectories. Shape ``[B, H, D]``."""
-    mask: Tensor
-    """1 where something was observed. Shape ``[B, H, D]``."""
-    actions: Tensor
-    """Scaled to ``[-1, 1]``. Shape ``[B, H, A]``."""
-    start: Tensor
-    """Standardised start states. Shape ``[B, O]``."""
-
-    @property
-    def observations(self) -> Tensor:
-        """Observation part of ``x0``. Shape ``[B, H, O]``."""
-        return self.x0[..., : self.start.shape[-1]]
 
 
 class TrajectoryModels(nn.Module):
@@ -45,8 +26,11 @@ class TrajectoryModels(nn.Module):
         schedule: Noise levels to train on.
         denoiser: Untrained.
         judge: Untrained; None where nothing needs one.
-        ema_decay: Decay of the moving averages, in ``[0, 1)``.
+        ema_decay: Decay of the moving averages, in ``[0, 1)``; the first updates decay faster.
     """
+
+    updates: Tensor
+    """Gradient steps so far. Scalar."""
 
     def __init__(
         self,
@@ -63,6 +47,7 @@ class TrajectoryModels(nn.Module):
         self.denoiser_average = copy.deepcopy(denoiser).requires_grad_(False)
         self.judge_average = None if judge is None else copy.deepcopy(judge).requires_grad_(False)
         self.gain_scale = TargetScale()
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of denoiser and judge, without their averages."""
@@ -89,24 +74,31 @@ class TrajectoryModels(nn.Module):
         """
         self.normalizer.update(all_reduce_sum(self.normalizer.statistics(windows)))
         self.gain_scale.update(all_reduce_sum(self.gain_scale.statistics(gains)))
-        encoded, gains = self._encode(windows), self.gain_scale.standardize(gains)
-        noisy, sigma = self._noise(encoded)
-        context, judge_loss = encoded.start, gains.new_zeros(())
+        gains, told, judge_loss = (
+            self.gain_scale.standardize(gains),
+            gains.new_zeros(len(gains), 0),
+            gains.new_zeros(()),
+        )
+        noise = (self.schedule, self.generator())
         if isinstance(self.judge, QuantileNetwork):
-            quantiles = self.judge(encoded.actions, encoded.start)
+            quantiles = self.judge(*self._encode(windows))
             judge_loss = pinball_loss(quantiles, gains)
-            context = with_quantile(encoded.start, locate(quantiles.detach(), gains, self.generator()))
+            told = quantile_features(locate(quantiles.detach(), gains, self.generator()))
         elif self.judge is not None:
-            predicted = self.judge(noisy[..., : encoded.start.shape[-1]], encoded.actions, encoded.start, sigma)
-            judge_loss = (predicted - gains).square().mean()
-        loss = self._denoising_loss(self.denoiser, encoded, context, noisy, sigma)
+            judge_loss = self.judge.loss(windows, self.normalizer, gains, *noise)
+        loss = self.denoiser.loss(windows, self.normalizer, told, *noise)
         optimizer.zero_grad()
         (loss + judge_loss).backward()
         average_gradients(self.trained_parameters())
         optimizer.step()
-        ema_update(self.denoiser_average, self.denoiser, self.ema_decay)
+        self.updates += 1
+        # Shorter at first: an average that still holds the untrained network imagines worse than the newest.
+        decay = torch.minimum(
+            (1 + self.updates) / (10 + self.updates), self.updates.new_tensor(self.ema_decay, dtype=torch.float32)
+        )
+        ema_update(self.denoiser_average, self.denoiser, decay)
         if self.judge is not None and self.judge_average is not None:
-            ema_update(self.judge_average, self.judge, self.ema_decay)
+            ema_update(self.judge_average, self.judge, decay)
         return torch.stack([loss.detach(), judge_loss.detach()])
 
     @torch.no_grad()
@@ -122,38 +114,23 @@ class TrajectoryModels(nn.Module):
             realised gains at the lowest noise, or of a quantile network ``lower_half``, the share of the windows that
             lie in the lower half of their predicted law.
         """
-        encoded, gains = self._encode(windows), self.gain_scale.standardize(gains)
-        context, metrics, judge = encoded.start, {}, self.judge_average
+        gains, told = self.gain_scale.standardize(gains), gains.new_zeros(len(gains), 0)
+        metrics, judge, (actions, start) = {}, self.judge_average, self._encode(windows)
         if isinstance(judge, QuantileNetwork):
-            quantile = locate(judge(encoded.actions, encoded.start), gains, self.generator())
+            quantile = locate(judge(actions, start), gains, self.generator())
             metrics["lower_half"] = (quantile < 0.5).float().mean()
-            context = with_quantile(encoded.start, quantile)
+            told = quantile_features(quantile)
         elif judge is not None:
-            lowest = encoded.x0.new_full((len(encoded.x0),), self.schedule.sigmas[-2])
-            predicted = judge(encoded.observations, encoded.actions, encoded.start, lowest)
-            metrics["return_correlation"] = _correlation(predicted, gains)
-        loss = self._denoising_loss(self.denoiser_average, encoded, context, *self._noise(encoded))
+            lowest = gains.new_full(gains.shape, self.schedule.sigmas[-2])
+            x0 = self.normalizer.encode(windows)[..., : self.normalizer.obs_dim]
+            metrics["return_correlation"] = _correlation(judge(x0, actions, start, lowest), gains)
+        loss = self.denoiser_average.loss(windows, self.normalizer, told, self.schedule, self.generator())
         return {"heldout_loss": loss, **metrics}
 
-    def _encode(self, windows: WindowBatch) -> EncodedWindows:
-        return EncodedWindows(
-            self.normalizer.encode(windows),
-            self.normalizer.mask(windows),
-            self.normalizer.encode_actions(windows.actions),
-            self.normalizer.encode_start(windows.observations[:, 0]),
-        )
-
-    def _noise(self, encoded: EncodedWindows) -> tuple[Tensor, Tensor]:
-        """Add noise of random levels; return noisy trajectories and levels."""
-        sigma = self.schedule.sample_sigmas(len(encoded.x0), self.generator())
-        noise = torch.randn_like(encoded.x0)
-        return add_noise(encoded.x0, sigma, noise, obs_dim=encoded.start.shape[-1]), sigma
-
-    @staticmethod
-    def _denoising_loss(
-        denoiser: Denoiser, encoded: EncodedWindows, context: Tensor, noisy: Tensor, sigma: Tensor
-    ) -> Tensor:
-        return denoiser.training_loss(noisy, encoded.actions, context, sigma, x0=encoded.x0, weights=encoded.mask)
+    def _encode(self, windows: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Bring actions and start states of windows to the scale of the models."""
+        normalizer = self.normalizer
+        return normalizer.encode_actions(windows.actions), normalizer.encode_start(windows.observations[:, 0])
 
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class TrajectoryNormalizer(nn.Module):
         return torch.cat([observed[..., None].expand(-1, -1, self.obs_dim), valid, valid], dim=-1)
 
     def encode_start(self, start: Tensor) -> Tensor:
-        """Standardise raw start states for the networks, to at most 10 standard deviations. Shape ``[B, O]``."""
+        """Standardise raw states for the networks, to at most 10 standard deviations. Shape ``[..., O]``."""
         return ((start - self.start_mean) / self.start_std).clamp(-START_LIMIT, START_LIMIT)
 
     def encode_actions(self, actions: Tensor) -> Tensor:
@@ -137,6 +137,27 @@ class TrajectoryNormalizer(nn.Module):
         later = start[:, None] + x0[:, 1:, : self.obs_dim] * self.difference_scale[1:]
         observations = torch.cat([start[:, None], later], dim=1)
         return observations, x0[..., -2] * self.reward_std + self.reward_mean, x0[..., -1]
+
+    def encode_transitions(self, windows: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Bring each transition to unit scale: the change of the observation, the reward, and the end as -1 or 1.
+
+        Returns:
+            Transitions, and 1 where they were observed. Both of shape ``[B, H - 1, O + 2]``.
+        """
+        changes = windows.observations.diff(dim=1) / self.difference_scale[1]
+        rewards = (windows.rewards[:, :-1] - self.reward_mean) / self.reward_std
+        ended = 2.0 * windows.terminated[:, :-1].to(rewards) - 1.0
+        x0 = torch.cat([changes, rewards[..., None], ended[..., None]], dim=-1)
+        return x0, windows.valid[:, :-1, None].to(rewards).expand_as(x0)
+
+    def decode_transition(self, x0: Tensor, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bring one transition ``[B, O + 2]`` from raw observations ``[B, O]`` back to raw units.
+
+        Returns:
+            Following observations ``[B, O]``, rewards ``[B]`` and scores of the end of the episode ``[B]``.
+        """
+        following = observations + x0[:, : self.obs_dim] * self.difference_scale[1]
+        return following, x0[:, -2] * self.reward_std + self.reward_mean, x0[:, -1]
 
 
 def _std(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:

@@ -86,9 +86,8 @@ def pinball_loss(quantiles: Tensor, targets: Tensor) -> Tensor:
     return torch.maximum(levels * error, (levels - 1.0) * error).mean()
 
 
-def with_quantile(start: Tensor, quantile: Tensor) -> Tensor:
-    """Append quantiles ``[B]`` to start states ``[B, O]``, at unit scale: where they lie, and how far in a tail."""
+def quantile_features(quantile: Tensor) -> Tensor:
+    """Describe quantiles ``[B]`` to a network at unit scale: where they lie, and how far in a tail. ``[B, 2]``."""
     centred = 2.0 * quantile - 1.0
     # The error function's inverse is a Gaussian's quantile, up to a factor; the bound keeps it finite.
-    features = torch.stack([centred, torch.erfinv(centred.clamp(-0.98, 0.98))], dim=1)
-    return torch.cat([start, features], dim=1)
+    return torch.stack([centred, torch.erfinv(centred.clamp(-0.98, 0.98))], dim=1)

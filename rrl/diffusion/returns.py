@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rrl.diffusion.denoiser import scale_noisy
+from rrl.diffusion.denoiser import noised, scale_noisy
+from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.residual_mlp import NoiseConditionalMLP, ResidualSizes
+from rrl.diffusion.scheduler import NoiseSchedule
+from rrl.types import WindowBatch
 
 STD_FLOOR = 1e-6
 """Smallest standard deviation of the targets, in reward units; constant returns must not divide by zero."""
@@ -50,7 +53,7 @@ class ReturnModel(nn.Module):
     """Predicts the standardised return of a trajectory from its noisy observations.
 
     It does not see the reward and end-of-episode channels: guidance along its gradient must explain a low return by
-    the states, instead of overwriting the rewards. Train it on the same noisy trajectories as the denoiser.
+    the states, instead of overwriting the rewards. It is trained on trajectories as noisy as the denoiser's.
 
     References:
         Foffano et al., "Adversarial diffusion for robust reinforcement learning" (AD-RRL), NeurIPS 2025, algorithm 3.
@@ -65,6 +68,21 @@ class ReturnModel(nn.Module):
         features = torch.cat([scale_noisy(noisy_observations, sigma).flatten(1), actions.flatten(1), start], dim=1)
         output: Tensor = self.network(features, sigma)
         return output.squeeze(1)
+
+    def loss(
+        self,
+        windows: WindowBatch,
+        normalizer: TrajectoryNormalizer,
+        targets: Tensor,
+        schedule: NoiseSchedule,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Compute the mean squared error on noised windows for standardised targets ``[B]``; differentiable scalar."""
+        start, actions = normalizer.encode_start(windows.observations[:, 0]), normalizer.encode_actions(windows.actions)
+        noisy, sigma = noised(normalizer.encode(windows), schedule, generator, obs_dim=normalizer.obs_dim)
+        predicted = self(noisy[..., : normalizer.obs_dim], actions, start, sigma)
+        error: Tensor = (predicted - targets).square().mean()
+        return error
 
 
 def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: Tensor, *, gamma: float) -> Tensor:
@@ -100,7 +118,7 @@ def window_returns(rewards: Tensor, valid: Tensor, terminated: Tensor, values: T
 
 
 @torch.no_grad()
-def ema_update(target: nn.Module, source: nn.Module, decay: float) -> None:
+def ema_update(target: nn.Module, source: nn.Module, decay: Tensor | float) -> None:
     """Move the parameters of ``target``, a moving average, towards those of ``source``; copy the buffers.
 
     Args:

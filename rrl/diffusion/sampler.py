@@ -14,7 +14,7 @@ from rrl.diffusion.guidance import ReverseStep, StepShift
 from rrl.diffusion.guidance_strength import log_likelihood_ratio, path_divergence
 from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance, standardized
-from rrl.diffusion.quantiles import with_quantile
+from rrl.diffusion.quantiles import quantile_features
 from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.types import TensorBatch
 
@@ -89,7 +89,7 @@ class TrajectorySampler:
         """
         context = self.normalizer.encode_start(start)
         if quantile is not None:
-            context = with_quantile(context, quantile)
+            context = torch.cat([context, quantile_features(quantile)], dim=1)
         # Data have scale 1, so the noisy prior has the variance 1 + sigma^2.
         sample = self._pin(math.hypot(1.0, self.schedule.sigmas[0]) * self._noise(start, start.shape[1] + 2, generator))
         mean, std = policy(start[:, None].expand(-1, self.normalizer.horizon, -1))

@@ -22,6 +22,7 @@ from rrl.diffusion import (
     ReleasedGuidance,
     Reparameterized,
     ResidualMLP,
+    RowwiseGRU,
     Score,
     WorstOfM,
 )
@@ -202,6 +203,21 @@ def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     settings = {"guidance": guidance(alpha=0.25), "denoiser": denoiser, "solver": DDPM(length=4)}
     logged = fit(adrrl(data, **settings), data).callback_metrics
     assert torch.isfinite(logged["diffusion/imagined_return_mean"])
+
+
+@pytest.mark.parametrize("guidance", [NoGuidance, WorstOfM, QuantileConditional])
+def test_every_rule_without_gradients_trains_row_by_row(guidance):
+    data = trajectories(iterations_per_epoch=1)
+    settings = {"guidance": guidance(alpha=0.25), "denoiser": RowwiseGRU(width=8, hidden_dim=8)}
+    logged = fit(adrrl(data, **settings), data).callback_metrics
+    assert torch.isfinite(logged["diffusion/imagined_return_mean"])
+    assert logged["diffusion/used_fraction"] > 0.9
+
+
+@pytest.mark.parametrize("setting", [{"guidance": PaperGuidance()}, {"policy_guidance": Score()}], ids=str)
+def test_rules_of_whole_trajectories_are_refused_row_by_row(setting):
+    with pytest.raises(ValueError, match="revises whole trajectories, which RowwiseGRU never sees"):
+        adrrl(trajectories(), denoiser=RowwiseGRU(width=8, hidden_dim=8), **setting)
 
 
 def test_the_strength_aims_at_what_it_is_told():

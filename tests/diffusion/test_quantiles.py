@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from rrl.diffusion import CausalGRU, FewStep, QuantileConditional, Reparameterized, ResidualSizes, TrajectoryModels
+from rrl.diffusion import (
+    CausalGRU,
+    DenoiserSettings,
+    FewStep,
+    QuantileConditional,
+    Reparameterized,
+    ResidualSizes,
+    RowwiseGRU,
+    RowwiseSampler,
+    TrajectoryModels,
+)
 from rrl.diffusion.quantiles import QuantileNetwork, locate, pinball_loss
 from rrl.diffusion.sampler import TrajectorySampler
 from rrl.types import WindowBatch
@@ -91,10 +102,15 @@ def walks(count: int, generator: torch.Generator) -> WindowBatch:
     return WindowBatch(observations, actions, rewards, no, yes)
 
 
-def test_learnt_models_imagine_the_tail_over_worlds():
+@pytest.mark.parametrize(
+    ("network", "sampler"),
+    [(CausalGRU(width=32), TrajectorySampler), (RowwiseGRU(width=16, hidden_dim=64), RowwiseSampler)],
+    ids=["whole", "rowwise"],
+)
+def test_learnt_models_imagine_the_tail_over_worlds(network: DenoiserSettings, sampler: Any):
     torch.manual_seed(0)
     rule, stream = QuantileConditional(alpha=ALPHA), generator()
-    denoiser = CausalGRU(width=32).build(1, 1, HORIZON, told=rule.told)
+    denoiser = network.build(1, 1, HORIZON, told=rule.told)
     judge = rule.build_judge(1, 1, HORIZON, ResidualSizes(hidden_dim=32, num_layers=1))
     models = TrajectoryModels(unit_normalizer(HORIZON, 1), FewStep(steps=16).build(), denoiser, judge, ema_decay=0.98)
     optimizer = torch.optim.Adam(models.trained_parameters(), lr=3e-3)
@@ -103,7 +119,7 @@ def test_learnt_models_imagine_the_tail_over_worlds():
         models.train_step(windows, windows.rewards.sum(dim=1), optimizer)
     means = {}
     for guided in (True, False):
-        imagined = TrajectorySampler(models.schedule, models.normalizer).sample(
+        imagined = sampler(models.schedule, models.normalizer).sample(
             models.denoiser_average,
             standard_policy,
             torch.zeros(1000, 1),
