@@ -208,6 +208,8 @@ class Rollout(TensorBatch):
     """Wall-clock time that the collection took. Scalar."""
     attack: AttackRecord | None = None
     """None where there was no adversary."""
+    width: Tensor | None = None
+    """Width of the uncertainty set for episodes that began in it; None without a curriculum. Scalar."""
 
 
 @dataclass(frozen=True)

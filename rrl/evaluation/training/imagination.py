@@ -96,6 +96,7 @@ class ImaginationDiagnostics(Callback):
             return metrics
         if self.envs is None:
             self.envs = data.make_envs(self.starts * self.draws)
+        data.set_width(self.envs)
         self.envs.reset(seed=derived_seed(Purpose.REPLAY, *moment))
         metrics |= self._judge_update(module, starts.simulator_states, unguided)
         first = unguided.select(torch.arange(0, len(unguided.returns), self.draws, device=module.device))
