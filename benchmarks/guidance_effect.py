@@ -34,6 +34,7 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int) -> TrajectoryDataMod
     settings = dict(read_checkpoint(path)["datamodule_hyper_parameters"])
     if settings["pushes"] is not None:
         settings["pushes"] = Pushes(**settings["pushes"])
+    settings["curriculum"] = None  # in all of the worlds, however far the training had come
     data = TrajectoryDataModule(**{**settings, "seed": settings["seed"] + FRESH_SEED})
     data.setup("fit")
     assert isinstance(data.collector, RolloutCollector)

@@ -112,6 +112,15 @@ class HasAttackTests(Protocol):
         ...
 
 
+@runtime_checkable
+class JudgesImagination(Protocol):
+    """A callback that compares what an algorithm imagines with what happens, and tells it the outcome."""
+
+    def diagnose(self, data: Any, module: Any) -> dict[str, float]:
+        """Compare with the worlds of a DataModule; return metrics by log key."""
+        ...
+
+
 class HasEnvSteps(Protocol):
     """What the progress bar knows of an algorithm."""
 
@@ -199,6 +208,8 @@ class Rollout(TensorBatch):
     """Wall-clock time that the collection took. Scalar."""
     attack: AttackRecord | None = None
     """None where there was no adversary."""
+    width: Tensor | None = None
+    """Width of the uncertainty set for episodes that began in it; None without a curriculum. Scalar."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ def rollout(*, attacked: bool) -> Rollout:
     episodes = EpisodeStatistics(*torch.ones(4, 1))
     table = torch.zeros(3, 2)
     attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table.long(), table[0])
-    return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), torch.zeros(()), attack if attacked else None)
+    scalar = torch.zeros(())
+    record = attack if attacked else None
+    return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), scalar, record, width=scalar)
 
 
 def window_batch() -> WindowBatch:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -12,11 +17,12 @@ from rrl.algorithms.mixture import Imagination, JudgedTrajectories, as_rollout, 
 from rrl.algorithms.world_model import WorldModel, WorldModelSettings
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import NoiseConditional
+from rrl.distributed import all_reduce_mean
 from rrl.policies import Learner
 from rrl.random_streams import Purpose, torch_stream
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion
-from rrl.types import DynaBatch, RolloutBatch
+from rrl.types import DynaBatch, JudgesImagination, Rollout, RolloutBatch
 
 
 class ADRRL(RLModule):
@@ -34,6 +40,7 @@ class ADRRL(RLModule):
       where quantiles are told, ``diffusion/lower_half``, the share of returns in the lower half of their law;
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
+    - ``diffusion/imagination_in_use``: 1 where imagined data entered the policy update, 0 where real ones alone did;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
     - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``: the realised relative entropy of the guided paths in nats, and the
@@ -63,6 +70,9 @@ class ADRRL(RLModule):
         Rigter, Yamada and Posner, "World models via policy-guided trajectory diffusion", TMLR 2024.
     """
 
+    replay_error_ratio: Tensor
+    """The newest replay error in units of that of persistence; infinite before there is one."""
+
     needs_windows = True
 
     def __init__(
@@ -81,7 +91,32 @@ class ADRRL(RLModule):
             raise ValueError("`guided_fraction` must be below 1 where the guidance's `target` is 'cvar', got 1.0.")
         self.imagination, self.model_learning_rate = imagination, world_model.learning_rate
         self.world_model = WorldModel(spaces, world_model, gamma=learner.gamma)
+        # In checkpoints only where it decides something, so that all others stay as they are.
+        persistent = imagination.max_replay_error is not None
+        self.register_buffer("replay_error_ratio", torch.tensor(math.inf), persistent=persistent)
         self._starts: Tensor | None = None
+
+    def on_fit_start(self) -> None:
+        """Refuse a bound on the replay error where nobody measures it."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
+        judged = any(isinstance(item, JudgesImagination) for item in callbacks)
+        if self.imagination.max_replay_error is not None and not judged:
+            raise ValueError("`imagination.max_replay_error` needs the callback ImaginationDiagnostics, got none.")
+
+    def judge_imagination(self, metrics: Mapping[str, float]) -> None:
+        """Take in a diagnosis: imagined data are used or not until the next; warn where that has changed."""
+        bound = self.imagination.max_replay_error
+        if bound is None or "model/replay_error" not in metrics:
+            return
+        refused = not self.replay_error_ratio < bound and self.replay_error_ratio != math.inf
+        ratio = metrics["model/replay_error"] / max(metrics["model/persistence_error"], 1e-8)
+        self.replay_error_ratio.copy_(all_reduce_mean(self.replay_error_ratio.new_tensor(ratio)))
+        if bool(self.replay_error_ratio < bound) == refused:
+            verdict = "good enough again: imagined data are used" if refused else "too bad: real data alone are used"
+            rank_zero_warn(
+                f"The world model is {verdict}. Its replay error is {float(self.replay_error_ratio):.2f} of that of "
+                f"persistence, `imagination.max_replay_error` is {bound:g}."
+            )
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Perform one pass of Algorithm 1 on fresh experience: fit the models, imagine, improve the policy."""
@@ -99,7 +134,9 @@ class ADRRL(RLModule):
     def _improve(self, batch: DynaBatch) -> None:
         """Improve policy and value function on real and imagined data, as often as there are start states for."""
         real, real_fraction = batch.rollout.transitions, self.imagination.real_fraction
-        if int(self.env_steps) < self.imagination.warmup:
+        in_use = self._may_imagine(batch.rollout)
+        self.log_metrics({"diffusion/imagination_in_use": float(in_use)})
+        if not in_use:
             if real_fraction > 0.0:
                 self._update([real])
             return
@@ -107,6 +144,12 @@ class ADRRL(RLModule):
             with self.timed("imagine"):
                 sources = mix_real_and_imagined(real, self._imagine_mixture(starts), real_fraction)
             self._update(sources)
+
+    def _may_imagine(self, rollout: Rollout) -> bool:
+        """Tell whether imagined data are used: after the warm-up, while the model is as good as is asked."""
+        bound, can_be_replayed = self.imagination.max_replay_error, rollout.simulator_states.shape[-1] > 0
+        trusted = bound is None or not can_be_replayed or bool(self.replay_error_ratio < bound)
+        return trusted and int(self.env_steps) >= self.imagination.warmup
 
     def _update(self, sources: list[RolloutBatch]) -> None:
         """Update the protagonist on transitions of several sources, of which the first are the real ones."""

@@ -33,7 +33,7 @@ class RLModule(LightningModule):
     Logs, once an iteration (the complete list of keys of all algorithms is the union of their docstrings):
 
     - ``rollout/episode_return_mean``, ``rollout/episode_length_mean``, ``rollout/failure_rate``: training episodes;
-      ``rollout/num_unstable``: those that an unstable simulation ended;
+      ``rollout/num_unstable``: those that an unstable simulation ended; ``rollout/curriculum_width``, where it grows;
     - ``protagonist/surrogate``, ``/kl_divergence``, ``/step_fraction``, ``/line_search_accepted``: the policy step;
     - ``protagonist/value_loss``, ``/explained_variance``, ``/entropy``: the critic, and the spread of the policy;
     - ``time/env_steps``: real environment steps over all ranks; ``time/steps_per_second``;
@@ -82,9 +82,11 @@ class RLModule(LightningModule):
         self._iteration_end = time.perf_counter()
 
     def count_steps(self, rollout: Rollout) -> None:
-        """Add a rollout's real environment steps, over all ranks, to the counter."""
+        """Add a rollout's real environment steps, over all ranks, to the counter; log how wide its worlds were."""
         self.env_steps += rollout.transitions.rewards.numel() * self.trainer.world_size
         self._seconds["collect"] = float(rollout.seconds)
+        if rollout.width is not None:
+            self.log_metrics({"rollout/curriculum_width": rollout.width})
 
     def advantage_batch(self, player: ActorCritic, batches: Sequence[RolloutBatch]) -> AdvantageBatch:
         """Judge transitions of one or several sources by a player's values; see :func:`advantage_batch`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rrl.checks import require_not_negative, require_within
+from rrl.checks import require_not_negative, require_positive, require_within
 from rrl.diffusion import ImaginedTrajectories
 from rrl.types import RolloutBatch
 
@@ -74,12 +74,16 @@ class Imagination:
     """When imagined data are used, and how many of them."""
 
     real_fraction: float = 0.5
-    """Share of the real rollout in the policy update; ``0`` in the paper, where the policy stays as it is before the
-    warm-up."""
+    """Share of the real rollout in the policy update; ``0`` in the paper, where the policy stays as it is while nothing
+    is imagined."""
     guided_fraction: float = 0.5
     """Share of guided trajectories among the imagined; ``1`` in the paper."""
     warmup: int = 5_000
     """Real environment steps before imagined data are used at all."""
+    max_replay_error: float | None = None
+    """Imagined data are used only while the model's replay error, as the diagnostics find it, is below this fraction of
+    that of assuming that nothing changes, and so not before the first diagnosis. No bound where None, nor on tasks that
+    cannot be replayed."""
     guidance_warmup: int = 10_000
     """Real environment steps before trajectories are guided."""
     value_from_imagination: bool = False
@@ -89,6 +93,8 @@ class Imagination:
     def __post_init__(self) -> None:
         require_within("[0, 1]", real_fraction=self.real_fraction, guided_fraction=self.guided_fraction)
         require_not_negative(warmup=self.warmup, guidance_warmup=self.guidance_warmup)
+        if self.max_replay_error is not None:
+            require_positive(max_replay_error=self.max_replay_error)
         if self.real_fraction == 0.0 and not self.value_from_imagination:
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
 

@@ -15,6 +15,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.checks import require_at_least, require_within
+from rrl.data.curriculum import Curriculum, Widening
 from rrl.distributed import gather_objects
 from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, make_vec_env, spaces_of
 from rrl.random_streams import Purpose, torch_stream
@@ -56,6 +57,7 @@ class RolloutDataModule(LightningDataModule):
         pushes: Random pushes that the policy does not observe; none where None.
         physics: Ranges from which each episode draws multiples of the nominal physics, such as ``{mass: [0.5, 1.5]}``;
             nominal where None.
+        curriculum: How pushes and ranges of physics widen as the policy improves; whole from the beginning where None.
         force_limit: Largest force of the adversary along an axis; the task's own where None. Needs an adversarial task.
         force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
         random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``. The policy does not
@@ -74,6 +76,7 @@ class RolloutDataModule(LightningDataModule):
         env_kwargs: dict[str, Any] | None = None,
         pushes: Pushes | None = None,
         physics: dict[str, tuple[float, float]] | None = None,
+        curriculum: Curriculum | None = None,
         force_limit: float | None = None,
         force_limit_unit: ForceUnit = "newtons",
         random_actions: float = 0.0,
@@ -81,10 +84,13 @@ class RolloutDataModule(LightningDataModule):
         super().__init__()
         require_at_least(1, num_envs=num_envs, num_steps=num_steps, iterations_per_epoch=iterations_per_epoch)
         require_within("[0, 1)", random_actions=random_actions)
+        if curriculum is not None and pushes is None and not physics:
+            raise ValueError("`curriculum` needs `pushes` or ranges of `physics` that can widen, got neither.")
         self.env_id, self.num_envs, self.num_steps = env_id, num_envs, num_steps
         self.iterations_per_epoch, self.seed = iterations_per_epoch, seed
         self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
-        self.pushes, self.physics = pushes, physics
+        self.pushes, self.physics, self.curriculum = pushes, physics, curriculum
+        self.widening = Widening(curriculum) if curriculum else None
         self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
         self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
@@ -93,6 +99,7 @@ class RolloutDataModule(LightningDataModule):
         names = [name for cls in classes for name in inspect.signature(cls).parameters if name != "worlds"]
         settings = {name: getattr(self, name) for name in names}
         settings["pushes"] = None if pushes is None else dataclasses.asdict(pushes)
+        settings["curriculum"] = None if curriculum is None else dataclasses.asdict(curriculum)
         self.save_hyperparameters(settings, logger=False)
         # One world is built at once, so that a bad setting fails here.
         probe = self.make_envs(1)
@@ -106,7 +113,7 @@ class RolloutDataModule(LightningDataModule):
 
         ``nominal`` ones have no pushes, random physics or shortened time limit.
         """
-        return make_vec_env(
+        envs = make_vec_env(
             self.env_id,
             num_envs,
             seed=self.seed if seed is None else seed,
@@ -118,6 +125,13 @@ class RolloutDataModule(LightningDataModule):
             force_limit=self.force_limit,
             force_limit_unit=self.force_limit_unit,
         )
+        self.set_width(envs)
+        return envs
+
+    def set_width(self, envs: VectorEnv[Any, Any, Any]) -> None:
+        """Let the episodes that start from now on have the width that the curriculum has reached, if there is one."""
+        if self.widening is not None and isinstance(envs, MuJoCoVectorEnv):
+            envs.width = self.widening.width
 
     def setup(self, stage: str) -> None:
         """Build this rank's share of the worlds; ValueError if they cannot be shared equally."""
@@ -143,11 +157,17 @@ class RolloutDataModule(LightningDataModule):
         return self.collect()
 
     def collect(self) -> Rollout:
-        """Collect one rollout with the policy as it is now."""
+        """Collect one rollout with the policy as it is now, and let the curriculum see the episodes of all ranks."""
         if self.collector is None or self.trainer is None:
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         algorithm = cast(HasActor, self.trainer.lightning_module)
-        return self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
+        self.set_width(self.collector.envs)
+        rollout = self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
+        if self.widening is None:
+            return rollout
+        width = torch.tensor(self.widening.width)
+        self.widening.update(torch.cat(gather_objects(rollout.episodes.returns)).tolist())
+        return dataclasses.replace(rollout, width=width)
 
     def teardown(self, stage: str) -> None:
         """Close the worlds."""
@@ -178,6 +198,8 @@ class RolloutDataModule(LightningDataModule):
             return {}
         envs = self.collector.envs
         state: dict[str, Any] = {"collector": self.collector.state_dict()}
+        if self.widening is not None:
+            state["curriculum"] = self.widening.state_dict()
         # Gymnasium's own vector environments cannot be saved; after a resume their episodes begin anew.
         if isinstance(envs, MuJoCoVectorEnv):
             # Tensors, which a checkpoint may hold without unpickling arbitrary code.
@@ -186,6 +208,8 @@ class RolloutDataModule(LightningDataModule):
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
         """Restore this rank's part of the state."""
+        if self.widening is not None and "curriculum" in state:
+            self.widening.load_state_dict(state["curriculum"])
         if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
             self.collector.envs.load_state_dict(apply_to_collection(state["envs"], torch.Tensor, torch.Tensor.numpy))
             self.collector.load_state_dict(state["collector"])

@@ -84,10 +84,16 @@ class RandomPhysics:
         """The factors in force, by parameter. Shapes ``[N]``."""
         return dict(zip(self._ranges, self._factors.T.copy(), strict=True))
 
-    def restart(self, worlds: NDArray[np.intp], generators: Sequence[np.random.Generator]) -> None:
-        """Draw new physics for worlds whose episode starts, one number per range from each's stream; states stay."""
+    def restart(
+        self, worlds: NDArray[np.intp], generators: Sequence[np.random.Generator], *, width: float = 1.0
+    ) -> None:
+        """Draw new physics for worlds whose episode starts, one number per range from each's stream; states stay.
+
+        A ``width`` in ``[0, 1]`` shrinks each range towards 1, to ``[1 - width (1 - low), 1 + width (high - 1)]``.
+        """
         for world, generator in zip(worlds, generators, strict=True):
-            self._factors[world] = [generator.uniform(low, high) for low, high in self._ranges.values()]
+            drawn = np.array([generator.uniform(low, high) for low, high in self._ranges.values()])
+            self._factors[world] = width * drawn + (1.0 - width)
         self._apply(worlds)
 
     def load_factors(self, state: Mapping[str, Array]) -> None:

@@ -75,6 +75,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._physics = RandomPhysics(physics or {}, self.task.env_id, self._simulations)
         self._time_limit = max_episode_steps or self.task.max_episode_steps
         self._pushes, self._first_world = pushes, first_world
+        self.width = 1.0
+        """Share of pushes and ranges of physics, in ``[0, 1]``, that episodes have which start from now on."""
+        self._widths = np.ones(num_envs)  # of the running episodes
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._observations: Array | None = None
         self._reseed(seed)
@@ -150,6 +153,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             "observations": self._require_started().copy(),
             "steps": self._steps.copy(),
             "physics": self.physics,
+            "widths": self._widths.copy(),
             "streams": [generator.bit_generator.state for generator in self._generators],
             "pushes": self._push_process.state_dict() if self._push_process else None,
         }
@@ -165,6 +169,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._simulations.state[:] = simulations
         self._observations = np.array(state["observations"])
         self._steps[:] = state["steps"]
+        self._widths[:] = state.get("widths", 1.0)  # states from before there were widths have none
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
         if self._push_process:
@@ -186,7 +191,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
 
     def _restart(self, worlds: Indices) -> None:
         generators = [self._generators[world] for world in worlds]
-        self._physics.restart(worlds, generators)
+        self._physics.restart(worlds, generators, width=self.width)
+        self._widths[worlds] = self.width
         drawn = [self.task.initial_state(*self._simulations.initial_state, generator) for generator in generators]
         self._begin(worlds, *(np.stack(part) for part in zip(*drawn, strict=True)))
 
@@ -201,8 +207,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             bodies = self._adversary.body_ids if self._adversary else self._pushed_ids
             self._simulations.exert(bodies, _checked("forces", forces, (self.num_envs, len(bodies), 3)))
         if self._push_process:
-            along_x = self._push_process.advance()[:, None, None] * np.array([1.0, 0.0, 0.0])
-            self._simulations.exert(self._pushed_ids, along_x)
+            along_x = self._widths * self._push_process.advance()
+            self._simulations.exert(self._pushed_ids, along_x[:, None, None] * np.array([1.0, 0.0, 0.0]))
 
     def _require_started(self) -> Array:
         if self._observations is None:

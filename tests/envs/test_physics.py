@@ -21,10 +21,10 @@ def change(models, env_id: str, *changes: ModelChange) -> ModelFields:
     return changed_fields(models[env_id], env_id, changes)
 
 
-def drawn(ranges: Ranges, seeds: list[int]) -> dict[str, np.ndarray]:
+def drawn(ranges: Ranges, seeds: list[int], **options: float) -> dict[str, np.ndarray]:
     simulations = Simulations(make_task("Hopper-v5").model_path, len(seeds), 1)
     physics = RandomPhysics(ranges, "Hopper-v5", simulations)
-    physics.restart(np.arange(len(seeds)), [np.random.default_rng(seed) for seed in seeds])
+    physics.restart(np.arange(len(seeds)), [np.random.default_rng(seed) for seed in seeds], **options)
     return physics.factors
 
 
@@ -32,6 +32,22 @@ def test_draws_fill_their_range():
     mass = drawn({"mass": (0.5, 1.5)}, list(range(500)))["mass"]
     assert 0.5 <= mass.min() < 0.52
     assert 1.48 < mass.max() <= 1.5
+
+
+@pytest.mark.parametrize("bounds", [(0.5, 1.5), (0.9, 1.8), (1.2, 1.6), (0.3, 0.7)])
+@pytest.mark.parametrize("width", [0.0, 0.25, 0.8, 1.0])
+def test_a_width_shrinks_the_range_towards_one(bounds, width):
+    (low, high), mass = bounds, drawn({"mass": bounds}, list(range(300)), width=width)["mass"]
+    smallest, largest = 1.0 - width * (1.0 - low), 1.0 + width * (high - 1.0)
+    margin = 0.03 * (largest - smallest)
+    assert smallest - 1e-12 <= mass.min() <= smallest + margin + 1e-12
+    assert largest - margin - 1e-12 <= mass.max() <= largest + 1e-12
+
+
+def test_full_width_changes_no_bit():
+    ranges = {"mass": (0.5, 1.5), "gear": (0.9, 1.1)}
+    assert (drawn(ranges, [0, 1, 2], width=1.0)["gear"] == drawn(ranges, [0, 1, 2])["gear"]).all()
+    assert drawn(ranges, [7])["mass"] == np.random.default_rng(7).uniform(0.5, 1.5)
 
 
 def test_draws_depend_on_the_own_stream_and_not_on_the_order_of_names():

@@ -218,6 +218,34 @@ def test_physics_are_drawn_for_every_episode_and_world():
     assert ((envs.physics["friction"] >= 0.7) & (envs.physics["friction"] <= 1.3)).all()
 
 
+def test_a_width_holds_for_episodes_that_start_under_it():
+    envs = MuJoCoVectorEnv("Hopper-v5", 2, physics={"mass": (2.0, 2.0)}, pushes=Pushes(20.0, 0.1), max_episode_steps=5)
+    envs.reset()
+    envs.width = 0.5
+    record(envs, 4)
+    assert envs.physics["mass"].tolist() == [2.0, 2.0]
+    record(envs, 1)
+    assert envs.physics["mass"].tolist() == [1.5, 1.5]
+
+
+def test_pushes_of_half_width_are_those_of_half_the_deviation():
+    narrow, weak = (MuJoCoVectorEnv("Hopper-v5", 2, seed=3, pushes=Pushes(std, 0.1)) for std in (40.0, 20.0))
+    narrow.width = 0.5
+    for envs in (narrow, weak):
+        envs.reset()
+    np.testing.assert_array_equal(record(narrow), record(weak))
+
+
+def test_saved_widths_resume_bit_for_bit():
+    source, restored = (MuJoCoVectorEnv("Hopper-v5", 2, **DISTURBED) for _ in range(2))
+    source.width = 0.3
+    for envs in (source, restored):
+        envs.reset()
+    record(source, 5)
+    restored.load_state_dict(source.state_dict())
+    np.testing.assert_array_equal(record(source, 8), record(restored, 8))  # no episode ends
+
+
 def test_pushes_are_forces_on_the_pushed_body():
     """Worlds with pushes move exactly as worlds to which the same forces are given."""
     pushed = MuJoCoVectorEnv("HalfCheetah-v5", 2, pushes=DISTURBED["pushes"])

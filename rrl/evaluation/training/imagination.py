@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast, runtime_checkable
 
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.algorithms.mixture import as_rollout
 from rrl.checks import require_at_least
-from rrl.envs import MuJoCoVectorEnv, flat_box
+from rrl.evaluation.training.agreement import judge_update
 from rrl.evaluation.training.callbacks import is_time
+from rrl.evaluation.training.replays import Replays, replay
 from rrl.random_streams import Purpose, derived_seed, torch_stream
-from rrl.types import WindowBatch
 
 
 @runtime_checkable
@@ -29,6 +28,10 @@ class Imagines(Protocol):
         """Imagine a trajectory from each start observation ``[B, O]``."""
         ...
 
+    def judge_imagination(self, metrics: Mapping[str, float]) -> None:
+        """Take in the outcome of a diagnosis, by log key."""
+        ...
+
 
 class ImaginationDiagnostics(Callback):
     """Replays imagined actions in the simulator every few epochs, and logs what that says of model and guidance.
@@ -37,6 +40,10 @@ class ImaginationDiagnostics(Callback):
 
     - ``model/replay_error``: root mean square distance of imagined observations to the nearest of the replays, in
       standard deviations of the observations; ``model/persistence_error`` is that of assuming that nothing changes;
+    - ``model/replay_error_1``, ..., the same for the first, middle and last imagined row of a trajectory alone;
+    - ``model/advantage_agreement``, ``model/gradient_agreement``: what an update would make of imagined data and of the
+      policy's real trajectories from the same states with the same action noise, each in one world: correlation of the
+      advantages of the first actions, and cosine of the policy gradients. 1 is no error and 0 no information;
     - ``model/imagined_termination_rate`` and ``model/replayed_termination_rate``: windows in which the episode ends.
 
     The guidance, by its effect:
@@ -50,6 +57,7 @@ class ImaginationDiagnostics(Callback):
       unless its actions answer its states: actions that were right in one world are wrong in most others.
 
     Only tasks that are stepped natively can be replayed; for others the callback logs ``guidance/return_shift`` alone.
+    The module is told the outcome.
 
     Args:
         every_n_epochs: Epochs between two diagnoses.
@@ -65,7 +73,9 @@ class ImaginationDiagnostics(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Diagnose, if it is time and the module imagines."""
         if is_time(trainer, self.every_n_epochs) and isinstance(pl_module, Imagines):
-            pl_module.log_dict(self.diagnose(trainer.datamodule, pl_module), batch_size=1)  # type: ignore[attr-defined]
+            metrics = self.diagnose(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
+            pl_module.log_dict(metrics, batch_size=1)
+            pl_module.judge_imagination(metrics)
 
     @torch.no_grad()
     def diagnose(self, data: Any, module: Any) -> dict[str, float]:
@@ -74,32 +84,42 @@ class ImaginationDiagnostics(Callback):
         starts = data.buffer.sample_starts(
             self.starts, recent=data.recent_starts, generator=torch_stream(Purpose.DIAGNOSTICS, *moment)
         )
-        repeated = starts.observations.to(module.device).repeat_interleave(self.draws, dim=0)
+        observations = starts.observations.to(module.device)
         stream = torch_stream(Purpose.DIAGNOSTICS, *moment, 1, device=module.device)
-        unguided, guided = (module.imagine(repeated, guided=kind, generator=stream) for kind in (False, True))
-        returns, guided_returns = (part.returns.view(self.starts, self.draws) for part in (unguided, guided))
+        unguided = module.imagine(observations.repeat_interleave(self.draws, dim=0), guided=False, generator=stream)
+        # A guided trajectory may be the worst of many draws, so there is one for each start.
+        guided = module.imagine(observations, guided=True, generator=stream)
+        returns, guided_returns = unguided.returns.view(self.starts, self.draws), guided.returns
         spread = returns.var(dim=1).mean().sqrt().clamp(min=1e-8)
-        metrics = {"guidance/return_shift": float((guided_returns.mean() - returns.mean()) / spread)}
+        metrics = {"guidance/return_shift": float((guided_returns.unsqueeze(1) - returns).mean() / spread)}
         if starts.simulator_states.shape[-1] == 0:
             return metrics
         if self.envs is None:
             self.envs = data.make_envs(self.starts * self.draws)
+        data.set_width(self.envs)
         self.envs.reset(seed=derived_seed(Purpose.REPLAY, *moment))
-        metrics |= self._judge(module, starts.simulator_states, unguided, returns[:, 0], "unguided_")
-        return metrics | self._judge(module, starts.simulator_states, guided, guided_returns[:, 0], "")
+        metrics |= self._judge_update(module, starts.simulator_states, unguided)
+        first = unguided.select(torch.arange(0, len(unguided.returns), self.draws, device=module.device))
+        metrics |= self._judge(module, starts.simulator_states, first, "unguided_")
+        return metrics | self._judge(module, starts.simulator_states, guided, "")
 
-    def _judge(self, module: Any, states: Tensor, imagined: Any, predicted: Tensor, prefix: str) -> dict[str, float]:
-        """Compare the first trajectory of each start with replays of its actions, and of the policy with its noise."""
-        actions, observations = imagined.actions[:: self.draws].cpu(), imagined.observations[:: self.draws].cpu()
-        player = copy.deepcopy(module.protagonist).cpu()
-        mean, std = player.mean_and_std(observations)
-        noise = (actions - mean) / std
+    def _judge_update(self, module: Any, states: Tensor, imagined: Any) -> dict[str, float]:
+        """Compare every trajectory with what the policy does in one world with the same noise."""
+        states, noise = states.repeat_interleave(self.draws, dim=0), imagined.deviations.cpu()
+        act = _reacting(module, noise)
+        real = replay(self.envs, states, act, draws=1, horizon=noise.shape[1])  # type: ignore[arg-type]
+        actions = torch.stack([act(step, real.observations[:, :, step]) for step in range(noise.shape[1])], dim=2)
+        return judge_update(module, as_rollout(imagined), real.as_rollout(actions).to(module.device))
+
+    def _judge(self, module: Any, states: Tensor, imagined: Any, prefix: str) -> dict[str, float]:
+        """Compare one trajectory of each start with replays of its actions, and of the policy with its noise."""
+        actions, observations, predicted = imagined.actions.cpu(), imagined.observations.cpu(), imagined.returns
 
         def replayed(choose: Callable[[int, Tensor], Tensor]) -> Replays:
             return replay(self.envs, states, choose, draws=self.draws, horizon=actions.shape[1])  # type: ignore[arg-type]
 
         open_loop = replayed(lambda step, seen: actions[:, step])
-        closed_loop = replayed(lambda step, seen: player.mean_and_std(seen)[0] + std * noise[:, step])
+        closed_loop = replayed(_reacting(module, imagined.deviations.cpu()))
         metrics = {
             f"guidance/{prefix}quantile": self._quantile(module, open_loop, predicted),
             f"guidance/{prefix}closed_loop_quantile": self._quantile(module, closed_loop, predicted),
@@ -120,88 +140,43 @@ class ImaginationDiagnostics(Callback):
             self.envs = None
 
 
+def _reacting(module: Any, noise: Tensor) -> Callable[[int, Tensor], Tensor]:
+    """Let the protagonist, on the CPU, answer what happens, with standard normal noise ``[B, H, A]``."""
+    player = copy.deepcopy(module.protagonist).cpu()
+
+    def act(step: int, seen: Tensor) -> Tensor:
+        mean, std = player.mean_and_std(seen)
+        return cast(Tensor, mean + std * noise[:, step])
+
+    return act
+
+
 def judge_model(imagined: Tensor, replays: Replays, world_model: Any) -> dict[str, float]:
     """Compare raw observations ``[B, H, O]`` of unguided trajectories with the replays of their actions, by log key.
 
     The world model knows the scale of the observations and when an episode ends.
     """
-    scale = world_model.models.normalizer.start_std.cpu()
+    scale, seen = world_model.models.normalizer.start_std.cpu(), replays.valid[:, :, :-1]
 
-    def distance(guess: Tensor) -> float:
+    def nearest(guess: Tensor) -> tuple[float, Tensor, Tensor]:
+        """Return the distance to the nearest replays, and for each row its square and whether there is one."""
         squares = ((guess - replays.observations) / scale).square().mean(dim=-1)[:, :, 1:]
-        seen = replays.valid[:, :, :-1]
         per_world = (squares * seen).sum(dim=-1) / seen.sum(dim=-1)
-        return float(per_world.min(dim=0).values.mean().sqrt())
+        least, world = per_world.min(dim=0)
+        every = torch.arange(len(world))
+        return float(least.mean().sqrt()), squares[world, every], seen[world, every]
 
+    error, squares, present = nearest(imagined)
     metrics = {
-        "model/replay_error": distance(imagined),
-        "model/persistence_error": distance(imagined[:, :1].expand_as(imagined)),
+        "model/replay_error": error,
+        "model/persistence_error": nearest(imagined[:, :1].expand_as(imagined))[0],
         "model/replayed_termination_rate": float(replays.terminated.any(dim=-1).float().mean()),
     }
+    for row in {1, imagined.shape[1] // 2, imagined.shape[1] - 1}:
+        if present[:, row - 1].any():
+            metrics[f"model/replay_error_{row}"] = float(squares[:, row - 1][present[:, row - 1]].mean().sqrt())
     low, high = world_model.healthy_low.cpu(), world_model.healthy_high.cpu()
     if len(low) > 0:
         unhealthy = ((imagined[:, 1:] < low) | (imagined[:, 1:] > high)).flatten(1).any(dim=1)
         metrics["model/imagined_termination_rate"] = float(unhealthy.float().mean())
     return metrics
-
-
-class Replays(NamedTuple):
-    """The same actions from the same states, under several draws of pushes and physics."""
-
-    observations: Tensor
-    """Raw observations; behind an episode's end the last one repeats. Shape ``[W, B, H, O]``."""
-    rewards: Tensor
-    """Rewards; 0 behind an episode's end and in the last column. Shape ``[W, B, H]``."""
-    terminated: Tensor
-    """Transitions that ended the episode for good. Boolean, shape ``[W, B, H]``."""
-    valid: Tensor
-    """Transitions up to the end of the episode; the last row has none. Boolean, shape ``[W, B, H]``."""
-
-    def as_windows(self) -> WindowBatch:
-        """Deliver all replays as one batch of ``W * B`` windows, without their actions."""
-        observations, rewards, terminated, valid = (column.flatten(0, 1) for column in self)
-        return WindowBatch(observations, observations[..., :0], rewards, terminated, valid)
-
-
-def replay(
-    envs: VectorEnv[Any, Any, Any],
-    states: Tensor,
-    choose: Callable[[int, Tensor], Tensor],
-    *,
-    draws: int,
-    horizon: int,
-) -> Replays:
-    """Run short trajectories of ``H`` rows from simulator states ``[B, S]``, float64, each in ``W`` worlds drawn anew.
-
-    There must be ``W * B`` native worlds, else that is a TypeError or ValueError. ``choose`` gives raw actions
-    ``[W, B, A]``, or ``[B, A]`` for all draws alike, by the step and raw observations ``[W, B, O]``.
-    """
-    if not isinstance(envs, MuJoCoVectorEnv):
-        raise TypeError(f"`envs` must be native worlds, got {envs}.")
-    if envs.num_envs != draws * len(states):
-        raise ValueError(f"`envs` must have {draws * len(states)} worlds, got {envs.num_envs}.")
-    space = flat_box(envs.single_action_space)
-    envs.reset()
-    current = envs.set_simulator_states(np.tile(states.numpy(), (draws, 1)))
-    running = np.ones(len(current), dtype=bool)
-    columns: list[list[NDArray[Any]]] = [[current], [], [], []]
-    for step in range(horizon - 1):
-        actions = choose(step, torch.from_numpy(current).float().unflatten(0, (draws, -1)))
-        controls = actions.expand(draws, -1, -1).flatten(0, 1).numpy()
-        after, rewards, terminated, truncated, infos = envs.step(np.clip(controls, space.low, space.high))
-        # The worlds reset themselves where an episode ends; what the trajectory saw is the observation before that.
-        following = np.where(infos["_final_obs"][:, None], infos["final_obs"], after) if "final_obs" in infos else after
-        current = np.where(running[:, None], following, current)
-        for column, values in zip(columns, (current, rewards * running, terminated & running, running), strict=True):
-            column.append(values)
-        running = running & ~(terminated | truncated)
-    for column in columns[1:]:
-        column.append(np.zeros_like(column[0]))
-    return Replays(*(_stacked(column, draws) for column in columns))
-
-
-def _stacked(column: list[NDArray[Any]], draws: int) -> Tensor:
-    """Turn a list over steps of ``[W * B, ...]`` into ``[W, B, H, ...]``."""
-    tensor = torch.from_numpy(np.stack(column, axis=1))
-    split: Tensor = (tensor.float() if tensor.is_floating_point() else tensor).unflatten(0, (draws, -1))
-    return split

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from rrl.algorithms.advantage_batch import advantage_batch
+from rrl.algorithms.mixture import JudgedTrajectories
 from rrl.data import TrajectoryDataModule
 from rrl.diffusion import Score
 from rrl.envs import Pushes, make_vec_env
 from rrl.evaluation import ImaginationDiagnostics
-from rrl.evaluation.training.imagination import replay
+from rrl.evaluation.training.replays import replay
+from rrl.policies import ActorCritic, Learner
 from rrl.rollout import RolloutCollector
 from rrl.rollout.buffer import StartStates
 from tests.fitting import adrrl, fit, snapshot, trajectories
@@ -21,6 +25,8 @@ STARTS, DRAWS, HORIZON, STD = 24, 16, 6, 0.4
 MODEL_KEYS = {
     "model/replay_error",
     "model/persistence_error",
+    "model/advantage_agreement",
+    "model/gradient_agreement",
     "model/imagined_termination_rate",
     "model/replayed_termination_rate",
 }
@@ -33,11 +39,17 @@ EFFECT_KEYS = {
 }
 
 
-class Blind(torch.nn.Module):
-    """Acts at random, whatever it sees; so actions mean the same in all worlds."""
+def rows_of(*rows: int):
+    return {f"model/replay_error_{row}" for row in rows}
 
-    def mean_and_std(self, observations):
-        return torch.zeros(*observations.shape[:-1], 3), torch.full((3,), STD)
+
+def blind() -> ActorCritic:
+    """Make a player that acts at random, whatever it sees; so actions mean the same in all worlds."""
+    torch.manual_seed(0)
+    player = ActorCritic(11, 3, Learner(hidden_sizes=[8], initial_log_std=math.log(STD)))
+    torch.nn.init.zeros_(player.policy.mean[-1].weight)
+    torch.nn.init.zeros_(player.value_function.network[-1].weight)
+    return player
 
 
 class Judge:
@@ -52,32 +64,53 @@ class Judge:
 
 
 class Oracle:
-    """Imagines by stepping worlds like those of the training; guided, it keeps the worst of several draws."""
+    """Imagines by stepping worlds like those of the training; guided, it keeps the worst of several draws.
+
+    Each start has its own actions. It may get the sign of rewards wrong, and drift away by a constant a step.
+    """
 
     device = "cpu"
 
-    def __init__(self, data: TrajectoryDataModule, states: torch.Tensor) -> None:
+    def __init__(
+        self, data: TrajectoryDataModule, states: torch.Tensor, *, sign: float = 1.0, drift: float = 0.0
+    ) -> None:
+        self.sign, self.drift = sign, drift * torch.arange(HORIZON).unsqueeze(-1)
         self.envs, self.states = data.make_envs(STARTS * DRAWS, seed=123), states
-        self.protagonist, self.world_model, self.env_steps = Blind(), Judge(), 0
+        self.protagonist, self.world_model, self.env_steps = blind(), Judge(), 0
         self.actions = STD * torch.randn(STARTS, HORIZON, 3, generator=torch.Generator().manual_seed(0))
 
-    def imagine(self, repeated, *, guided, generator):
+    def advantage_batch(self, player, batches):
+        return advantage_batch(player, batches, Learner())
+
+    def imagine(self, starts, *, guided, generator):
         actions = self.actions
         done = replay(self.envs, self.states, lambda step, seen: actions[:, step], draws=DRAWS, horizon=HORIZON)
         observations, rewards = done.observations, done.rewards
         if guided:
-            worst = rewards.sum(dim=2).argmin(dim=0)
-            every = torch.arange(STARTS)
-            observations = observations[worst, every].expand(DRAWS, -1, -1, -1)
-            rewards = rewards[worst, every].expand(DRAWS, -1, -1)
-        return SimpleNamespace(
-            observations=observations.transpose(0, 1).flatten(0, 1),
-            actions=actions.repeat_interleave(DRAWS, dim=0),
-            returns=rewards.transpose(0, 1).flatten(0, 1).sum(dim=1),
+            worst = rewards.sum(dim=2).argmin(dim=0, keepdim=True)
+            observations, rewards = (
+                torch.stack([column[draw, start] for start, draw in enumerate(worst[0])]).unsqueeze(0)
+                for column in (observations, rewards)
+            )
+        observations, rewards = (column.transpose(0, 1).flatten(0, 1) for column in (observations, rewards))
+        assert torch.equal(observations[:, 0], starts)
+        actions = actions.repeat_interleave(len(starts) // STARTS, dim=0)
+        nothing = torch.zeros(len(starts))
+        return JudgedTrajectories(
+            observations=observations + self.drift,
+            actions=actions,
+            rewards=self.sign * rewards,
+            ended=-torch.ones_like(rewards),
+            log_ratio=nothing,
+            path_kl=nothing,
+            deviations=actions / STD,
+            terminated=torch.zeros_like(rewards, dtype=torch.bool),
+            returns=rewards.sum(dim=1),
+            gains=nothing,
         )
 
 
-def diagnose(**disturbances):
+def diagnose(*, sign=1.0, drift=0.0, **disturbances):
     data = trajectories("Hopper-v5", horizon=HORIZON, **disturbances)
     data.recent_starts = 10
     envs = data.make_envs(STARTS, nominal=True)
@@ -85,7 +118,7 @@ def diagnose(**disturbances):
     states = StartStates(torch.from_numpy(observations).float(), torch.from_numpy(envs.simulator_states()))
     data.buffer = SimpleNamespace(sample_starts=lambda count, recent, generator: states)
     diagnostics = ImaginationDiagnostics(starts=STARTS, draws=DRAWS)
-    metrics = diagnostics.diagnose(data, Oracle(data, states.simulator_states))
+    metrics = diagnostics.diagnose(data, Oracle(data, states.simulator_states, sign=sign, drift=drift))
     diagnostics.teardown(None, None, "fit")
     assert diagnostics.envs is None
     return metrics
@@ -94,13 +127,32 @@ def diagnose(**disturbances):
 @pytest.mark.mujoco
 def test_a_perfect_model_of_unchanged_worlds_lies_in_the_middle_without_error():
     metrics = diagnose()
-    assert metrics.keys() == MODEL_KEYS | EFFECT_KEYS
+    assert metrics.keys() == MODEL_KEYS | EFFECT_KEYS | rows_of(1, 3, 5)
     # All worlds do the same, so even the worst draw is what happens.
     for name in EFFECT_KEYS - {"guidance/return_shift"}:
         assert metrics[name] == 0.5, name
-    assert metrics["model/replay_error"] == 0.0
+    assert all(metrics[name] == 0.0 for name in ("model/replay_error", *rows_of(1, 3, 5)))
+    assert metrics["model/advantage_agreement"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["model/gradient_agreement"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["model/persistence_error"] > 0.01
     assert metrics["guidance/return_shift"] == 0.0
+
+
+@pytest.mark.mujoco
+def test_a_model_that_mistakes_good_for_bad_disagrees_with_the_real_update():
+    metrics = diagnose(sign=-1.0)
+    assert metrics["model/replay_error"] == 0.0
+    assert metrics["model/advantage_agreement"] == pytest.approx(-1.0, abs=1e-3)
+    assert metrics["model/gradient_agreement"] == pytest.approx(-1.0, abs=1e-3)
+
+
+@pytest.mark.mujoco
+def test_the_replay_error_of_a_row_is_the_distance_in_that_row():
+    metrics = diagnose(drift=0.01)
+    for row in (1, 3, 5):
+        assert metrics[f"model/replay_error_{row}"] == pytest.approx(0.01 * row, rel=1e-3)
+    mean_square = sum((0.01 * row) ** 2 for row in range(1, 6)) / 5
+    assert metrics["model/replay_error"] == pytest.approx(mean_square**0.5, rel=1e-3)
 
 
 @pytest.mark.mujoco
@@ -112,6 +164,9 @@ def test_a_perfect_model_of_uncertain_worlds_lies_in_the_middle_and_its_worst_dr
     assert metrics["guidance/closed_loop_quantile"] < 0.15
     assert metrics["guidance/return_shift"] < -1.0
     assert metrics["model/replay_error"] < metrics["model/persistence_error"]
+    # Imagination and simulator met different disturbances, so not even this model agrees in all.
+    assert 0.2 < metrics["model/advantage_agreement"] < 0.95
+    assert 0.9 < metrics["model/gradient_agreement"] < 0.9999
 
 
 @pytest.mark.mujoco
@@ -122,7 +177,7 @@ def test_a_training_run_logs_all_metrics_in_the_right_epochs():
     diagnostics.diagnose = lambda data, module: seen.append(module.current_epoch) or measure(data, module)
     logged = fit(adrrl(data), data, max_epochs=3, callbacks=(diagnostics,)).callback_metrics
     assert seen == [1, 2]
-    assert logged.keys() > MODEL_KEYS | EFFECT_KEYS
+    assert logged.keys() > MODEL_KEYS | EFFECT_KEYS | rows_of(1, 2, 3)
     assert diagnostics.envs is None
 
 

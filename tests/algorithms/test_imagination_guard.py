@@ -1,0 +1,134 @@
+"""AD-RRL leaves its imagination alone while the model is worse than allowed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from lightning import Callback
+
+from rrl.algorithms.base import RLModule
+from rrl.algorithms.mixture import Imagination
+from rrl.evaluation import ImaginationDiagnostics
+from tests.fitting import adrrl, changed, fit, snapshot, trajectories
+
+REAL, IMAGINED = 32, 48
+"""Transitions of one small rollout, and of what is imagined beside it."""
+FOUND_GOOD, FOUND_BAD = ({"model/replay_error": error, "model/persistence_error": 2.0} for error in (0.9, 1.1))
+
+
+class Verdicts(ImaginationDiagnostics):
+    """Diagnoses what it is told to."""
+
+    def __init__(self, *verdicts: dict[str, float]) -> None:
+        super().__init__(every_n_epochs=1)
+        self.verdicts = iter(verdicts)
+
+    def diagnose(self, data, module):
+        return next(self.verdicts)
+
+
+class Logged(Callback):
+    def __init__(self) -> None:
+        self.in_use = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.in_use.append(float(trainer.callback_metrics["diffusion/imagination_in_use"]))
+
+
+def sizes_of_updates(monkeypatch, verdicts, env_id="Hopper-v5", **settings):
+    """Train for an iteration before, between and after verdicts; return the sizes of the batches of the policy."""
+    sizes, update_player = [], RLModule.update_player
+
+    def recording(self, name, player, batch, optimizers, **options):
+        sizes.append(len(batch.weights))
+        update_player(self, name, player, batch, optimizers, **options)
+
+    monkeypatch.setattr(RLModule, "update_player", recording)
+    data, logged = trajectories(env_id, iterations_per_epoch=1), Logged()
+    module = adrrl(data, **{"max_replay_error": 0.5, **settings})
+    fit(module, data, max_epochs=len(verdicts), callbacks=(Verdicts(*verdicts), logged))
+    assert logged.in_use == [float(size > REAL) for size in sizes]
+    return sizes
+
+
+@pytest.mark.mujoco
+@pytest.mark.filterwarnings("ignore:The world model is")
+def test_imagined_data_are_used_only_while_the_newest_diagnosis_finds_the_model_good(monkeypatch):
+    sizes = sizes_of_updates(monkeypatch, [FOUND_BAD, FOUND_GOOD, FOUND_BAD, FOUND_GOOD, FOUND_GOOD])
+    assert sizes == [REAL, REAL, REAL + IMAGINED, REAL, REAL + IMAGINED]
+
+
+@pytest.mark.mujoco
+def test_a_good_diagnosis_does_not_end_the_warm_up(monkeypatch):
+    sizes = sizes_of_updates(monkeypatch, [FOUND_GOOD] * 4, warmup=3 * REAL)
+    assert sizes == [REAL, REAL, REAL + IMAGINED, REAL + IMAGINED]
+
+
+@pytest.mark.mujoco
+def test_without_a_bound_a_diagnosis_decides_nothing(monkeypatch):
+    assert sizes_of_updates(monkeypatch, [FOUND_BAD] * 2, max_replay_error=None) == [REAL + IMAGINED] * 2
+
+
+@pytest.mark.mujoco
+@pytest.mark.filterwarnings("ignore:The world model is")
+def test_an_error_that_is_not_a_number_is_not_good_enough(monkeypatch):
+    unknown = {"model/replay_error": math.nan, "model/persistence_error": 2.0}
+    assert sizes_of_updates(monkeypatch, [FOUND_GOOD, unknown, FOUND_GOOD]) == [REAL, REAL + IMAGINED, REAL]
+
+
+def test_worlds_that_cannot_be_replayed_have_the_warm_up_alone(monkeypatch):
+    verdicts = [{"guidance/return_shift": 0.0}] * 3
+    sizes = sizes_of_updates(monkeypatch, verdicts, env_id="toy/PointMass-v0", warmup=2 * REAL)
+    assert sizes == [REAL, REAL + IMAGINED, REAL + IMAGINED]
+
+
+@pytest.mark.mujoco
+@pytest.mark.filterwarnings("ignore:The world model is")
+def test_the_models_learn_while_they_are_not_used():
+    data = trajectories("Hopper-v5", iterations_per_epoch=1)
+    module = adrrl(data, max_replay_error=0.5)
+    before = snapshot(module)
+    fit(module, data, callbacks=(Verdicts(FOUND_BAD),))
+    assert "world_model.models.denoiser.network.output.weight" in changed(module, before)
+
+
+def test_there_is_one_warning_a_change(recwarn):
+    module = adrrl(trajectories(), max_replay_error=0.5)
+    counts = []
+    for found in (FOUND_GOOD, FOUND_GOOD, FOUND_BAD, FOUND_BAD, FOUND_GOOD, FOUND_GOOD):
+        module.judge_imagination(found)
+        counts.append(len(recwarn))
+    assert counts == [0, 0, 1, 1, 2, 2]
+    off, on = (str(warning.message) for warning in recwarn)
+    assert off.startswith("The world model is too bad: real data alone are used. Its replay error is 0.55 of")
+    assert on.startswith("The world model is good enough again: imagined data are used. Its replay error is 0.45 of")
+
+
+def test_a_model_that_is_bad_from_the_start_is_warned_about():
+    with pytest.warns(UserWarning, match="The world model is too bad"):
+        adrrl(trajectories(), max_replay_error=0.5).judge_imagination(FOUND_BAD)
+
+
+def test_the_verdict_is_part_of_the_state():
+    source, restored = (adrrl(trajectories(), max_replay_error=0.5) for _ in range(2))
+    source.judge_imagination(FOUND_GOOD)
+    restored.load_state_dict(source.state_dict())
+    assert torch.equal(restored.replay_error_ratio, torch.tensor(0.45))
+
+
+def test_without_a_bound_the_state_is_what_it_was_before_there_were_bounds():
+    assert "replay_error_ratio" not in adrrl(trajectories()).state_dict()
+
+
+def test_a_bound_that_nobody_measures_is_refused():
+    data = trajectories()
+    with pytest.raises(ValueError, match=r"`imagination\.max_replay_error` needs the callback ImaginationDiagnostics"):
+        fit(adrrl(data, max_replay_error=0.5), data)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, math.nan])
+def test_bounds_that_nothing_can_keep_are_refused(bound):
+    with pytest.raises(ValueError, match="`max_replay_error` must be positive"):
+        Imagination(max_replay_error=bound)
