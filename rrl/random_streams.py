@@ -41,6 +41,8 @@ class Purpose(IntEnum):
     """Splits and minibatches, indexed by fit."""
     LOADER = 14
     """Nothing: the loader insists on a generator, and its default is the global stream."""
+    START_CHOICE = 15
+    """Which start states imagination takes, indexed by rank."""
 
     # Of those who look on. Each derives a seed of its own, indexed by the moment where it looks repeatedly.
     NOMINAL_EVALUATION = 20

@@ -20,6 +20,7 @@ class Spaces:
             such test.
         healthy_high: Upper bounds of the observations of a running episode.
         horizon: Rows of a trajectory window, ``H``; None where there are no windows.
+        start_candidates: Candidates for each start state of imagined trajectories; 0 where there is no choice.
     """
 
     # Not a dataclass: the parser would ask the configuration for the fields of one.
@@ -36,10 +37,11 @@ class Spaces:
         healthy_low: Sequence[float] | None = None,
         healthy_high: Sequence[float] | None = None,
         horizon: int | None = None,
+        start_candidates: int = 0,
     ) -> None:
         self.obs_dim, self.action_dim, self.adversary_dim = obs_dim, action_dim, adversary_dim
         self.action_low, self.action_high = list(action_low), list(action_high)
         self.step_seconds, self.can_fail = step_seconds, can_fail
         self.healthy_low = None if healthy_low is None else list(healthy_low)
         self.healthy_high = None if healthy_high is None else list(healthy_high)
-        self.horizon = horizon
+        self.horizon, self.start_candidates = horizon, start_candidates

@@ -15,6 +15,7 @@ Every docstring of the package writes shapes with these letters:
 ``E``     episodes that ended
 ``U``     policy updates of one iteration
 ``M``     updates of the trajectory models of one iteration
+``C``     candidates for the start states of imagined trajectories
 ========  ==================================================================================
 """
 
@@ -184,8 +185,6 @@ class AttackRecord(TensorBatch):
     is_open: Tensor
     explored: Tensor
     risk: Tensor
-    episodes: Tensor
-    """Number of the running episode, unique over run and ranks. Long, shape ``[T, N]``."""
     previous_returns: Tensor
     """Rewards that the running episodes had collected before the rollout. Shape ``[N]``."""
 
@@ -206,6 +205,8 @@ class Rollout(TensorBatch):
     offer them. float64, shape ``[T, N, S]``."""
     seconds: Tensor
     """Wall-clock time that the collection took. Scalar."""
+    episode_ids: Tensor
+    """Number of the running episode, unique over run and ranks. Long, shape ``[T, N]``."""
     attack: AttackRecord | None = None
     """None where there was no adversary."""
     width: Tensor | None = None
@@ -253,3 +254,5 @@ class DynaBatch(TensorBatch):
     """Windows of the fresh rollout alone, on which the models have not been trained yet: their held-out data."""
     start_observations: Tensor
     """Raw observations at which imagined trajectories begin, for each policy update. Shape ``[U, B, O]``."""
+    candidate_starts: Tensor | None = None
+    """More of them, ``C``, for an algorithm that chooses; None where nobody asked. Shape ``[U, C, O]``."""

@@ -10,12 +10,13 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 
 import tests.environments  # noqa: F401  (registers the toys)
-from rrl.algorithms import ADRRL, TRPO
+from rrl.algorithms import ADRRL, RCADRRL, TRPO
 from rrl.algorithms.mixture import Imagination
 from rrl.algorithms.world_model import WorldModelSettings
 from rrl.data import RolloutDataModule, TrajectoryDataModule
 from rrl.diffusion import FewStep, ResidualMLP, ResidualSizes, WorstOfM
 from rrl.policies import Learner
+from rrl.risk import QuantileLabels, RiskModel, Starts
 from rrl.trpo import TrustRegion
 
 SMALL = {"hidden_sizes": [8], "value_epochs": 2, "value_batch_size": 16}
@@ -59,6 +60,13 @@ def adrrl(data: TrajectoryDataModule, *, seed: int = 0, **settings: Any) -> ADRR
     seed_everything(seed, verbose=False)
     models = {"world_model": WorldModelSettings, "imagination": Imagination}
     return ADRRL(data.spaces, **grouped(SMALL_MODELS | settings, learner=Learner, policy_update=TrustRegion, **models))
+
+
+def rcadrrl(data: TrajectoryDataModule, *, seed: int = 0, **settings: Any) -> RCADRRL:
+    seed_everything(seed, verbose=False)
+    groups = {"world_model": WorldModelSettings, "imagination": Imagination, "risk_model": RiskModel, "starts": Starts}
+    given = {"labels": QuantileLabels(horizon_steps=3), **SMALL_MODELS, **settings}
+    return RCADRRL(data.spaces, **grouped(given, learner=Learner, policy_update=TrustRegion, **groups))
 
 
 def fit(

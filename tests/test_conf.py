@@ -52,8 +52,8 @@ def small(config: Path) -> list[str]:
         known = {name for base in cls.__mro__[:2] for name in inspect.signature(base).parameters}
         for name, value in values.items():
             group = name.partition(".")[0]
-            # Labels of another kind than the default know of no horizon.
-            if group in known and not (group == "labels" and "labels" in content["model"].get("init_args", {})):
+            # Labels by returns know of no horizon.
+            if group in known and not (group == "labels" and "ReturnLabels" in str(content["model"])):
                 arguments.append(f"--{part}.init_args.{name}={value}")
     return arguments
 

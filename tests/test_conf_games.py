@@ -20,7 +20,9 @@ from tests.conftest import PROJECT
 
 CONF = PROJECT / "conf"
 UNGUIDED = "unguided.yaml"
-CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml") if path.name != UNGUIDED)
+STARTS = ("uniform_starts.yaml", "riskiest_starts.yaml")
+OTHERS = {UNGUIDED, *STARTS}
+CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml") if path.name not in OTHERS)
 
 
 def build(*configs: str) -> RRLCLI:
@@ -66,6 +68,24 @@ def test_the_unguided_control_changes_the_guidance_alone():
     assert differences(plain, changed) == {"world_model"}
     before, after = (from_plain(cli.model.hparams["world_model"]) for cli in (plain, changed))
     assert after == replace(before, guidance=NoGuidance(alpha=before.guidance.alpha))
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("control", STARTS)
+def test_controls_of_the_start_states_change_them_alone(control: str):
+    plain, changed = build("rcadrrl_hopper.yaml"), build("rcadrrl_hopper.yaml", f"controls/{control}")
+    assert differences(plain, changed) == {"starts"}
+    assert changed.model.starts == replace(plain.model.starts, choose=control.partition("_")[0])
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("task", ["hopper", "walker"])
+def test_risk_changes_the_start_states_of_adrrl_alone(task: str):
+    plain, changed = build(f"adrrl_{task}.yaml"), build(f"rcadrrl_{task}.yaml")
+    shared = plain.model.hparams.keys() - {"spaces"}  # they tell of the candidates
+    assert {key for key in shared if plain.model.hparams[key] != changed.model.hparams[key]} == set()
+    before, after = plain.datamodule.hparams, changed.datamodule.hparams
+    assert {key for key in after if after[key] != before[key]} == {"start_candidates"}
 
 
 @pytest.mark.mujoco

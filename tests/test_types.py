@@ -21,10 +21,9 @@ def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
 def rollout(*, attacked: bool) -> Rollout:
     episodes = EpisodeStatistics(*torch.ones(4, 1))
     table = torch.zeros(3, 2)
-    attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table.long(), table[0])
-    scalar = torch.zeros(())
-    record = attack if attacked else None
-    return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), scalar, record, width=scalar)
+    attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table[0])
+    scalar, record = torch.zeros(()), attack if attacked else None
+    return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), scalar, table.long(), record, width=scalar)
 
 
 def window_batch() -> WindowBatch:
@@ -33,7 +32,9 @@ def window_batch() -> WindowBatch:
 
 
 def dyna_batch() -> DynaBatch:
-    return DynaBatch(rollout(attacked=True), window_batch(), window_batch(), torch.zeros(2, 6, 1))
+    return DynaBatch(
+        rollout(attacked=True), window_batch(), window_batch(), torch.zeros(2, 6, 1), torch.zeros(2, 12, 1)
+    )
 
 
 def leaves(record: TensorBatch, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -36,6 +36,7 @@ SIZES_OF_WORK = {
     "imagined_trajectories",
     "policy_updates",
     "recent_starts",
+    "start_candidates",
 }
 """Settings of the data that a continued run may change: nothing that a checkpoint stores depends on them."""
 

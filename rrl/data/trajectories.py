@@ -30,6 +30,7 @@ class TrajectoryDataModule(RolloutDataModule):
         policy_updates: Policy updates an iteration, each on its own imagined trajectories; one every 4 real steps in
             the published code.
         buffer_size: Real transitions to keep over the worlds of a rank.
+        start_candidates: Further start states to choose from, as a multiple of the imagined trajectories.
         recent_starts: Imagination begins at states among this many newest transitions of a rank.
         num_steps: Steps of each world a rollout, ``T``, at least the horizon.
         worlds: Further settings of :class:`RolloutDataModule`.
@@ -45,20 +46,22 @@ class TrajectoryDataModule(RolloutDataModule):
         imagined_trajectories: int = 512,
         policy_updates: int = 1,
         buffer_size: int = 200_000,
+        start_candidates: int = 0,
         recent_starts: int = 20_000,
         num_steps: int = 64,
         **worlds: Any,
     ) -> None:
         require_at_least(1, model_updates=model_updates, model_batch_size=model_batch_size, recent_starts=recent_starts)
         require_at_least(1, imagined_trajectories=imagined_trajectories, policy_updates=policy_updates)
+        require_at_least(0, start_candidates=start_candidates)
         if num_steps < horizon:
             raise ValueError(f"`num_steps` must be at least the horizon {horizon}, got {num_steps}.")
         self.horizon, self.model_updates, self.model_batch_size = horizon, model_updates, model_batch_size
         self.imagined_trajectories, self.policy_updates = imagined_trajectories, policy_updates
-        self.recent_starts, self.buffer_size = recent_starts, buffer_size
+        self.recent_starts, self.buffer_size, self.start_candidates = recent_starts, buffer_size, start_candidates
         self.buffer: TrajectoryBuffer | None = None
         super().__init__(env_id, num_steps=num_steps, **worlds)
-        self.spaces.horizon = horizon
+        self.spaces.horizon, self.spaces.start_candidates = horizon, start_candidates
         self._make_buffer(self.num_envs, rank=0)  # so that a bad size fails before anything runs
 
     def setup(self, stage: str) -> None:
@@ -76,9 +79,16 @@ class TrajectoryDataModule(RolloutDataModule):
         fresh_windows = self.buffer.sample_windows(self.model_batch_size, newest_steps=self.num_steps)
         sizes = (self.model_updates, self.model_batch_size)
         windows = self.buffer.sample_windows(math.prod(sizes)).map(lambda column: column.unflatten(0, sizes))
-        shape = (self.policy_updates, self.imagined_trajectories)
-        starts = self.buffer.sample_starts(math.prod(shape), recent=self.recent_starts).observations
-        return DynaBatch(rollout, windows, fresh_windows, starts.unflatten(0, shape))
+        starts = self._sample_starts(self.buffer, self.imagined_trajectories)
+        more = self.start_candidates * self.imagined_trajectories
+        candidates = self._sample_starts(self.buffer, more) if more > 0 else None
+        return DynaBatch(rollout, windows, fresh_windows, starts, candidates)
+
+    def _sample_starts(self, buffer: TrajectoryBuffer, count: int) -> torch.Tensor:
+        """Draw so many recent observations for each policy update. Shape ``[U, count, O]``."""
+        shape = (self.policy_updates, count)
+        drawn = buffer.sample_starts(math.prod(shape), recent=self.recent_starts).observations
+        return drawn.view(*shape, -1)
 
     def rank_state(self) -> dict[str, Any]:
         """Return this rank's worlds and buffer."""

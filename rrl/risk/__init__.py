@@ -11,6 +11,7 @@ from rrl.risk.learner import RiskLearner, RiskModel, gate_metrics
 from rrl.risk.metrics import ReliabilityBand, ScoredStates, reliability_band
 from rrl.risk.networks import GRU, MLP
 from rrl.risk.predictors import Logistic, StochasticLogistic
+from rrl.risk.starts import Starts
 
 __all__ = [
     "GRU",
@@ -33,6 +34,7 @@ __all__ = [
     "RiskLearner",
     "RiskModel",
     "ScoredStates",
+    "Starts",
     "StochasticLogistic",
     "gate_metrics",
     "reliability_band",

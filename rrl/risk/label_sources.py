@@ -32,7 +32,7 @@ class Labeller(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, rollout: Rollout) -> FailureLabels:
-        """Label the states ``[T, N]`` of a rollout with an adversary."""
+        """Label the states ``[T, N]`` of a rollout."""
 
     def take_test(self, mean_return: float) -> None:
         """Take in the mean return of a test against the learned adversary; ignored unless `needs_tests`."""

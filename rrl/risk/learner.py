@@ -97,7 +97,7 @@ class RiskLearner(nn.Module):
     num_fits: Tensor
     """Fits of the risk model so far. Scalar."""
 
-    def __init__(self, spaces: Spaces, *, labels: LabelSource, model: RiskModel, gate: Gate) -> None:
+    def __init__(self, spaces: Spaces, *, labels: LabelSource, model: RiskModel, gate: Gate = Gate()) -> None:
         super().__init__()
         self.settings = model
         self.labeller = labels.build(spaces)
@@ -111,20 +111,20 @@ class RiskLearner(nn.Module):
     def learn(self, rollout: Rollout, *, update: int) -> RiskReport:
         """Score the risk model on a rollout that it has not seen, then refit it and set the gate.
 
-        The rollout is one with an adversary, in a phase of the protagonist, for its update number ``update``, from 1;
-        it must be longer than the horizon of the labels.
+        The rollout is one for the protagonist's update number ``update``, from 1, and longer than the horizon of the
+        labels. Where it has no adversary the gate stays as it is.
         """
-        if rollout.attack is None:
-            raise ValueError("`rollout` must have an adversary.")
         labels, known = self.labeller(rollout)
         features = self._features(rollout.transitions)
-        new = (features[known], labels[known], rollout.attack.episodes[known])
+        new = (features[known], labels[known], rollout.episode_ids[known])
         report, evidence = RiskReport({}, {}), None
         if bool(self.calibrator.fitted) and bool(all_reduce_sum(known.sum()) > 0):
             evidence = self._score(*new, rollout.attack, report)
         self.states.append(*_of_all_ranks(*new))
         if update % self.settings.update_every == 0 and self.states.num_states > 0:
-            self._fit(features, evidence, report)
+            base_rate = self._fit(report)
+            if rollout.attack is not None:
+                self._set_gate(features, base_rate, evidence, report)
         return RiskReport({key: value for key, value in report.metrics.items() if not math.isnan(value)}, report.scored)
 
     def _features(self, transitions: RolloutBatch) -> Tensor:
@@ -134,8 +134,8 @@ class RiskLearner(nn.Module):
         return observations if length is None else stack_history(observations, transitions.ended, length)
 
     def _score(
-        self, features: Tensor, labels: Tensor, episodes: Tensor, attack: AttackRecord, report: RiskReport
-    ) -> GateEvidence:
+        self, features: Tensor, labels: Tensor, episodes: Tensor, attack: AttackRecord | None, report: RiskReport
+    ) -> GateEvidence | None:
         """Report how good the risk is on states ``[M]`` that it has not seen, and what that says about the gate."""
         risks = {"raw": self.calibrator.raw_risk(features), "calibrated": self.calibrator(features)}
         values: dict[str, dict[str, float]] = {}
@@ -145,14 +145,16 @@ class RiskLearner(nn.Module):
         report.metrics.update({f"risk/{key}_raw": values["raw"][key] for key in RAW_METRICS})
         calibrated = values["calibrated"]
         report.metrics.update({f"risk/{key}": value for key, value in calibrated.items()})
+        if attack is None:
+            return None
         return GateEvidence(
             auroc=calibrated["auroc"],
             brier_skill=brier_skill_score(calibrated["brier"], calibrated["base_rate"]),
             open_fraction=_mean_where(~attack.explored, attack.is_open),
         )
 
-    def _fit(self, features: Tensor, evidence: GateEvidence | None, report: RiskReport) -> None:
-        """Refit the risk model to the data, and set the gate by the risks of the latest states."""
+    def _fit(self, report: RiskReport) -> float:
+        """Refit the risk model to the data, and return the share of failures in them."""
         self.num_fits += 1
         # A stream for each fit instead of one: a resumed run and all ranks draw the same without further state.
         generator = torch_stream(Purpose.RISK_FIT, self.settings.seed, int(self.num_fits))
@@ -162,14 +164,20 @@ class RiskLearner(nn.Module):
             observations, labels, episodes = (column[calibrated_on] for column in data)
             in_sample = ScoredStates(self.calibrator(observations), labels, episodes)
             report.scored["calibrated, data it was fitted to"] = in_sample
-        (risk,) = _of_all_ranks(signal_of(self.calibrator, self.gate, features).flatten())
         base_rate = float(self.states.labels.double().mean())
-        self.gate.update(risk, base_rate=base_rate, evidence=evidence)
         report.metrics.update({
             "risk/fit_base_rate": base_rate,
             "risk/fit_trajectories": float(self.states.trajectory_ids.unique().numel()),
             "risk/degenerate": float(self.calibrator.predictor.degenerate),
             "risk/return_threshold": self.labeller.return_threshold,
+        })
+        return base_rate
+
+    def _set_gate(self, features: Tensor, base_rate: float, evidence: GateEvidence | None, report: RiskReport) -> None:
+        """Set the gate by the risks of the latest states."""
+        (risk,) = _of_all_ranks(signal_of(self.calibrator, self.gate, features).flatten())
+        self.gate.update(risk, base_rate=base_rate, evidence=evidence)
+        report.metrics.update({
             "gate/threshold": float(self.gate.threshold),
             "gate/skill": float(self.gate.skill),
             "gate/budget": float(self.gate.requested_fraction),

@@ -20,7 +20,7 @@ EPISODE_STRIDE = 2**20
 
 
 class AttackSource:
-    """The random streams of the adversary, one a world, and the numbers of the episodes that it attacks.
+    """The random streams of the adversary, one a world, and the numbers of the episodes, attacked or not.
 
     Life of a rollout: `begin`, then `next_forces` before each step; ``record`` tells what happened. ``first_world`` is
     the index of the first world over all ranks.
@@ -49,9 +49,13 @@ class AttackSource:
             is_open=torch.empty_like(self._uniforms, dtype=torch.bool),
             explored=torch.empty_like(self._uniforms, dtype=torch.bool),
             risk=torch.empty_like(self._uniforms),
-            episodes=torch.empty_like(self._uniforms, dtype=torch.long),
             previous_returns=torch.from_numpy(previous_returns.copy()).float(),
         )
+
+    def number_episodes(self, episode_starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Number the running episodes ``[N]``, uniquely over run and ranks, given where one begins with this step."""
+        self._num_episodes += episode_starts
+        return self._worlds + EPISODE_STRIDE * self._num_episodes
 
     def next_forces(self, observations: Tensor, episode_starts: NDArray[np.bool_]) -> Any:
         """Return the forces of the next step, given raw observations ``[N, O]`` and where an episode begins ``[N]``.
@@ -63,10 +67,8 @@ class AttackSource:
         attack = self._adversary.attack(observations, self._noise[step], self._uniforms[step], starts)
         if not attack.actions.isfinite().all():
             raise FloatingPointError("the adversary chose actions that are not finite: its parameters have diverged.")
-        self._num_episodes += episode_starts
         record.actions[step], record.is_open[step] = attack.actions, attack.is_open
         record.explored[step], record.risk[step] = attack.explored, attack.risk
-        record.episodes[step] = torch.from_numpy(self._worlds + EPISODE_STRIDE * self._num_episodes)
         self._step += 1
         executed = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0)
         return self._forces_of(executed.numpy())

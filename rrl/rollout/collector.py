@@ -73,12 +73,14 @@ class RolloutCollector:
             episodes += zip(*finished, strict=True)
             self.returns[ended], self.lengths[ended] = 0.0, 0
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
-        states, ones = tensors.pop("simulator_states"), torch.ones_like(tensors["rewards"])
+        states, ids = tensors.pop("simulator_states"), tensors.pop("episode_ids")
+        ones = torch.ones_like(tensors["rewards"])
         return Rollout(
             transitions=RolloutBatch(**tensors, weights=ones, value_weights=ones),
             episodes=_statistics(episodes),
             simulator_states=states,
             seconds=torch.tensor(time.perf_counter() - start),
+            episode_ids=ids,
             attack=None if adversary is None else self.attacks.record,
         )
 
@@ -92,6 +94,7 @@ class RolloutCollector:
             "terminated": np.empty(shape, dtype=np.bool_),
             "truncated": np.empty(shape, dtype=np.bool_),
             "next_observations": np.empty(obs_shape, dtype=np.float32),
+            "episode_ids": np.empty(shape, dtype=np.int64),
             "simulator_states": np.empty((*shape, self._simulator_states().shape[1])),
         }
 
@@ -107,7 +110,9 @@ class RolloutCollector:
         executed = np.clip(actions, self.action_low, self.action_high)
         if self.random_actions is not None:
             executed = self.random_actions.execute(step, executed)
-        forces = (self.attacks.next_forces(observations, self.lengths == 0),) if attacked else ()
+        starts = self.lengths == 0
+        columns["episode_ids"][step] = self.attacks.number_episodes(starts)
+        forces = (self.attacks.next_forces(observations, starts),) if attacked else ()
         self.observations, rewards, terminated, truncated, infos = self.envs.step(executed, *forces)
         columns["rewards"][step], columns["terminated"][step] = rewards, terminated
         columns["truncated"][step] = truncated & ~terminated

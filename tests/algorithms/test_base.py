@@ -10,10 +10,10 @@ from rrl.a2c import A2C
 from rrl.algorithms import TRPO
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
 from rrl.configuration import from_plain
-from rrl.data import RolloutDataModule
+from rrl.data import RolloutDataModule, TrajectoryDataModule
 from rrl.diffusion import Score
 from rrl.envs import Pushes
-from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
+from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
 
 DISTURBED = {"pushes": Pushes(force_std=2.0, redraw_probability=0.5), "physics": {"mass": (0.5, 1.5)}}
 
@@ -97,6 +97,10 @@ def test_bad_settings_are_refused(setting, message):
         trpo(rollouts(), **setting)
 
 
+def choosable(env_id: str, **settings) -> TrajectoryDataModule:
+    return trajectories(env_id, start_candidates=3, **settings)
+
+
 def assert_same(first, second, where="checkpoint"):
     """Compare nested plain types and tensors to the bit."""
     assert type(first) is type(second), where
@@ -109,7 +113,7 @@ def assert_same(first, second, where="checkpoint"):
         for index, pair in enumerate(zip(first, second, strict=True)):
             assert_same(*pair, f"{where}/{index}")
     elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
+        torch.testing.assert_close(first, second, rtol=0.0, atol=0.0, equal_nan=True, msg=where)
     else:
         assert first == second, where
 
@@ -121,6 +125,7 @@ def assert_same(first, second, where="checkpoint"):
     [
         (rollouts, trpo),
         (trajectories, adrrl),
+        (choosable, rcadrrl),
         (trajectories, lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C())),
     ],
 )

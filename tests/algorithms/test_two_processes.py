@@ -19,7 +19,7 @@ from rrl.diffusion import NoiseConditional
 from rrl.risk import Gate, HorizonLabels
 from rrl.trpo import TrustRegion
 from tests.conftest import PROJECT
-from tests.fitting import adrrl, fit, rollouts, trajectories, trpo
+from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
 from tests.games import game
 
 
@@ -60,6 +60,16 @@ def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
     for name in first:
         assert torch.equal(first[name], second[name]), name
     assert first["env_steps"] == 3 * 16 * 4
+
+
+@pytest.mark.slow
+def test_rcadrrl_stays_equal_on_both_processes(tmp_path):
+    data = trajectories(num_envs=4, iterations_per_epoch=3, start_candidates=3)
+    fit(rcadrrl(data), data, callbacks=(Keep(tmp_path),), devices=2)
+    first, second = states(tmp_path, 2)
+    assert first["risk.num_fits"] == 3
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 
 
 @pytest.mark.slow

@@ -94,6 +94,20 @@ def test_imagination_starts_at_recent_states(given):
     assert given.seen[2].start_observations.min() >= 16.0  # the newest 64 transitions are 32 steps of both worlds
 
 
+def test_candidates_are_further_recent_states():
+    batches = Batches()
+    data = trajectories("toy/Counter-v0", env_kwargs={"length": 1000}, start_candidates=3, policy_updates=2)
+    fit(adrrl(data), data, max_epochs=2, callbacks=(batches,))
+    starts, candidates = batches.seen[3].start_observations, batches.seen[3].candidate_starts
+    assert candidates.shape == (2, 3 * 16, 1)
+    assert candidates.min() >= 32.0  # 64 steps so far, of which the newest 64 transitions are 32 steps of both worlds
+    assert not torch.equal(candidates[:, :16], starts)
+
+
+def test_without_candidates_there_are_none(given):
+    assert given.seen[0].candidate_starts is None
+
+
 def test_the_buffer_is_part_of_the_state_and_goes_with_the_worlds():
     source, restored = trajectories(), trajectories()
     module = adrrl(source)
@@ -114,6 +128,11 @@ def test_the_buffer_is_part_of_the_state_and_goes_with_the_worlds():
 def test_bad_sizes_are_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         trajectories(**{name: 0})
+
+
+def test_a_negative_number_of_candidates_is_refused():
+    with pytest.raises(ValueError, match="`start_candidates` must be at least 0, got -1"):
+        trajectories(start_candidates=-1)
 
 
 def test_a_horizon_that_fits_nowhere_is_refused():

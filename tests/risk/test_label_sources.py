@@ -22,9 +22,9 @@ def rollout(terminated: torch.Tensor, returns: tuple[float, ...] = ()) -> Rollou
     vector, ones = torch.zeros(num_steps, num_envs, 1), torch.ones(num_steps, num_envs)
     never = torch.zeros_like(terminated)
     batch = RolloutBatch(vector, vector, ones, terminated, never, vector, ones, ones)
-    record = AttackRecord(vector, never, never, ones, never.long(), torch.zeros(num_envs))
+    record = AttackRecord(vector, never, never, ones, torch.zeros(num_envs))
     episodes = EpisodeStatistics(torch.tensor(returns), *torch.zeros(3, len(returns), dtype=torch.long))
-    return Rollout(batch, episodes, vector.double(), torch.zeros(()), record)
+    return Rollout(batch, episodes, vector.double(), torch.zeros(()), never.long(), record)
 
 
 def test_the_end_of_a_rollout_does_not_bias_the_base_rate():

@@ -1,5 +1,6 @@
 """All parts together on a walk along a ledge: each rollout is scored before anything is fitted to it."""
 
+import dataclasses
 import pickle
 from typing import Any
 
@@ -61,12 +62,12 @@ def rollout(risk: RiskLearner, generator: torch.Generator, number: int) -> Rollo
         risk.gate(seen, uniforms),
         risk.gate.explored(uniforms),
         seen,
-        trajectory_ids(terminated, never) + 10_000 * number,
         torch.zeros(WORLDS),
     )
+    ids = trajectory_ids(terminated, never) + 10_000 * number
     batch = RolloutBatch(observations, observations, ones, terminated, never, observations, ones, ones)
     nobody = EpisodeStatistics(torch.zeros(0), *torch.zeros(3, 0, dtype=torch.long))
-    return Rollout(batch, nobody, observations.double(), torch.zeros(()), attack)
+    return Rollout(batch, nobody, observations.double(), torch.zeros(()), ids, attack)
 
 
 def test_prequential_risk_is_skilled_calibrated_and_held_to_its_budget():
@@ -168,10 +169,22 @@ def test_bad_settings_are_named(settings: Any, message: str):
         RiskModel(**settings)
 
 
-def test_a_horizon_as_long_as_the_rollout_and_a_rollout_without_adversary_are_refused():
+def test_without_an_adversary_the_risk_is_the_same_and_the_gate_stays_as_it_was():
+    attacked, free = learner(), learner()
+    batches = [rollout(attacked, torch.Generator().manual_seed(number), number) for number in range(2)]
+    for update, batch in enumerate(batches, start=1):
+        expected, _ = attacked.learn(batch, update=update)
+        metrics, _ = free.learn(dataclasses.replace(batch, attack=None), update=update)
+    assert metrics == {key: value for key, value in expected.items() if key.startswith("risk/")}
+    assert {"risk/ece", "risk/fit_base_rate"} < metrics.keys()
+    observations = batches[0].transitions.observations
+    assert torch.equal(free.calibrator(observations), attacked.calibrator(observations))
+    assert attacked.gate.fitted
+    assert not free.gate.fitted
+
+
+def test_a_horizon_as_long_as_the_rollout_is_refused():
     risk = learner(HorizonLabels(horizon_steps=STEPS))
     batch = rollout(risk, torch.Generator(), 0)
     with pytest.raises(ValueError, match="must be shorter than a rollout of 300 steps"):
         risk.learn(batch, update=1)
-    with pytest.raises(ValueError, match="`rollout` must have an adversary"):
-        risk.learn(Rollout(batch.transitions, batch.episodes, batch.simulator_states, batch.seconds), update=1)

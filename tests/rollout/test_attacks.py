@@ -53,7 +53,7 @@ def test_an_adversary_leaves_the_protagonists_noise_alone():
 def test_episodes_are_numbered_through_and_starts_are_told():
     source, pusher = collector(), Pusher()
     first, second = source.collect(Protagonist(), 60, pusher), source.collect(Protagonist(), 60, pusher)
-    numbers = torch.cat([first.attack.episodes, second.attack.episodes])
+    numbers = torch.cat([first.episode_ids, second.episode_ids])
     ended = torch.cat([first.transitions.ended, second.transitions.ended])
     assert ended.any()
     assert torch.equal(numbers[1:] != numbers[:-1], ended[:-1])
@@ -61,6 +61,21 @@ def test_episodes_are_numbered_through_and_starts_are_told():
     begins = ended[:-1].clone()
     begins[59] = True  # the second rollout
     assert torch.equal(starts[1:], begins)
+    assert len(numbers.unique()) == 3 + ended[:-1].sum()
+
+
+@pytest.mark.mujoco
+def test_episodes_have_the_same_numbers_without_an_adversary():
+    source = collector()
+    numbers, ended = (
+        torch.cat(parts)
+        for parts in zip(
+            *((part.episode_ids, part.transitions.ended) for part in (source.collect(Protagonist(), 60) for _ in "ab")),
+            strict=True,
+        )
+    )
+    assert ended.any()
+    assert torch.equal(numbers[1:] != numbers[:-1], ended[:-1])
     assert len(numbers.unique()) == 3 + ended[:-1].sum()
 
 
@@ -76,13 +91,13 @@ def test_a_saved_source_continues_exactly():
     source = collector()
     source.collect(Protagonist(), 10, Pusher())
     state, worlds = source.state_dict(), source.envs.state_dict()
-    expected = source.collect(Protagonist(), 10, Pusher()).attack
+    expected = source.collect(Protagonist(), 10, Pusher())
     copy = collector()
     copy.envs.load_state_dict(worlds)
     copy.load_state_dict(state)
-    resumed = copy.collect(Protagonist(), 10, Pusher()).attack
-    assert torch.equal(resumed.executed, expected.executed)
-    assert torch.equal(resumed.episodes, expected.episodes)
+    resumed = copy.collect(Protagonist(), 10, Pusher())
+    assert torch.equal(resumed.attack.executed, expected.attack.executed)
+    assert torch.equal(resumed.episode_ids, expected.episode_ids)
 
 
 def test_an_adversary_needs_worlds_that_it_can_push():

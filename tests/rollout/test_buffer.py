@@ -31,7 +31,7 @@ def rollout(
         torch.ones_like(label),
         torch.ones_like(label),
     )
-    return Rollout(batch, EMPTY, label.unsqueeze(-1).double(), torch.zeros(()))
+    return Rollout(batch, EMPTY, label.unsqueeze(-1).double(), torch.zeros(()), label.long())
 
 
 def buffer(capacity: int = 40, horizon: int = 4) -> TrajectoryBuffer:
