@@ -34,6 +34,7 @@ KINDS = {
     "ResidualMLP": "world_model.denoiser.init_args.hidden_dim=16",
 }
 ELSEWHERE = [
+    "--trainer.accelerator=cpu",
     "--trainer.max_epochs=1",
     "--attacks.num_episodes=1",
     "--evaluation.num_episodes=1",

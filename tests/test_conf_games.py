@@ -88,8 +88,11 @@ def test_risk_changes_the_start_states_of_adrrl_alone(task: str):
     assert {key for key in after if after[key] != before[key]} == {"start_candidates"}
 
 
+PAPERS = {"hopper": 0.1, "invertedpendulum": 0.1, "walker": 1.0, "halfcheetah": 1.0, "reacher": 1.0}
+
+
 @pytest.mark.mujoco
-@pytest.mark.parametrize(("task", "temperature"), [("hopper", 0.1), ("walker", 1.0)])
+@pytest.mark.parametrize(("task", "temperature"), PAPERS.items())
 def test_the_presets_of_adrrl_are_the_papers(task: str, temperature: float):
     model = build(f"adrrl_{task}_paper.yaml").model
     assert model.policy_update == A2C(learning_rate=3e-5, entropy_weight=1e-5, log_prob_change=0.01)
