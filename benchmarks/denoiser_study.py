@@ -9,11 +9,11 @@ on it from scratch, and diagnoses after each slice of CPU time. Pin it to one co
 from __future__ import annotations
 
 import argparse
-import time
+import itertools
 from pathlib import Path
 
 import torch
-from guidance_effect import append, fresh_data
+from guidance_effect import append, fresh_data, train_models, twin
 
 from rrl.algorithms import ADRRL
 from rrl.algorithms.world_model import WorldModelSettings
@@ -31,10 +31,12 @@ NETWORKS = {
     "mlp 256": ResidualMLP(hidden_dim=256),
     "mlp 512": ResidualMLP(hidden_dim=512),
     "rowwise 64": RowwiseGRU(width=64, hidden_dim=128),
+    "rowwise 64 256": RowwiseGRU(width=64, hidden_dim=256),
+    "rowwise 32 512": RowwiseGRU(width=32, hidden_dim=512),
     "rowwise 128": RowwiseGRU(width=128, hidden_dim=256),
     "rowwise 256": RowwiseGRU(width=256, hidden_dim=256),
 }
-KEYS = ("replay_error", "persistence_error")
+KEYS = ("replay_error", "persistence_error", "advantage_agreement", "gradient_agreement")
 
 
 def main() -> None:
@@ -44,40 +46,32 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--seconds", type=float, nargs="+", default=[20.0, 60.0], help="CPU time after which to judge")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=8, help="reverse steps")
+    parser.add_argument("--steps", type=int, default=16, help="reverse steps of whole windows")
+    parser.add_argument("--row_steps", type=int, default=3, help="reverse steps of a row")
+    parser.add_argument("--horizon", type=int, help="rows of a window; as in the training where left out")
     parser.add_argument("--experience", type=int, default=2048, help="steps of each of 16 worlds")
-    parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     trained = load_algorithm(args.checkpoint)
     if not isinstance(trained, ADRRL):
         raise SystemExit(f"{args.checkpoint} holds no AD-RRL run.")
-    data = fresh_data(args.checkpoint, trained, num_steps=args.experience)
-    diagnostics = ImaginationDiagnostics(starts=128, draws=8)
+    data = fresh_data(args.checkpoint, trained, num_steps=args.experience, horizon=args.horizon)
+    diagnostics = ImaginationDiagnostics(starts=128, draws=16)
     for name in args.networks:
-        torch.manual_seed(0)
         settings = WorldModelSettings(
             denoiser=NETWORKS[name],
             guidance=NoGuidance(),
-            solver=FewStep(steps=args.steps),
+            solver=FewStep(steps=args.row_steps if name.startswith("rowwise") else args.steps),
             policy_guidance=Reparameterized(damping=0.9),
         )
-        module = ADRRL(trained.spaces, learner=trained.learner, world_model=settings)
-        module.protagonist.load_state_dict(trained.protagonist.state_dict())
-        models = module.world_model.models
-        optimizer = torch.optim.Adam(models.trained_parameters(), lr=args.learning_rate, fused=True)
-        used, updates = 0.0, 0
-        for seconds in args.seconds:
-            while used < seconds:
-                windows = data.buffer.sample_windows(args.batch)
-                start = time.process_time()
-                loss = module.world_model.fit([windows], module.protagonist, optimizer)["diffusion/loss"]
-                used, updates = used + time.process_time() - start, updates + 1
+        module, updates = twin(trained, data, settings), 0
+        for before, seconds in itertools.pairwise([0.0, *args.seconds]):
+            updates += train_models(module, data, seconds=seconds - before, batch=args.batch)
             measured = [diagnostics.diagnose(data, module) for _ in range(2)]
             errors = {key: sum(one[f"model/{key}"] for one in measured) / len(measured) for key in KEYS}
-            row = {"env": data.env_id, "network": name, "cpu_seconds": seconds, "updates": updates, "loss": float(loss)}
-            append(args.output, {**row, "batch": args.batch, "reverse_steps": args.steps, **errors})
+            row = {"env": data.env_id, "network": name, "horizon": data.horizon, "cpu_seconds": seconds, "updates": updates}
+            append(args.output, {**row, "batch": args.batch, "reverse_steps": settings.solver.steps, **errors})
             print(
                 *(f"{value:.3f}" if isinstance(value, float) else value for value in {**row, **errors}.values()),
                 flush=True,

@@ -1,9 +1,10 @@
-"""Measure what each rule of guidance does to the trajectories that a trained model imagines.
+"""Measure what each rule of guidance does to the trajectories that a model imagines, and what it costs.
 
-Takes the models and the policy of a checkpoint, fills a buffer with fresh experience in the worlds of its training, and
-compares the rules by the shift of the predicted return (in its standard deviations within a start state), the realised
-path-KL, and the quantile at which predicted returns lie in the true distribution over the uncertainty set: with the
-same actions, and with the policy reacting. 0.5 is no effect; alpha / 2 to alpha is what the method promises.
+Takes the policy of a checkpoint and fills a buffer with its experience in the worlds of its training. On that, models
+are trained from scratch for each rule, all for the same CPU time, and imagine at several tail levels. Judged by the
+shift of the predicted return (in its standard deviations within a start state) and the quantile at which predicted
+returns lie in the true distribution over the uncertainty set: with the same actions, and with the policy reacting. 0.5
+is no effect; alpha / 2 is the alpha-tail itself. Pin it to one core.
 
     python benchmarks/guidance_effect.py --checkpoint runs/<run>/checkpoints/last.ckpt --output effect.csv
 """
@@ -12,30 +13,56 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
+import time
 from pathlib import Path
 
 import torch
 
 from rrl.algorithms import ADRRL
+from rrl.algorithms.world_model import WorldModelSettings
 from rrl.checkpoints import load_algorithm, read_checkpoint
 from rrl.data import TrajectoryDataModule
-from rrl.diffusion import NoGuidance, NoiseConditional, PaperGuidance, ReleasedGuidance, WorstOfM
+from rrl.diffusion import (
+    CausalGRU,
+    DenoiserSettings,
+    FewStep,
+    GuidanceSettings,
+    NoGuidance,
+    NoiseConditional,
+    PaperGuidance,
+    QuantileConditional,
+    Reparameterized,
+    RowwiseGRU,
+    TemporalUNet,
+    WorstOfM,
+)
 from rrl.envs import Pushes
 from rrl.evaluation import ImaginationDiagnostics
 from rrl.rollout import RolloutCollector
 
-RULES = (NoGuidance, PaperGuidance, ReleasedGuidance, NoiseConditional, WorstOfM)
-KEYS = ("return_shift", "path_kl", "quantile", "closed_loop_quantile")
+ROWWISE, WHOLE = (RowwiseGRU(width=64, hidden_dim=128), 3), (CausalGRU(width=64), 16)
+CASES: dict[str, tuple[type[GuidanceSettings], tuple[DenoiserSettings, int]]] = {
+    "none, rowwise": (NoGuidance, ROWWISE),
+    "quantile, rowwise": (QuantileConditional, ROWWISE),
+    "worst of m, rowwise": (WorstOfM, ROWWISE),
+    "quantile, unet": (QuantileConditional, (TemporalUNet(), 16)),
+    "worst of m, unet": (WorstOfM, (TemporalUNet(), 16)),
+    "paper, gru": (PaperGuidance, WHOLE),
+    "noise conditional, gru": (NoiseConditional, WHOLE),
+}
+"""Rule, denoiser and reverse steps; rules that follow gradients need a denoiser of whole trajectories."""
+KEYS = ("guidance/return_shift", "guidance/quantile", "guidance/closed_loop_quantile", "model/replay_error")
 FRESH_SEED = 3_000_000
 
 
-def fresh_data(path: str, algorithm: ADRRL, num_steps: int) -> TrajectoryDataModule:
-    """Fill a buffer with the checkpoint's policy in worlds like those of its training."""
+def fresh_data(path: str, algorithm: ADRRL, num_steps: int, horizon: int | None = None) -> TrajectoryDataModule:
+    """Fill a buffer with the checkpoint's policy in worlds like those of its training; windows as there where None."""
     settings = dict(read_checkpoint(path)["datamodule_hyper_parameters"])
     if settings["pushes"] is not None:
         settings["pushes"] = Pushes(**settings["pushes"])
-    settings["curriculum"] = None  # in all of the worlds, however far the training had come
-    data = TrajectoryDataModule(**{**settings, "seed": settings["seed"] + FRESH_SEED})
+    settings |= {"curriculum": None, "recent_starts": 16 * num_steps, "seed": settings["seed"] + FRESH_SEED}
+    data = TrajectoryDataModule(**settings | ({} if horizon is None else {"horizon": horizon}))
     data.setup("fit")
     assert isinstance(data.collector, RolloutCollector)
     assert data.buffer is not None
@@ -43,40 +70,74 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int) -> TrajectoryDataMod
     return data
 
 
-def calibrate(algorithm: ADRRL, starts: torch.Tensor, rounds: int) -> float:
-    """Adapt the strength of ``NoiseConditional`` to its budget; return the last mean path-KL of the rule in force."""
-    model = algorithm.world_model
-    for _ in range(rounds):
-        guided = algorithm.imagine(starts, guided=True)
-        model.strength.update_to_kl(guided.path_kl.mean(), model.guidance.alpha)
-    return float(algorithm.imagine(starts, guided=True).path_kl.mean())
+def train_models(module: ADRRL, data: TrajectoryDataModule, *, seconds: float, batch: int) -> int:
+    """Train the models for some CPU time; return the number of updates."""
+    optimizer = torch.optim.Adam(module.world_model.models.trained_parameters(), lr=3e-3, fused=True)
+    used, updates = 0.0, 0
+    while used < seconds:
+        windows = data.buffer.sample_windows(batch)
+        start = time.process_time()
+        module.world_model.fit([windows], module.protagonist, optimizer)
+        used, updates = used + time.process_time() - start, updates + 1
+    return updates
+
+
+def twin(trained: ADRRL, data: TrajectoryDataModule, settings: WorldModelSettings) -> ADRRL:
+    """Give the policy of a run a world model of its own."""
+    torch.manual_seed(0)
+    module = ADRRL(data.spaces, learner=trained.learner, world_model=settings)
+    module.protagonist.load_state_dict(trained.protagonist.state_dict())
+    return module
+
+
+def guided_per_second(module: ADRRL, starts: torch.Tensor) -> float:
+    """Count guided transitions a second of CPU time."""
+    begin, rows = time.process_time(), module.world_model.models.normalizer.horizon - 1
+    for _ in range(3):
+        module.imagine(starts, guided=True)
+    return 3 * len(starts) * rows / (time.process_time() - begin)
 
 
 def main() -> None:
-    """Print and write one row a rule."""
+    """Print and write one row a rule and tail level."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--output", type=Path, default=Path("guidance_effect.csv"))
-    parser.add_argument("--starts", type=int, default=64)
-    parser.add_argument("--draws", type=int, default=32)
+    parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
+    parser.add_argument("--alphas", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--seconds", type=float, default=60.0, help="CPU time of training")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--experience", type=int, default=2048, help="steps of each world")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("guidance_effect.csv"))
     args = parser.parse_args()
-    torch.manual_seed(0)
     torch.set_num_threads(1)
-    algorithm = load_algorithm(args.checkpoint)
-    if not isinstance(algorithm, ADRRL):
+    trained = load_algorithm(args.checkpoint)
+    if not isinstance(trained, ADRRL):
         raise SystemExit(f"{args.checkpoint} holds no AD-RRL run.")
-    data = fresh_data(args.checkpoint, algorithm, num_steps=128)
+    data = fresh_data(args.checkpoint, trained, num_steps=args.experience)
     starts = data.buffer.sample_starts(512, recent=data.recent_starts).observations
-    diagnostics = ImaginationDiagnostics(starts=args.starts, draws=args.draws)
-    alpha = algorithm.world_model.guidance.alpha
-    for kind in RULES:
-        algorithm.world_model.guidance, rule = kind(alpha=alpha), kind.__name__
-        path_kl = calibrate(algorithm, starts, rounds=15 if kind is NoiseConditional else 0)
-        measured = [diagnostics.diagnose(data, algorithm) for _ in range(args.repeats)]
-        row = {key: sum(one.get(f"guidance/{key}", path_kl) for one in measured) / args.repeats for key in KEYS}
-        append(args.output, {"env": data.env_id, "rule": rule, "alpha": alpha, **row})
-        print(data.env_id, f"{rule:16s}", *(f"{key} {row[key]:.3f}" for key in KEYS), flush=True)
+    diagnostics = ImaginationDiagnostics(starts=64, draws=32)
+    for name in args.cases:
+        kind, (denoiser, steps) = CASES[name]
+        settings = WorldModelSettings(
+            denoiser=denoiser,
+            guidance=kind(),
+            solver=FewStep(steps=steps),
+            policy_guidance=Reparameterized(damping=0.9),
+        )
+        module = twin(trained, data, settings)
+        updates = train_models(module, data, seconds=args.seconds, batch=args.batch)
+        for alpha in args.alphas:
+            module.world_model.guidance = dataclasses.replace(settings.guidance, alpha=alpha)
+            for _ in range(15 if kind is NoiseConditional else 0):
+                guided = module.imagine(starts, guided=True)
+                module.world_model.strength.update_to_kl(guided.path_kl.mean(), alpha)
+            measured = [diagnostics.diagnose(data, module) for _ in range(args.repeats)]
+            row = {"env": data.env_id, "case": name, "alpha": alpha, "updates": updates}
+            row |= {key.split("/")[1]: sum(one[key] for one in measured) / args.repeats for key in KEYS}
+            row["guided_per_second"] = round(guided_per_second(module, starts))
+            append(args.output, row)
+            print(*(f"{value:.3f}" if isinstance(value, float) else value for value in row.values()), flush=True)
 
 
 def append(path: Path, row: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ import torch
 from rrl.algorithms import ADRRL
 from rrl.algorithms.world_model import WorldModelSettings
 from rrl.data import TrajectoryDataModule
-from rrl.diffusion import CausalGRU, FewStep, ResidualMLP, TemporalUNet
+from rrl.diffusion import CausalGRU, FewStep, ResidualMLP, RowwiseGRU, TemporalUNet
 
 
 def transitions_per_second(module: ADRRL, starts: torch.Tensor, *, guided: bool, repeats: int) -> float:
@@ -34,13 +34,15 @@ def main() -> None:
     parser.add_argument("--env", default="Hopper-v5")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--row_steps", type=int, default=3, help="reverse steps of a row, where it goes row by row")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     data = TrajectoryDataModule(args.env)
     starts = torch.randn(args.batch, data.spaces.obs_dim)
     first: list[float] = []
-    for network in (TemporalUNet(), ResidualMLP(), CausalGRU()):
-        settings = WorldModelSettings(denoiser=network, solver=FewStep(steps=args.steps))
+    for network in (TemporalUNet(), ResidualMLP(), CausalGRU(), RowwiseGRU(width=64, hidden_dim=128)):
+        steps = args.row_steps if isinstance(network, RowwiseGRU) else args.steps
+        settings = WorldModelSettings(denoiser=network, solver=FewStep(steps=steps))
         module = ADRRL(data.spaces, world_model=settings)
         rates = [
             transitions_per_second(module, starts, guided=guided, repeats=args.repeats) for guided in (False, True)
