@@ -70,7 +70,8 @@ def main() -> None:
             updates += train_models(module, data, seconds=seconds - before, batch=args.batch)
             measured = [diagnostics.diagnose(data, module) for _ in range(2)]
             errors = {key: sum(one[f"model/{key}"] for one in measured) / len(measured) for key in KEYS}
-            row = {"env": data.env_id, "network": name, "horizon": data.horizon, "cpu_seconds": seconds, "updates": updates}
+            row = {"env": data.env_id, "network": name, "horizon": data.horizon}
+            row |= {"cpu_seconds": seconds, "updates": updates}
             append(args.output, {**row, "batch": args.batch, "reverse_steps": settings.solver.steps, **errors})
             print(
                 *(f"{value:.3f}" if isinstance(value, float) else value for value in {**row, **errors}.values()),
