@@ -80,13 +80,14 @@ def test_files_are_checked_like_the_command_line(config, message, tmp_path, caps
 
 
 WORLD_MODEL = "--model.init_args.world_model"
+DEEP = '{"class_path": "TemporalUNet", "init_args": {"channels": [8, 8, 8, 8, 8, 8]}}'
 SHIPPED = {
     ("trpo_hopper", "--data.init_args.env_id=Hoper-v5"): "`env_id` must be a registered environment, got 'Hoper-v5'; "
     "did you mean 'Hopper-v5'?",
     ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.alpha=0"): "`alpha` must lie in (0, 1], got 0.0.",
-    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.alpah=0.3"): "WorstOfM has no setting 'alpah'; "
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.alpah=0.3"): "QuantileConditional has no setting 'alpah'; "
     "did you mean 'alpha'?",
-    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.target=cvar"): "WorstOfM has no setting 'target'.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance.init_args.target=cvar"): "QuantileConditional has no setting 'target'.",
     ("adrrl_hopper", f"{WORLD_MODEL}.guidance=WorstOfN"): "There is no class 'WorstOfN'; did you mean 'WorstOfM'?",
     ("adrrl_hopper", f"{WORLD_MODEL}.ema_deca=0.3"): "ADRRL has no setting 'world_model.ema_deca'; "
     "did you mean 'world_model.ema_decay'?",
@@ -102,7 +103,12 @@ SHIPPED = {
         "--data=TrajectoryDataModule",
     ): "TRPO takes rollouts without windows: use `data: RolloutDataModule`.",
     ("adrrl_hopper", f"{WORLD_MODEL}.solver.init_args.sigma_max=.inf"): "`sigma_",
-    ("adrrl_walker", "--data.init_args.horizon=7"): "`horizon` must be a multiple of 2, got 7.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.denoiser={DEEP}"): "`horizon` must be a multiple of 32, got 16.",
+    (
+        "adrrl_hopper",
+        f"{WORLD_MODEL}.guidance.init_args.levels=5",
+    ): "`alpha` must be at least 1 / `levels` = 0.2, got 0.1.",
+    ("adrrl_hopper", f"{WORLD_MODEL}.guidance=PaperGuidance"): "`guidance` PaperGuidance revises whole trajectories",
 }
 
 
@@ -379,9 +385,12 @@ def test_nested_settings_are_overridden_and_printed(capsys):
     with pytest.raises(SystemExit):
         train.main([*arguments, "--print_config"])
     model = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
-    assert model["world_model"]["guidance"] == {"class_path": "rrl.diffusion.WorstOfM", "init_args": {"alpha": 0.2}}
+    assert model["world_model"]["guidance"] == {
+        "class_path": "rrl.diffusion.QuantileConditional",
+        "init_args": {"alpha": 0.2, "levels": 20},
+    }
     assert model["world_model"]["denoiser"]["init_args"] == {"channels": [16, 32]}
-    assert model["policy_update"]["entropy_weight"] == 0.03
+    assert model["imagination"]["max_replay_error"] == 0.75
     assert model["imagination"]["guided_fraction"] == 0.5
 
 
