@@ -1,4 +1,4 @@
-"""Denoiser and judge of returns as they are trained: on the same noisy windows, each with a moving average."""
+"""Denoiser and judge of returns as they are trained: on the same windows, each with a moving average."""
 
 from __future__ import annotations
 
@@ -74,11 +74,8 @@ class TrajectoryModels(nn.Module):
         """
         self.normalizer.update(all_reduce_sum(self.normalizer.statistics(windows)))
         self.gain_scale.update(all_reduce_sum(self.gain_scale.statistics(gains)))
-        gains, told, judge_loss = (
-            self.gain_scale.standardize(gains),
-            gains.new_zeros(len(gains), 0),
-            gains.new_zeros(()),
-        )
+        gains, judge_loss = self.gain_scale.standardize(gains), gains.new_zeros(())
+        told = gains.new_zeros(len(gains), 0)
         noise = (self.schedule, self.generator())
         if isinstance(self.judge, QuantileNetwork):
             quantiles = self.judge(*self._encode(windows))
@@ -93,9 +90,7 @@ class TrajectoryModels(nn.Module):
         optimizer.step()
         self.updates += 1
         # Shorter at first: an average that still holds the untrained network imagines worse than the newest.
-        decay = torch.minimum(
-            (1 + self.updates) / (10 + self.updates), self.updates.new_tensor(self.ema_decay, dtype=torch.float32)
-        )
+        decay = ((1 + self.updates) / (10 + self.updates)).clamp(max=self.ema_decay)
         ema_update(self.denoiser_average, self.denoiser, decay)
         if self.judge is not None and self.judge_average is not None:
             ema_update(self.judge_average, self.judge, decay)
