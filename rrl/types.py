@@ -113,15 +113,6 @@ class HasAttackTests(Protocol):
         ...
 
 
-@runtime_checkable
-class JudgesImagination(Protocol):
-    """A callback that compares what an algorithm imagines with what happens, and tells it the outcome."""
-
-    def diagnose(self, data: Any, module: Any) -> dict[str, float]:
-        """Compare with the worlds of a DataModule; return metrics by log key."""
-        ...
-
-
 class HasEnvSteps(Protocol):
     """What the progress bar knows of an algorithm."""
 

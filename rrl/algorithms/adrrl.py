@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -22,7 +22,16 @@ from rrl.policies import Learner
 from rrl.random_streams import Purpose, torch_stream
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion
-from rrl.types import DynaBatch, JudgesImagination, Rollout, RolloutBatch
+from rrl.types import DynaBatch, Rollout, RolloutBatch
+
+
+@runtime_checkable
+class JudgesImagination(Protocol):
+    """A callback that compares what an algorithm imagines with what happens, and tells it the outcome."""
+
+    def diagnose(self, data: Any, module: Any) -> dict[str, float]:
+        """Compare with the worlds of a DataModule; return metrics by log key."""
+        ...
 
 
 class ADRRL(RLModule):
