@@ -126,7 +126,10 @@ def assert_same(first, second, where="checkpoint"):
         (rollouts, trpo),
         (trajectories, adrrl),
         (choosable, rcadrrl),
-        (trajectories, lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C())),
+        (
+            trajectories,
+            lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C(), spread_from_imagination=True),
+        ),
     ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):
