@@ -20,7 +20,7 @@ from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
+from rrl.types import Actor, Adversary, EpisodeStatistics, RestartStates, Rollout, RolloutBatch
 
 
 class RLModule(LightningModule):
@@ -75,6 +75,10 @@ class RLModule(LightningModule):
 
     def rollout_adversary(self) -> Adversary | None:
         """Return who pushes in the worlds: nobody, unless the algorithm is a game."""
+        return None
+
+    def rollout_restarts(self) -> RestartStates | None:
+        """Return where some episodes begin: all as the task has it, unless the algorithm chooses."""
         return None
 
     def on_train_start(self) -> None:

@@ -16,7 +16,7 @@ from rrl.algorithms import RCRARL
 from rrl.checkpoints import read_checkpoint
 from rrl.data import RolloutDataModule
 from rrl.diffusion import NoiseConditional
-from rrl.risk import Gate, HorizonLabels
+from rrl.risk import Gate, HorizonLabels, Restarts
 from rrl.trpo import TrustRegion
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
@@ -76,7 +76,8 @@ def test_rcadrrl_stays_equal_on_both_processes(tmp_path):
 @pytest.mark.mujoco
 def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
     data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
-    module = game(RCRARL, data, labels=HorizonLabels(horizon_steps=10), gate=Gate(min_open_steps=1), hidden_sizes=[8])
+    settings = {"labels": HorizonLabels(horizon_steps=10), "gate": Gate(min_open_steps=1), "restarts": Restarts()}
+    module = game(RCRARL, data, **settings, hidden_sizes=[8])
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     assert first["risk.calibrator.fitted"]
