@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rrl.checks import require_at_least
-from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
+from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversaryBodies
 from rrl.envs.forces import BodyForces, ForceUnit, Pushes, PushProcess
 from rrl.envs.physics import RandomPhysics, Ranges
 from rrl.envs.restarts import Restarts
@@ -55,6 +55,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         env_kwargs: Mapping[str, Any] | None = None,
         pushes: Pushes | None = None,
         physics: Ranges | None = None,
+        adversary: AdversaryBodies | None = None,
         force_limit: float | None = None,
         force_limit_unit: ForceUnit = "newtons",
     ) -> None:
@@ -70,7 +71,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         """Simulated time of one environment step, seconds."""
         self._set_spaces()
         self._pushed_ids = [self._simulations.body_id(TASK_BODIES[self.task.env_id].pushed)]
-        self._adversary = BodyForces.of_task(self._simulations.model, env_id, force_limit, force_limit_unit)
+        self._adversary = BodyForces.of_task(self._simulations.model, env_id, adversary, force_limit, force_limit_unit)
         self.adversary_dim = self._adversary.dim if self._adversary else 0
         self.force_limit = self._adversary.limit if self._adversary else 0.0  # newtons
         self._physics = RandomPhysics(physics or {}, self.task.env_id, self._simulations)

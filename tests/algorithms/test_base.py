@@ -141,8 +141,11 @@ def assert_same(first, second, where="checkpoint"):
         (rollouts, trpo),
         (trajectories, adrrl),
         (choosable, rcadrrl),
+        (
+            trajectories,
+            lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C(), spread_from_imagination=True),
+        ),
         (pushed, restarting),
-        (trajectories, lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C())),
     ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):

@@ -54,7 +54,7 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
 def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
     rule = NoiseConditional(alpha=0.25, target="cvar")
-    module = adrrl(data, guidance=rule, policy_update=policy_update)
+    module = adrrl(data, guidance=rule, policy_update=policy_update, spread_from_imagination=True)
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     for name in first:

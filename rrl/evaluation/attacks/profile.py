@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rrl.evaluation.attacks.attackers import FIXED_ATTACKERS, Attacker, MakeAttacker, StepAttack
 from rrl.evaluation.attacks.strongest import Battle, held_pushes
-from rrl.evaluation.attacks.trained import adversarial_task
+from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.episodes import BatchPolicy, Trial
 from rrl.random_streams import Purpose, derived_seed
 
@@ -34,14 +34,14 @@ class ProfilePoint(NamedTuple):
     """Share of the episodes that did not fail."""
 
 
-def profile_attacks(env_id: str) -> dict[str, MakeAttacker]:
+def profile_attacks(trial: Trial) -> dict[str, MakeAttacker]:
     """List the attacks of a profile by name: random pushes, long and short ones, and one held in each direction.
 
     Example:
-        >>> list(profile_attacks("rrl/HopperAdv-v1"))
+        >>> list(profile_attacks(Trial("rrl/HopperAdv-v1", 1)))
         ['random_step', 'impulse', 'held +x +z', 'held +x -z', 'held -x +z', 'held -x -z']
     """
-    held = {push.name: push.make for push in held_pushes(adversarial_task(env_id))}
+    held = {push.name: push.make for push in held_pushes(battlefield(trial).adversary)}
     return {"random_step": FIXED_ATTACKERS["random_step"], "impulse": _impulses, **held}
 
 
@@ -57,7 +57,7 @@ def force_profile(
     Episodes start alike everywhere, and an attack draws the same pushes at every force, as shares of the limit. So two
     points differ by the force alone, and two policies by themselves.
     """
-    attacks = profile_attacks(trial.env_id) if attacks is None else attacks
+    attacks = profile_attacks(trial) if attacks is None else attacks
     seed = derived_seed(Purpose.ATTACKED_EPISODE, trial.seed)
     points = []
     for name, make in attacks.items():

@@ -11,7 +11,7 @@ from tests.evaluation.controllers import TASK, balance
 @pytest.mark.mujoco
 def test_the_return_falls_with_the_force_and_all_attacks_agree_without_one():
     points = force_profile(balance, Trial(TASK, 2), forces=(0.0, 0.1, 30.0))
-    assert [point.force_limit for point in points] == [0.0, 0.1, 30.0] * len(profile_attacks(TASK))
+    assert [point.force_limit for point in points] == [0.0, 0.1, 30.0] * len(profile_attacks(Trial(TASK, 2)))
     unforced = {point.return_mean for point in points if point.force_limit == 0.0}
     assert unforced == {1000.0}
     strong = {point.attack: point for point in points if point.force_limit == 30.0}
@@ -37,7 +37,7 @@ def test_attacks_draw_the_same_at_every_force_and_in_every_profile():
 
         return remembering
 
-    attacks = {"impulse": spy(profile_attacks(TASK)["impulse"])}
+    attacks = {"impulse": spy(profile_attacks(Trial(TASK, 2))["impulse"])}
     profiles = [force_profile(balance, Trial(TASK, 2), forces=(0.0, 0.1), attacks=attacks) for _ in range(2)]
     assert profiles[0] == profiles[1]
     pushes = np.stack(seen).reshape(4, 1000, 2, -1)
@@ -45,7 +45,7 @@ def test_attacks_draw_the_same_at_every_force_and_in_every_profile():
 
 
 def test_impulses_are_short_and_push_a_third_of_the_time():
-    attack = profile_attacks(TASK)["impulse"]((200, 2), 0)
+    attack = profile_attacks(Trial(TASK, 2))["impulse"]((200, 2), 0)
     starts = np.ones(200, dtype=bool)
     pushes = np.stack([attack(np.zeros((200, 1)), starts & (step == 0)) for step in range(400)])
     pushing = (pushes != 0.0).any(axis=-1)
