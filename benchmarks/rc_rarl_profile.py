@@ -23,7 +23,7 @@ from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.evaluation.attacks.profile import ProfilePoint, force_profile
 from rrl.evaluation.episodes import Trial
 
-EPISODES = 10
+EPISODES = 8
 """For each attack and force."""
 IDENTITY = ("setting", "method", "seed", "iteration")
 
