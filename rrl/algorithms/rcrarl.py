@@ -52,6 +52,7 @@ class RCRARL(RARL):
     - ``gate/open_fraction``, ``gate/open_fraction_ruled``: with and without exploration; ``gate/mean_risk_open``;
       ``gate/force_rms`` (a share of the force limit);
     - ``gate/threshold``, ``gate/skill``, ``gate/budget``: what the next rollout is ruled by;
+    - ``rollout/*`` count the episodes that ``restarts`` began like all others;
     - ``restarts/candidates``: share of the states of the rollout in which episodes may begin from now on;
       ``restarts/risk_mean``: mean risk of those in which they do;
     - ``adversary/shaping_rms``: root mean square of what shaping added to a reward; ``adversary/force_share``: share of
