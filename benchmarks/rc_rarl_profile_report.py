@@ -113,7 +113,7 @@ def main() -> None:
     for (setting, iteration), rows in areas.groupby(["setting", "iteration"]):
         print(f"\n{SETTINGS[setting]}, iteration {iteration}\n\n{to_markdown(score_table(rows))}")
         for baseline in ("rarl", "restarts_uniform"):
-            if baseline in set(rows.method):
+            if {baseline} < set(rows.method):
                 print(f"\n{to_markdown(difference_table(rows, baseline))}")
     last = profiles[profiles.iteration == profiles.iteration.max()]
     for setting, rows in last.groupby("setting"):

@@ -81,6 +81,7 @@ def main() -> None:
     for _ in range(args.repeats):
         for name, (algorithm, options) in candidates.items():
             measured[name].append(seconds_per_update(args.env, algorithm, args.updates, **options))
+            print(f"{name:8s} {1e3 * measured[name][-1]:6.1f} ms an update", flush=True)
     medians = {name: statistics.median(values) for name, values in measured.items()}
     for name, value in medians.items():
         each = ", ".join(f"{1e3 * single:.0f}" for single in measured[name])
