@@ -6,7 +6,7 @@ train: .venv/installed
 	.venv/bin/python train.py --config $(CONFIG)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 .venv/bin/pytest --quiet
+	OMP_NUM_THREADS=1 .venv/bin/pytest --quiet --numprocesses auto --dist worksteal
 
 docs: .venv/installed
 	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

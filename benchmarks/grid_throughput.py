@@ -60,7 +60,7 @@ def main() -> None:
     """Print wall clock, steps per second and their ratio."""
     arguments = parse_arguments()
     torch.set_num_threads(1)
-    suite = load_suite("fraction", arguments.env_id)
+    suite = load_suite("fraction", Trial(arguments.env_id, 1))
     cells = [cell for cell in suite.cells if cell.sweep == SWEEP]
     few = cells[:: max(1, len(cells) // arguments.loop_cells)][: arguments.loop_cells]
     policy = choose_policy(arguments)

@@ -42,11 +42,12 @@ def main(args: list[str] | None = None) -> int:
     )
     parser.add_argument("--checkpoint", required=True, help="checkpoint that train.py has written")
     parser.add_argument("--episodes", type=int, default=100, help="episodes to run (default: %(default)s)")
+    parser.add_argument("--env_id", help="module:id, to allow the import of the module in which it was trained")
     try:
         options, unknown = parser.parse_known_args(args)
         if unknown:
             raise ValueError(f"There is no option {unknown[0]}; see --help.")
-        result = evaluate_checkpoint(options.checkpoint, options.episodes)
+        result = evaluate_checkpoint(options.checkpoint, options.episodes, options.env_id)
     except (CheckpointError, ValueError, argparse.ArgumentError) as error:
         sys.stderr.write(f"evaluate.py: error: {error}\n")
         return 2

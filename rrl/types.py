@@ -16,6 +16,7 @@ Every docstring of the package writes shapes with these letters:
 ``U``     policy updates of one iteration
 ``M``     updates of the trajectory models of one iteration
 ``C``     candidates for the start states of imagined trajectories
+``P``     states in which episodes of training may begin
 ========  ==================================================================================
 """
 
@@ -73,6 +74,17 @@ class Attack(NamedTuple):
     """The failure risk that decided; not a number where none did. Shape ``[N]``."""
 
 
+class RestartStates(NamedTuple):
+    """States in which a share of the training episodes begins."""
+
+    states: Tensor
+    """Simulator states, on the CPU, float64. Shape ``[P, S]``."""
+    weights: Tensor
+    """They are drawn in proportion to these; where none is positive episodes begin as the task has it. ``[P]``."""
+    share: float
+    """Share of the episodes, in ``[0, 1]``."""
+
+
 class Adversary(Protocol):
     """Anything that can exert forces in environments with an adversary."""
 
@@ -100,6 +112,10 @@ class HasActor(Protocol):
 
     def rollout_adversary(self) -> Adversary | None:
         """Return who pushes in the worlds now; None where nobody does."""
+        ...
+
+    def rollout_restarts(self) -> RestartStates | None:
+        """Return the states in which some episodes of training begin from now on; None changes nothing."""
         ...
 
 

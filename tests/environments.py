@@ -93,8 +93,8 @@ class Wind(gymnasium.Env[Observation, Observation]):
         return speed * (1.0 + 3.0 * wind) - speed**2 / 2
 
 
-gymnasium.register("toy/Counter-v0", entry_point=Counter)
+gymnasium.register("toy/Counter-v0", entry_point=Counter, max_episode_steps=10_000)
 gymnasium.register("toy/CounterLimit-v0", entry_point=Counter, max_episode_steps=3, kwargs={"length": 100})
 gymnasium.register("toy/PointMass-v0", entry_point=PointMass, max_episode_steps=50)
-gymnasium.register("toy/Bandit-v0", entry_point=Bandit)
+gymnasium.register("toy/Bandit-v0", entry_point=Bandit, max_episode_steps=10)
 gymnasium.register("toy/Wind-v0", entry_point=Wind, max_episode_steps=8)

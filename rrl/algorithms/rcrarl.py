@@ -11,10 +11,10 @@ from rrl.algorithms.adversaries import GatedAdversary
 from rrl.algorithms.rarl import RARL, Game, Phase, force_rms
 from rrl.distributed import all_reduce_sum
 from rrl.policies import ActorCritic, Learner
-from rrl.risk import Gate, HorizonLabels, LabelSource, RiskLearner, RiskModel, ScoredStates, gate_metrics
+from rrl.risk import Gate, HorizonLabels, LabelSource, Restarts, RiskLearner, RiskModel, ScoredStates, gate_metrics
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion
-from rrl.types import Adversary, HasAttackTests, Rollout, RolloutBatch
+from rrl.types import Adversary, HasAttackTests, RestartStates, Rollout, RolloutBatch
 
 
 class RCRARL(RARL):
@@ -23,8 +23,9 @@ class RCRARL(RARL):
     As :class:`~rrl.algorithms.rarl.RARL`, and on each rollout of the protagonist's phases: label its states; score the
     risk model on them, which has not seen them; add them to the data; refit the model; set the gate for the rollouts to
     come. Where the gate is shut the adversary's executed action is zero; such steps stay in its advantages and value
-    function and do not count in its policy step. With a gate that is always open (``gate.exploration: 1``) this is
-    RARL, bit for bit.
+    function and do not count in its policy step. With ``restarts``, a share of the training episodes of both players
+    begins in states of the newest such rollout, chosen by their risk. Without a gate (``gate: null``) and restarts this
+    is RARL, bit for bit, and so it is with a gate that is always open (``gate.exploration: 1``).
 
     Logs what RARL logs, and
 
@@ -36,6 +37,8 @@ class RCRARL(RARL):
     - ``gate/open_fraction``, ``gate/open_fraction_ruled``: with and without exploration; ``gate/mean_risk_open``;
       ``gate/force_rms`` (a share of the force limit);
     - ``gate/threshold``, ``gate/skill``, ``gate/budget``: what the next rollout is ruled by;
+    - ``restarts/candidates``: share of the states of the rollout in which episodes may begin from now on;
+      ``restarts/risk_mean``: mean risk of those in which they do;
     - ``adversary/skipped``: 1 where too few steps were open for a step of the adversary's policy.
 
     Differences from the paper: labels by a short horizon, squared features, held-out calibration and a gate that holds
@@ -55,12 +58,17 @@ class RCRARL(RARL):
         game: Game = Game(),
         labels: LabelSource = HorizonLabels(),
         risk_model: RiskModel = RiskModel(),
-        gate: Gate = Gate(),
+        gate: Gate | None = Gate(),
+        restarts: Restarts | None = None,
     ) -> None:
         super().__init__(spaces, learner=learner, policy_update=policy_update, game=game)
         self.risk = RiskLearner(spaces, labels=labels, model=risk_model, gate=gate)
         self._scored: dict[str, ScoredStates] = {}
-        self.remember(labels=labels, risk_model=risk_model, gate=gate)
+        self.restarts = restarts
+        self._restart_states: RestartStates | None = None  # the worlds keep them over a resume
+        self.remember(labels=labels, risk_model=risk_model, gate=gate, restarts=restarts)
+        if restarts is not None and not spaces.can_restart:
+            raise ValueError("`restarts` needs worlds whose states can be set, which those of this task cannot.")
 
     @property
     def num_protagonist_updates(self) -> int:
@@ -71,8 +79,13 @@ class RCRARL(RARL):
         return min(updates, game.warmup_updates) + in_game
 
     def make_adversary(self) -> Adversary:
-        """Return the gated adversary for one rollout."""
-        return GatedAdversary(self.adversary, self.risk.calibrator, self.risk.gate)
+        """Return the adversary for one rollout, behind its gate if it has one."""
+        gate = self.risk.gate
+        return super().make_adversary() if gate is None else GatedAdversary(self.adversary, self.risk.calibrator, gate)
+
+    def rollout_restarts(self) -> RestartStates | None:
+        """Return the states in which some episodes begin, chosen among those of the newest rollout."""
+        return self._restart_states
 
     def on_fit_start(self) -> None:
         """Refuse labels that need test returns where nobody supplies them."""
@@ -92,12 +105,25 @@ class RCRARL(RARL):
         """Learn the risk from a rollout of the protagonist's phase, then improve the player whose phase it is."""
         self._scored = {}
         if batch.attack is not None:
-            self.log_metrics({**gate_metrics(batch.attack), "gate/force_rms": force_rms(batch.attack)})
+            if self.risk.gate is not None:
+                self.log_metrics({**gate_metrics(batch.attack), "gate/force_rms": force_rms(batch.attack)})
             if self.phase == "protagonist":
                 with self.timed("risk"):
                     metrics, self._scored = self.risk.learn(batch, update=self.num_protagonist_updates + 1)
+                    self._choose_restarts(batch)
                 self.log_metrics(metrics)
         super().training_step(batch, batch_idx)
+
+    def _choose_restarts(self, batch: Rollout) -> None:
+        """Choose among the states of a rollout those in which episodes begin from now on."""
+        if self.restarts is None or not self.risk.calibrator.fitted:
+            return
+        states, risk = self.risk.states_at_risk(batch, self.restarts.signal)
+        weights = self.restarts.weights(risk).double()
+        self._restart_states = RestartStates(states, weights, self.restarts.share)
+        self.log_metrics({"restarts/candidates": (weights > 0.0).double().mean()})
+        if weights.any():
+            self.log_metrics({"restarts/risk_mean": (risk * weights).sum() / weights.sum()})
 
     def improve(self, name: Phase, player: ActorCritic, batch: RolloutBatch) -> None:
         """Update a player, see :meth:`RARL.improve`; the adversary's policy only where enough steps were open."""
@@ -109,6 +135,8 @@ class RCRARL(RARL):
         player.normalizer.update(batch.observations)
 
     def _enough_open(self, weights: Tensor) -> bool:
+        if self.risk.gate is None:
+            return True
         num_open = int(all_reduce_sum((weights > 0.0).sum()))
         skipped = num_open < self.risk.gate.settings.min_open_steps
         self.log_metrics({"adversary/skipped": float(skipped)})

@@ -28,6 +28,8 @@ MARK = {"format": int, "version": str, "algorithm": str, "run_id": str | None, "
 """What every mark holds, and of which type."""
 WORLDS = {"env_id": str, "seed": int, "env_kwargs": dict | None}
 """What a mark says of the worlds in which a run was trained."""
+MORE_WORLDS = {"wrappers": dict | None, "max_episode_steps": int | None, "adversary": dict | None}
+"""What it may say too."""
 SIZES_OF_WORK = {
     "num_steps",
     "iterations_per_epoch",
@@ -46,13 +48,14 @@ class CheckpointError(ValueError):
 
 
 class Policy:
-    """The mean action of a trained actor on NumPy observations, clipped to the action box, ends of length ``A``."""
+    """The mean action of a trained actor on NumPy observations, in the type and within the box of its actions."""
 
     def __init__(self, actor: Actor, spaces: Spaces) -> None:
         self._actor, self._obs_dim = actor, spaces.obs_dim
-        self._low, self._high = torch.tensor(spaces.action_low), torch.tensor(spaces.action_high)
+        self._low, self._high = np.array(spaces.action_low), np.array(spaces.action_high)
+        self._dtype = np.dtype(spaces.action_dtype)
 
-    def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
+    def act(self, observation: NDArray[Any]) -> NDArray[np.floating]:
         """Choose actions ``[N, A]`` in the environment's units for raw observations ``[N, O]``, or one for ``[O]``.
 
         ValueError for anything else, and for observations that are not finite.
@@ -71,7 +74,7 @@ class Policy:
         noise = torch.zeros(len(observations), len(self._low))
         with torch.no_grad():
             actions = self._actor.act(observations, noise)
-        clipped = torch.clamp(actions, self._low, self._high).numpy().astype(np.float64)
+        clipped = np.clip(actions.numpy().astype(np.float64), self._low, self._high).astype(self._dtype)
         return clipped if observation.ndim > 1 else clipped[0]
 
 
@@ -138,9 +141,9 @@ def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str
 def worlds_of(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the recipe of the worlds of a checkpoint; CheckpointError if it has none that can be followed."""
     worlds: Any = checkpoint[MARKER].get("worlds")
-    if not has_types(worlds, WORLDS):
+    if not (has_types(worlds, WORLDS) and has_types(dict.fromkeys(MORE_WORLDS) | worlds, MORE_WORLDS)):
         raise CheckpointError(f"{path} does not say in which worlds it was trained.")
-    return dict(worlds)
+    return {**dict.fromkeys(MORE_WORLDS), **worlds}
 
 
 def actor_of(algorithm: LightningModule) -> Actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from pathlib import Path
@@ -162,4 +163,10 @@ def remove_unfinished(folder: Path) -> None:
 
 def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:
     """Note what is needed to build the worlds of a run again, without pushes or random physics, in plain types."""
-    return {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
+    recipe = {name: getattr(datamodule, name) for name in ("env_id", "env_kwargs", "seed")}
+    adversary = getattr(datamodule, "adversary", None)
+    return recipe | {
+        "wrappers": getattr(datamodule, "wrappers", None),
+        "max_episode_steps": getattr(datamodule, "nominal_limit", None),
+        "adversary": adversary and dataclasses.asdict(adversary),
+    }

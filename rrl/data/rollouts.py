@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, IterableDataset
 
 from rrl.checks import require_at_least, require_within
 from rrl.data.curriculum import Curriculum, Widening
 from rrl.distributed import gather_objects
-from rrl.envs import ForceUnit, MuJoCoVectorEnv, Pushes, make_vec_env, spaces_of
+from rrl.envs import AdversaryBodies, ForceUnit, MuJoCoVectorEnv, Pushes, make_vec_env, spaces_of
+from rrl.envs.gymnasium_worlds import seeded_worlds
+from rrl.envs.make import nominal_limit
 from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import RolloutCollector
 from rrl.types import HasActor, Rollout, TensorBatch
@@ -47,18 +50,23 @@ class RolloutDataModule(LightningDataModule):
     """Own the training worlds and yield one rollout a training step.
 
     Args:
-        env_id: Gymnasium id. The MuJoCo tasks of :mod:`rrl.envs.tasks` are stepped natively, all others by Gymnasium.
+        env_id: Gymnasium id, or ``module:id`` where a module of yours registers it. The MuJoCo tasks of
+            :mod:`rrl.envs.tasks` are stepped natively, all others by Gymnasium.
         num_envs: Worlds over all ranks, ``N``; each rank steps its share.
         num_steps: Steps of each world a rollout, ``T``.
         iterations_per_epoch: Rollouts, and so policy updates, an epoch.
         seed: Seed of worlds and action noise; the command line gives all parts of a run the same one.
-        max_episode_steps: Time limit of an episode; the task's own where None.
+        max_episode_steps: Time limit of an episode; the task's own where None. Must be given where it has none.
         env_kwargs: Keywords of the Gymnasium environment, such as ``reset_noise_scale``.
+        wrappers: Wrappers by class path, the innermost first, with their keywords, such as
+            ``{gymnasium.wrappers.FlattenObservation: {}}``; not for native tasks.
         pushes: Random pushes that the policy does not observe; none where None.
         physics: Ranges from which each episode draws multiples of the nominal physics, such as ``{mass: [0.5, 1.5]}``;
             nominal where None.
         curriculum: How pushes and ranges of physics widen as the policy improves; whole from the beginning where None.
-        force_limit: Largest force of the adversary along an axis; the task's own where None. Needs an adversarial task.
+        adversary: Bodies of any MuJoCo environment that the adversary pushes, such as ``{bodies: [torso]}``; the task's
+            own, if it has an adversary, where None.
+        force_limit: Largest force of the adversary along an axis; the task's own, or 5 newtons, where None.
         force_limit_unit: ``newtons``, or ``body_weight``: multiples of the weight of the whole model.
         random_actions: Probability with which an executed action is drawn at random, in ``[0, 1)``. The policy does not
             observe it, and its own action is what is recorded.
@@ -74,9 +82,11 @@ class RolloutDataModule(LightningDataModule):
         seed: int = 0,
         max_episode_steps: int | None = None,
         env_kwargs: dict[str, Any] | None = None,
+        wrappers: dict[str, dict[str, Any] | None] | None = None,
         pushes: Pushes | None = None,
         physics: dict[str, tuple[float, float]] | None = None,
         curriculum: Curriculum | None = None,
+        adversary: AdversaryBodies | None = None,
         force_limit: float | None = None,
         force_limit_unit: ForceUnit = "newtons",
         random_actions: float = 0.0,
@@ -88,10 +98,11 @@ class RolloutDataModule(LightningDataModule):
             raise ValueError("`curriculum` needs `pushes` or ranges of `physics` that can widen, got neither.")
         self.env_id, self.num_envs, self.num_steps = env_id, num_envs, num_steps
         self.iterations_per_epoch, self.seed = iterations_per_epoch, seed
-        self.max_episode_steps, self.env_kwargs = max_episode_steps, env_kwargs
+        self.max_episode_steps, self.env_kwargs, self.wrappers = max_episode_steps, env_kwargs, wrappers
+        self.nominal_limit = nominal_limit(env_id, max_episode_steps)
         self.pushes, self.physics, self.curriculum = pushes, physics, curriculum
         self.widening = Widening(curriculum) if curriculum else None
-        self.force_limit, self.force_limit_unit = force_limit, force_limit_unit
+        self.adversary, self.force_limit, self.force_limit_unit = adversary, force_limit, force_limit_unit
         self.random_actions = random_actions
         self.collector: RolloutCollector | None = None
         # In every checkpoint, in plain types that load without running code.
@@ -100,11 +111,14 @@ class RolloutDataModule(LightningDataModule):
         settings = {name: getattr(self, name) for name in names}
         settings["pushes"] = None if pushes is None else dataclasses.asdict(pushes)
         settings["curriculum"] = None if curriculum is None else dataclasses.asdict(curriculum)
+        settings["adversary"] = None if adversary is None else dataclasses.asdict(adversary)
         self.save_hyperparameters(settings, logger=False)
         # One world is built at once, so that a bad setting fails here.
         probe = self.make_envs(1)
         self.spaces = spaces_of(probe)
         probe.close()
+        if random_actions > 0.0 and not np.isfinite([self.spaces.action_low, self.spaces.action_high]).all():
+            raise ValueError(f"`random_actions` need a bounded action box, that of {env_id} is infinite.")
 
     def make_envs(
         self, num_envs: int, *, seed: int | None = None, first_world: int = 0, nominal: bool = False
@@ -118,10 +132,12 @@ class RolloutDataModule(LightningDataModule):
             num_envs,
             seed=self.seed if seed is None else seed,
             first_world=first_world,
-            max_episode_steps=None if nominal else self.max_episode_steps,
+            max_episode_steps=self.nominal_limit if nominal else self.max_episode_steps,
             env_kwargs=self.env_kwargs,
+            wrappers=self.wrappers,
             pushes=None if nominal else self.pushes,
             physics=None if nominal else self.physics,
+            adversary=self.adversary,
             force_limit=self.force_limit,
             force_limit_unit=self.force_limit_unit,
         )
@@ -132,6 +148,12 @@ class RolloutDataModule(LightningDataModule):
         """Let the episodes that start from now on have the width that the curriculum has reached, if there is one."""
         if self.widening is not None and isinstance(envs, MuJoCoVectorEnv):
             envs.width = self.widening.width
+
+    def _set_restarts(self, envs: VectorEnv[Any, Any, Any], algorithm: HasActor) -> None:
+        """Let episodes begin where the algorithm wants it, in worlds whose states can be set."""
+        restarts = algorithm.rollout_restarts()
+        if restarts is not None and isinstance(envs, MuJoCoVectorEnv):
+            envs.restart_in(restarts.states.numpy(), restarts.weights.numpy(), restarts.share)
 
     def setup(self, stage: str) -> None:
         """Build this rank's share of the worlds; ValueError if they cannot be shared equally."""
@@ -162,6 +184,7 @@ class RolloutDataModule(LightningDataModule):
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         algorithm = cast(HasActor, self.trainer.lightning_module)
         self.set_width(self.collector.envs)
+        self._set_restarts(self.collector.envs, algorithm)
         rollout = self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
         if self.widening is None:
             return rollout
@@ -197,6 +220,8 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is None:
             return {}
         envs = self.collector.envs
+        if self.trainer is not None:  # what the algorithm has chosen since the last rollout
+            self._set_restarts(envs, cast(HasActor, self.trainer.lightning_module))
         state: dict[str, Any] = {"collector": self.collector.state_dict()}
         if self.widening is not None:
             state["curriculum"] = self.widening.state_dict()
@@ -210,6 +235,16 @@ class RolloutDataModule(LightningDataModule):
         """Restore this rank's part of the state."""
         if self.widening is not None and "curriculum" in state:
             self.widening.load_state_dict(state["curriculum"])
-        if self.collector is not None and isinstance(self.collector.envs, MuJoCoVectorEnv) and "envs" in state:
-            self.collector.envs.load_state_dict(apply_to_collection(state["envs"], torch.Tensor, torch.Tensor.numpy))
+        if self.collector is None or "collector" not in state:
+            return
+        envs = self.collector.envs
+        if isinstance(envs, MuJoCoVectorEnv):
+            envs.load_state_dict(apply_to_collection(state["envs"], torch.Tensor, torch.Tensor.numpy))
             self.collector.load_state_dict(state["collector"])
+        elif worlds := seeded_worlds(envs):
+            num_episodes = int(state["collector"]["attacks"]["num_episodes"].sum())
+            self.collector.resume(state["collector"], worlds.start_anew(num_episodes))
+            rank_zero_warn(
+                f"The run goes on in new episodes of {self.env_id}: the state of an environment that Gymnasium steps "
+                "cannot be saved, so it is not exactly the run that would not have stopped."
+            )

@@ -10,6 +10,7 @@ import torch
 
 from rrl.checks import require_at_least
 from rrl.data.rollouts import RolloutDataModule
+from rrl.envs.gymnasium_worlds import seeded_worlds
 from rrl.random_streams import Purpose, torch_stream
 from rrl.rollout import TrajectoryBuffer
 from rrl.types import DynaBatch
@@ -100,6 +101,8 @@ class TrajectoryDataModule(RolloutDataModule):
         super().load_rank_state(state)
         if self.buffer is not None and "buffer" in state:
             self.buffer.load_state_dict(state["buffer"])
+            if self.collector is not None and seeded_worlds(self.collector.envs):
+                self.buffer.cut()  # what comes next are other episodes
 
     def teardown(self, stage: str) -> None:
         """Close the worlds and drop the buffer."""

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from rrl.checks import require_at_least
 from rrl.diffusion.denoiser import (
-    Denoiser,
     DenoiserSettings,
     NoiseLevelEmbedding,
+    WindowDenoiser,
     scale_noisy,
     start_at_zero,
 )
 
 
-class CausalDenoiser(Denoiser):
+class CausalDenoiser(WindowDenoiser):
     r"""A denoiser whose rows respect the arrow of time.
 
     A network that sees a whole window learns :math:`p(s | a)` from data in which actions answer states, so it also
@@ -81,7 +81,7 @@ class CausalGRU(DenoiserSettings):
     def __post_init__(self) -> None:
         require_at_least(1, width=self.width)
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> WindowDenoiser:
         """Make the network; it takes any horizon of at least 2."""
         require_at_least(2, horizon=horizon)
         return CausalGRUDenoiser(obs_dim, action_dim, self.width, told=told)

@@ -14,14 +14,40 @@ from rrl.diffusion.scheduler import NoiseSchedule
 from rrl.types import WindowBatch
 
 DenoiseFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""A ``Denoiser``, or a function with the arguments and result of its ``forward``."""
+"""A ``WindowDenoiser``, or a function with the arguments and result of its ``forward``."""
 
 
 class Denoiser(nn.Module):
-    """A network that estimates the clean trajectory behind a noisy one, at every noise level.
+    """A network that estimates what is behind noisy trajectories, and learns it from windows of real experience.
 
     The output layer of each starts at zero: an untrained model predicts that nothing changes.
     """
+
+    def loss(
+        self,
+        windows: WindowBatch,
+        normalizer: TrajectoryNormalizer,
+        told: Tensor,
+        schedule: NoiseSchedule,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Compute the loss on windows at random noise levels.
+
+        Args:
+            windows: Windows of real experience.
+            normalizer: Scale of the model.
+            told: What it is told beside the start state. Shape ``[B, told]``.
+            schedule: Noise levels to train on.
+            generator: Source of randomness.
+
+        Returns:
+            Differentiable scalar.
+        """
+        raise NotImplementedError
+
+
+class WindowDenoiser(Denoiser):
+    """A denoiser of whole trajectories, at one noise level each."""
 
     def forward(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate ``E[x0 | noisy]``.
@@ -51,18 +77,7 @@ class Denoiser(nn.Module):
         schedule: NoiseSchedule,
         generator: torch.Generator,
     ) -> Tensor:
-        """Compute the loss on windows at random noise levels.
-
-        Args:
-            windows: Windows of real experience.
-            normalizer: Scale of the model.
-            told: What it is told beside the start state. Shape ``[B, told]``.
-            schedule: Noise levels to train on.
-            generator: Source of randomness.
-
-        Returns:
-            Differentiable scalar.
-        """
+        """Compute the loss, each window at a noise level of its own."""
         x0, start = normalizer.encode(windows), normalizer.encode_start(windows.observations[:, 0])
         noisy, sigma = noised(x0, schedule, generator, obs_dim=normalizer.obs_dim)
         context, actions = torch.cat([start, told], dim=1), normalizer.encode_actions(windows.actions)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.checks import require_at_least
-from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, NoiseLevelEmbedding, scale_noisy, start_at_zero
+from rrl.diffusion.denoiser import DenoiserSettings, NoiseLevelEmbedding, WindowDenoiser, scale_noisy, start_at_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class ResidualSizes:
 class ResidualMLP(ResidualSizes, DenoiserSettings):
     """The denoiser of PolyGRAD and AD-RRL, which sees whole windows, later actions included."""
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> WindowDenoiser:
         """Make the network."""
         return ResidualMLPDenoiser(obs_dim, action_dim, horizon, self, told=told)
 
@@ -65,7 +65,7 @@ class NoiseConditionalMLP(nn.Module):
         return output
 
 
-class ResidualMLPDenoiser(Denoiser):
+class ResidualMLPDenoiser(WindowDenoiser):
     """A residual perceptron on flattened trajectories, actions and start state.
 
     References:

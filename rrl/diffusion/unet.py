@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.diffusion.causal import CausalDenoiser
-from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, NoiseLevelEmbedding, start_at_zero
+from rrl.diffusion.denoiser import DenoiserSettings, NoiseLevelEmbedding, WindowDenoiser, start_at_zero
 
 GROUPS = 8
 """Channels per level must be a multiple of the group number with which diffusers builds its blocks."""
@@ -26,7 +26,7 @@ class TemporalUNet(DenoiserSettings):
         if len(self.channels) < 2 or any(channel < 1 or channel % GROUPS for channel in self.channels):
             raise ValueError(f"`channels` must be two or more multiples of {GROUPS}, got {list(self.channels)}.")
 
-    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> Denoiser:
+    def build(self, obs_dim: int, action_dim: int, horizon: int, *, told: int = 0) -> WindowDenoiser:
         """Make the network; it takes multiples of ``2 ** (len(channels) - 1)`` as horizon."""
         divisor = 2 ** (len(self.channels) - 1)
         if horizon % divisor:

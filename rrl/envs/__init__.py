@@ -1,7 +1,7 @@
 """Environments: many native MuJoCo worlds with disturbances as inputs. No torch in here."""
 
 from rrl.envs.adversarial import AdversarialForce, HasAdversary
-from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
+from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversaryBodies
 from rrl.envs.forces import ForceUnit, Pushes
 from rrl.envs.make import flat_box, make_vec_env, spaces_of
 from rrl.envs.simulation import available_cores
@@ -13,6 +13,7 @@ __all__ = [
     "TASKS",
     "TASK_BODIES",
     "AdversarialForce",
+    "AdversaryBodies",
     "ForceUnit",
     "HasAdversary",
     "MuJoCoVectorEnv",

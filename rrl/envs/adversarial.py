@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium.spaces import Box, Dict
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from rrl.envs.bodies import ADVERSARIAL_TASKS
+from rrl.envs.bodies import ADVERSARIAL_TASKS, FORCE_LIMIT, AdversaryBodies
 from rrl.envs.forces import BodyForces, ForceUnit, set_masses
 
 PROTAGONIST, ADVERSARY = "protagonist", "adversary"
@@ -45,7 +46,7 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
         bodies: Sequence[str],
         *,
         axes: str = "xz",
-        force_limit: float = 5.0,
+        force_limit: float = FORCE_LIMIT,
         force_limit_unit: ForceUnit = "newtons",
         masses: Mapping[str, float] | None = None,
     ) -> None:
@@ -54,14 +55,22 @@ class AdversarialForce(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Re
         )
         gymnasium.Wrapper.__init__(self, env)
         simulator: Any = env.unwrapped
-        if not (hasattr(simulator, "model") and hasattr(simulator, "data")):
+        if not isinstance(getattr(simulator, "model", None), mujoco.MjModel):
             raise ValueError(f"`env` must be a MuJoCo environment, got {simulator}.")
         set_masses(simulator.model, masses or {})
-        self._data = simulator.data
-        self._forces = BodyForces(simulator.model, bodies, axes=axes, limit=force_limit, unit=force_limit_unit)
+        self._model, self._data = simulator.model, simulator.data
+        self.adversary = AdversaryBodies(bodies=list(bodies), axes=axes)
+        self.force_limit = 0.0
+        self.change(None, force_limit, force_limit_unit)
+
+    def change(self, adversary: AdversaryBodies | None, force_limit: float | None, unit: ForceUnit) -> None:
+        """Let the adversary push elsewhere, or with another limit; None leaves what there is."""
+        self.adversary = adversary or self.adversary
+        limit, unit = (self.force_limit, "newtons") if force_limit is None else (force_limit, unit)
+        self._forces = BodyForces(self._model, self.adversary, limit=limit, unit=unit)
         self.force_limit = self._forces.limit
         high = np.full(self._forces.dim, self.force_limit)
-        self.action_space = Dict({PROTAGONIST: env.action_space, ADVERSARY: Box(-high, high, dtype=np.float64)})
+        self.action_space = Dict({PROTAGONIST: self.env.action_space, ADVERSARY: Box(-high, high, dtype=np.float64)})
 
     def step(self, action: dict[str, NDArray[Any]]) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Advance the environment under the adversary's forces."""

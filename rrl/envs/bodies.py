@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
 AXES = "xyz"
 """Names of the world's axes, in the order of a force's components."""
+
+
+FORCE_LIMIT = 5.0
+"""Largest force of an adversary along an axis, newtons, where nothing else is said; as in RARL."""
 
 
 class TaskBodies(NamedTuple):
@@ -34,6 +39,27 @@ TASK_BODIES: Mapping[str, TaskBodies] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdversaryBodies:
+    """Where an adversary pushes."""
+
+    bodies: Sequence[str]
+    """Names of the bodies at whose centres of mass it does, each once."""
+    axes: str = "xz"
+    """World axes along which it pushes, different letters of ``xyz``; each body has one adversary action an axis."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bodies, str) or not self.bodies or len(set(self.bodies)) < len(self.bodies):
+            raise ValueError(f"`bodies` must name at least one body, each once, got {self.bodies!r}.")
+        if not self.axes or not set(self.axes) <= set(AXES) or len(set(self.axes)) < len(self.axes):
+            raise ValueError(f"`axes` must be different letters of {AXES!r}, got {self.axes!r}.")
+
+    @property
+    def dim(self) -> int:
+        """Size of the adversary's action, ``F``."""
+        return len(self.bodies) * len(self.axes)
+
+
 class AdversarialTask(NamedTuple):
     """A task with an adversary that exerts forces on some bodies of the model."""
 
@@ -45,13 +71,13 @@ class AdversarialTask(NamedTuple):
     """World axes along which it pushes; each body has one adversary action an axis, in this order."""
     masses: Mapping[str, float] = MappingProxyType({})
     """Absolute masses of bodies, kilograms. Inertia stays nominal, as in the tasks of the RARL paper."""
-    force_limit: float = 5.0
+    force_limit: float = FORCE_LIMIT
     """Largest force along an axis, newtons."""
 
     @property
-    def adversary_dim(self) -> int:
-        """Size of the adversary's action, ``F``."""
-        return len(self.bodies) * len(self.axes)
+    def adversary(self) -> AdversaryBodies:
+        """Where the adversary pushes."""
+        return AdversaryBodies(bodies=self.bodies, axes=self.axes)
 
 
 _TORSO_6KG = {"torso": 6.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,42 +11,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.checks import require_one_of, require_positive, require_within
-from rrl.envs.bodies import ADVERSARIAL_TASKS, AXES
+from rrl.envs.bodies import ADVERSARIAL_TASKS, AXES, FORCE_LIMIT, AdversaryBodies
 
 Array = NDArray[np.float64]
 ForceUnit = Literal["newtons", "body_weight"]
 
 
 class BodyForces:
-    """Forces along world axes, different letters of ``xyz``, at the centres of mass of ``K`` different bodies.
+    """Forces along world axes at the centres of mass of ``K`` different bodies.
 
     The limit holds along each axis, in ``newtons``, or multiples of the model's present ``body_weight``.
     """
 
-    def __init__(
-        self, model: mujoco.MjModel, bodies: Sequence[str], *, axes: str, limit: float, unit: ForceUnit
-    ) -> None:
-        self.body_ids = [require_body(model, name, "bodies") for name in bodies]
-        if not bodies or len(set(bodies)) < len(bodies):
-            raise ValueError(f"`bodies` must name at least one body, each once, got {list(bodies)}.")
-        if not axes or not set(axes) <= set(AXES) or len(set(axes)) < len(axes):
-            raise ValueError(f"`axes` must be different letters of {AXES!r}, got {axes!r}.")
-        self._axes = [AXES.index(axis) for axis in axes]
+    def __init__(self, model: mujoco.MjModel, adversary: AdversaryBodies, *, limit: float, unit: ForceUnit) -> None:
+        self.body_ids = [require_body(model, name, "bodies") for name in adversary.bodies]
+        self._axes = [AXES.index(axis) for axis in adversary.axes]
         self.limit = limit_in_newtons(model, limit, unit)
         self.dim = len(self.body_ids) * len(self._axes)
         """Number of components, ``F``, body by body."""
 
     @classmethod
     def of_task(
-        cls, model: mujoco.MjModel, env_id: str, limit: float | None, unit: ForceUnit = "newtons"
+        cls,
+        model: mujoco.MjModel,
+        env_id: str,
+        adversary: AdversaryBodies | None,
+        limit: float | None,
+        unit: ForceUnit = "newtons",
     ) -> BodyForces | None:
-        """Give the adversary of a task its forces: the task's own limit where None, and none without an adversary."""
-        if row := ADVERSARIAL_TASKS.get(env_id):
-            limit, unit = (row.force_limit, "newtons") if limit is None else (limit, unit)
-            return cls(model, row.bodies, axes=row.axes, limit=limit, unit=unit)
-        if limit is not None:
-            raise ValueError(f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)}, got {env_id!r}.")
-        return None
+        """Give the adversary of a task its forces; None without an adversary.
+
+        It pushes where it is told or else where the task says, with the task's own limit, or 5 newtons, where None.
+        """
+        row = ADVERSARIAL_TASKS.get(env_id)
+        if adversary is None and row is None:
+            if limit is not None:
+                raise ValueError(
+                    f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)} or the bodies of an "
+                    f"`adversary`, got {env_id!r}."
+                )
+            return None
+        if limit is None:
+            limit, unit = (row.force_limit if row else FORCE_LIMIT), "newtons"
+        bodies = adversary or (row.adversary if row else None)
+        return cls(model, bodies, limit=limit, unit=unit) if bodies else None
 
     def scaled(self, actions: NDArray[Any]) -> Array:
         """Turn actions ``[..., F]``, clipped to -1 to 1, into components, newtons."""

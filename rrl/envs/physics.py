@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import mujoco
@@ -15,6 +16,14 @@ from rrl.envs.simulation import ModelFields, Simulations, nominal_field
 Array = NDArray[np.float64]
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest factor of the nominal value by parameter, ``0 < low <= high < inf``."""
+
+
+@cache
+def _array_names() -> list[str]:
+    """Name the arrays of numbers that a model has."""
+    example = mujoco.MjModel.from_xml_string("<mujoco/>")
+    names = [name for name in dir(example) if not name.startswith("_")]
+    return [name for name in names if isinstance(getattr(example, name), np.ndarray)]
 
 
 class ModelParameter(NamedTuple):
@@ -65,7 +74,7 @@ class RandomPhysics:
     """Factors of the nominal physics, drawn uniformly for each episode of each world; 1 where there is no range."""
 
     def __init__(self, ranges: Ranges, task_id: str, simulations: Simulations) -> None:
-        effective = TASK_BODIES[task_id].physics
+        effective = effective_physics(simulations.model, task_id)
         if not effective.issuperset(ranges):
             raise ValueError(
                 f"`physics` of {task_id} may change {sorted(effective)}, nothing else has an effect; "
@@ -133,6 +142,59 @@ def changed_fields(model: mujoco.MjModel, env_id: str, changes: Sequence[ModelCh
     return ModelFields(refreshed, raw)
 
 
+def edit_model(model: mujoco.MjModel, nominal: mujoco.MjModel, fields: ModelFields) -> None:
+    """Give a model, in place, some fields that are not those of the nominal one, and all others as they are there."""
+    for name in _array_names():
+        np.copyto(getattr(model, name), getattr(nominal, name))
+    model.opt.gravity[:] = nominal.opt.gravity
+    for name in ("meaninertia", "meanmass", "meansize", "extent"):  # what `mj_setConst` writes beside arrays
+        setattr(model.stat, name, getattr(nominal.stat, name))
+    for name, value in fields.refreshed.items():
+        _write(model, name, value)
+    if fields.refreshed:
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+    for name, value in fields.raw.items():
+        _write(model, name, value)
+
+
+def _write(model: mujoco.MjModel, name: str, value: Array) -> None:
+    owner = model.opt if name.startswith("opt.") else model
+    getattr(owner, name.removeprefix("opt."))[:] = value
+
+
+def effective_physics(model: mujoco.MjModel, env_id: str) -> frozenset[str]:
+    """Name the parameters of the whole model that change its motion: by the table of tasks, or else by the model."""
+    if env_id in TASK_BODIES:
+        return TASK_BODIES[env_id].physics
+    touches = ((model.geom_contype != 0) | (model.geom_conaffinity != 0)).sum() > 1
+    holds = {
+        "mass": model.body_mass.any(),
+        "friction": touches,
+        "damping": model.dof_damping.any(),
+        "gravity": np.any(model.opt.gravity),
+        "gear": model.nu > 0 and model.actuator_gear.any(),
+    }
+    return frozenset(name for name, there in holds.items() if there)
+
+
+def possible_parameters(model: mujoco.MjModel, env_id: str) -> list[str]:
+    """List the keys of ``MODEL_PARAMETERS`` of which a factor has an effect."""
+    effective, found = effective_physics(model, env_id), []
+    for name, parameter in MODEL_PARAMETERS.items():
+        if name == "floor_friction" and not has_floor(model):
+            continue
+        if (not parameter.requires or parameter.requires in effective) and nominal_field(
+            model, parameter.fields[0]
+        ).any():
+            found.append(name)
+    return found
+
+
+def has_floor(model: mujoco.MjModel) -> bool:
+    """Tell whether a model has a geom that is named as the ground."""
+    return any(model.geom(index).name == FLOOR for index in range(model.ngeom))
+
+
 def floor_note(model: mujoco.MjModel, env_id: str) -> str:
     """Say in one sentence when the friction of the floor of a task that touches it matters."""
     others = np.arange(model.ngeom) != model.geom(FLOOR).id
@@ -146,8 +208,9 @@ def floor_note(model: mujoco.MjModel, env_id: str) -> str:
 def _rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
     """Find the rows of the parameter's fields that change, after checking that it makes sense."""
     parameter = MODEL_PARAMETERS[change.parameter]
-    if parameter.requires and parameter.requires not in TASK_BODIES[env_id].physics:
-        raise ValueError(f"`{change.parameter}` has no effect on {env_id}.")
+    if parameter.requires and parameter.requires not in effective_physics(model, env_id):
+        possible = ", ".join(possible_parameters(model, env_id))
+        raise ValueError(f"`{change.parameter}` has no effect on {env_id}, whose physics can change in {possible}.")
     lowest = 0.0 if parameter.allows_zero and change.absolute else np.nextafter(0.0, 1.0)
     if not lowest <= change.value < np.inf:
         bound = "at least 0" if lowest == 0.0 else "positive"
@@ -155,13 +218,19 @@ def _rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
     first = nominal_field(model, parameter.fields[0])
     rows = _part_rows(model, env_id, change) or list(range(len(first)))
     if not change.absolute and not first[rows].any():
-        raise ValueError(f"`{change.parameter}` of {env_id} is nominally 0, so a factor has no effect on it.")
+        possible = ", ".join(possible_parameters(model, env_id))
+        raise ValueError(
+            f"`{change.parameter}` of {env_id} is nominally 0, so a factor has no effect on it; "
+            f"its physics can change in {possible}."
+        )
     return rows
 
 
 def _part_rows(model: mujoco.MjModel, env_id: str, change: ModelChange) -> list[int]:
     kind = MODEL_PARAMETERS[change.parameter].parts
     if change.parameter == "floor_friction":
+        if not has_floor(model):
+            raise ValueError(f"`floor_friction` needs a geom named {FLOOR!r}, {env_id} has none.")
         return [int(model.geom(FLOOR).id)]
     if change.parts and not kind:
         raise ValueError(f"`{change.parameter}` has no parts, got {list(change.parts)}.")

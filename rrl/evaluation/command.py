@@ -19,9 +19,9 @@ from tqdm import tqdm
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
-from rrl.evaluation.attacks.trained import adversarial_task
+from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import Suite, load_suite
-from rrl.evaluation.policies import find_policies, load_source
+from rrl.evaluation.policies import find_policies, load_source, require_fit
 from rrl.evaluation.report.page import PolicyOrigin, Provenance
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.report.write import ReportFiles, log_report, write_report
@@ -39,14 +39,16 @@ class Evaluation:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
-        self.suite: Suite = load_suite(settings.suite, settings.env_id)
+        self.suite: Suite = load_suite(settings.suite, settings.trial)
         if settings.video and not is_native(settings.env_id):
             raise ValueError(f"`video` needs a native task, got {settings.env_id}.")
         if settings.attacks is not None:
-            adversarial_task(settings.env_id)
+            battlefield(settings.trial)
         sources = find_policies(settings.policies)
-        self.policies = {source: load_source(source, settings.env_id) for source in sources}
+        self.policies = {source: load_source(source) for source in sources}
         """By source, method by method."""
+        for policy in self.policies.values():
+            require_fit(policy, settings.trial)
         self.folder = Path(settings.output)
         self._store = ResultStore(self.folder, fingerprint(settings, self.suite))
 
@@ -108,11 +110,22 @@ def fingerprint(settings: EvaluationSettings, suite: Suite) -> Mapping[str, str 
     return {
         "env_id": settings.env_id,
         "env_kwargs": json.dumps(dict(settings.env_kwargs), sort_keys=True),
+        **{name: value for name, value in _special(settings).items() if value is not None},
         "suite": suite.name,
         "cells": hashlib.sha256(repr(suite.cells).encode()).hexdigest()[:16],
         "episodes": settings.episodes,
         "seed": settings.seed,
         "attacks": json.dumps(attacks, sort_keys=True, default=list),
+    }
+
+
+def _special(settings: EvaluationSettings) -> dict[str, str | int | None]:
+    """What folders of results name only where it was given: older ones know nothing of it."""
+    return {
+        "wrappers": json.dumps(dict(settings.wrappers)) if settings.wrappers else None,
+        "max_episode_steps": settings.max_episode_steps,
+        "adversary": json.dumps(asdict(settings.adversary)) if settings.adversary else None,
+        "push_body": settings.push_body,
     }
 
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.checks import require_at_least
-from rrl.envs import flat_box
+from rrl.envs import AdversaryBodies, flat_box, make_vec_env
+from rrl.envs.gymnasium_worlds import GymnasiumRecipe
+from rrl.envs.names import Wrappers
 from rrl.types import Actor
 
 Array = NDArray[np.float64]
@@ -33,10 +35,40 @@ class Trial:
     """Of everything that is drawn."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment's constructor, such as ``reset_noise_scale``."""
+    wrappers: Wrappers = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    """Time limit; the task's own where None."""
+    adversary: AdversaryBodies | None = None
+    """Bodies that attackers push; those of the task with an adversary where None."""
+    push_body: str | None = None
+    """Body that the pushes of a suite act on; that of a native task where None."""
 
     def __post_init__(self) -> None:
         require_at_least(1, num_episodes=self.num_episodes)
         require_at_least(0, seed=self.seed)
+        require_at_least(1, max_episode_steps=self.max_episode_steps)
+
+    @property
+    def recipe(self) -> GymnasiumRecipe:
+        """How an environment is made that is not native."""
+        return GymnasiumRecipe(
+            env_id=self.env_id,
+            env_kwargs=self.env_kwargs,
+            wrappers=self.wrappers,
+            max_episode_steps=self.max_episode_steps,
+        )
+
+    def make_envs(self, num_envs: int, seed: int, **adversary: Any) -> VectorEnv[Any, Any, Any]:
+        """Make unchanged worlds, with the settings of an adversary if there is one; see ``make_vec_env``."""
+        return make_vec_env(
+            self.env_id,
+            num_envs,
+            seed=seed,
+            env_kwargs=self.env_kwargs,
+            wrappers=self.wrappers,
+            max_episode_steps=self.max_episode_steps,
+            **adversary,
+        )
 
 
 @dataclass(frozen=True)

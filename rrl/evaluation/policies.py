@@ -19,10 +19,11 @@ from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_che
 from rrl.checkpoints.loading import MARKER, worlds_of
 from rrl.cli_errors import suggestion
 from rrl.configuration import OWN, own_modules
-from rrl.envs import make_vec_env
+from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
+from rrl.evaluation.attacks.trained import Battlefield
 from rrl.evaluation.cells.suites import base_task
-from rrl.evaluation.episodes import BatchPolicy, MeanActions
+from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
 from rrl.evaluation.policies_sb3 import load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
 from rrl.tracking.logger import require_run_name
@@ -56,8 +57,10 @@ class LoadedPolicy:
     """Environment steps of the training."""
     adversary: MakeAttacker | None = None
     """The adversary that it was trained with, never gated."""
-    adversary_task: str = ""
-    """The task on which that one pushes."""
+    battlefield: Battlefield | None = None
+    """Where that one pushes."""
+    worlds: Mapping[str, Any] = field(default_factory=dict)
+    """Those in which a checkpoint of this package was trained, see ``worlds_of``."""
     mark: Mapping[str, Any] = field(default_factory=dict)
     """That in a checkpoint of this package: run, tracking address, version."""
 
@@ -108,18 +111,26 @@ def find_files(entry: str) -> list[str]:
     return [file for match in matches for file in _files_at(match)]
 
 
-def load_source(source: PolicySource, env_id: str) -> LoadedPolicy:
-    """Load a policy, and let it act once to see that it fits the task of the evaluation; else a CheckpointError."""
+def load_source(source: PolicySource) -> LoadedPolicy:
+    """Load a policy; CheckpointError if there is none."""
     if FUNCTION.fullmatch(source.entry):
-        loaded = LoadedPolicy(_call_function(source.entry), PolicyLabel(*source))
-    elif source.entry.endswith(".zip"):
+        return LoadedPolicy(_call_function(source.entry), PolicyLabel(*source))
+    if source.entry.endswith(".zip"):
         saved = load_sb3_policy(Path(source.entry))
         seed = source.place if saved.seed is None else saved.seed
-        loaded = LoadedPolicy(saved.policy, PolicyLabel(source.method, source.entry, seed), env_steps=saved.num_steps)
-    else:
-        loaded = _from_checkpoint(source, env_id)
-    _check_fits(loaded.act, source.entry, env_id)
-    return loaded
+        return LoadedPolicy(saved.policy, PolicyLabel(source.method, source.entry, seed), env_steps=saved.num_steps)
+    return _from_checkpoint(source)
+
+
+def require_fit(policy: LoadedPolicy, trial: Trial) -> None:
+    """Refuse a policy that was trained elsewhere, or that cannot act in the environment of a trial: CheckpointError."""
+    entry, worlds = policy.label.policy, policy.worlds
+    if worlds and base_task(worlds["env_id"]) != base_task(trial.env_id):
+        raise CheckpointError(f"{entry} was trained on {worlds['env_id']}, the evaluation is on {trial.env_id}.")
+    if worlds and dict(worlds["wrappers"] or {}) != dict(trial.wrappers):
+        trained, here = worlds["wrappers"] or {}, dict(trial.wrappers)
+        raise CheckpointError(f"{entry} was trained with `wrappers` {trained}, the evaluation has {here}.")
+    _check_acts(policy.act, entry, trial)
 
 
 def _files_at(path: Path) -> list[str]:
@@ -157,12 +168,10 @@ def _of_run(run_id: str) -> str:
         raise CheckpointError(reason) from error
 
 
-def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
+def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
     checkpoint = read_checkpoint(source.entry)
     mark = checkpoint[MARKER]
     worlds = worlds_of(checkpoint, source.entry)
-    if base_task(worlds["env_id"]) != base_task(env_id):
-        raise CheckpointError(f"{source.entry} was trained on {worlds['env_id']}, the evaluation is on {env_id}.")
     algorithm = build_algorithm(checkpoint, source.entry)
     spaces = cast(HasActor, algorithm).spaces
     own = attackers_of(algorithm).get("learned") if isinstance(algorithm, HasOpponent) else None
@@ -171,7 +180,8 @@ def _from_checkpoint(source: PolicySource, env_id: str) -> LoadedPolicy:
         PolicyLabel(source.method, source.entry, int(worlds["seed"])),
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         adversary=own,
-        adversary_task=worlds["env_id"] if own else "",
+        battlefield=_battlefield_of(worlds) if own else None,
+        worlds=worlds,
         mark=mark,
     )
 
@@ -214,9 +224,18 @@ def _kind(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def _check_fits(policy: BatchPolicy, entry: str, env_id: str) -> None:
+def _battlefield_of(worlds: Mapping[str, Any]) -> Battlefield | None:
+    """Find where the adversary of a run pushed; None where it is not known here."""
+    bodies, env_id = worlds["adversary"], worlds["env_id"]
+    if bodies is not None:
+        return Battlefield(env_id, AdversaryBodies(**bodies))
+    return Battlefield(env_id, ADVERSARIAL_TASKS[env_id].adversary) if env_id in ADVERSARIAL_TASKS else None
+
+
+def _check_acts(policy: BatchPolicy, entry: str, trial: Trial) -> None:
     """Let a policy act on the first observations of the task."""
-    envs = make_vec_env(env_id, 2)
+    env_id = trial.env_id
+    envs = trial.make_envs(2, trial.seed)
     try:
         observations = np.asarray(envs.reset()[0], dtype=np.float64)
         wanted = (2, envs.single_action_space.shape[0])  # type: ignore[index]  # a flat box, which make_vec_env checks

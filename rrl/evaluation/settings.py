@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rrl.checks import require_at_least, require_one_of
+from rrl.envs import AdversaryBodies
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.episodes import Trial
 
@@ -16,7 +17,8 @@ class EvaluationSettings:
     """An evaluation of several policies of several methods in the cells of a suite, and under attack."""
 
     env_id: str
-    """The environment. Where it has no adversary, attacks happen on the adversarial task with the same physics."""
+    """The environment, ``module:id`` where a module of yours registers it. Where it has no adversary, attacks happen on
+    the adversarial task with the same physics."""
     policies: Mapping[str, Sequence[str]]
     """Entries by name of the method: checkpoints, folders, patterns, MLflow runs, Stable-Baselines3 zip files, or
     ``module:function``."""
@@ -28,6 +30,14 @@ class EvaluationSettings:
     """Seed of all episodes and of the adversaries that are trained."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the environment, such as ``reset_noise_scale``."""
+    wrappers: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    """Wrappers by class path, the innermost first, with their keywords; not for native tasks."""
+    max_episode_steps: int | None = None
+    """Time limit; the task's own where null. Must be given where it has none."""
+    adversary: AdversaryBodies | None = None
+    """Bodies that attackers push, such as ``{bodies: [torso]}``; those of the adversarial task where null."""
+    push_body: str | None = None
+    """Body that the pushes of the suite act on, along x; that of the native task where null."""
     attacks: AttackOptions | None = None
     """How hard the policies are attacked; not at all where null."""
     output: str = "evaluations"
@@ -44,7 +54,16 @@ class EvaluationSettings:
     @property
     def trial(self) -> Trial:
         """The episodes of each cell."""
-        return Trial(self.env_id, self.episodes, self.seed, self.env_kwargs)
+        return Trial(
+            self.env_id,
+            self.episodes,
+            self.seed,
+            self.env_kwargs,
+            wrappers=self.wrappers,
+            max_episode_steps=self.max_episode_steps,
+            adversary=self.adversary,
+            push_body=self.push_body,
+        )
 
     def __post_init__(self) -> None:
         require_at_least(1, episodes=self.episodes, workers=self.workers)

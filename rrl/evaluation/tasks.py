@@ -13,7 +13,7 @@ import torch
 from rrl.envs import available_cores
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.attacks.strongest import held_pushes
-from rrl.evaluation.attacks.trained import adversarial_task
+from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.evaluate import by_condition, evaluate_cells
 from rrl.evaluation.cells.suites import Cell
 from rrl.evaluation.episodes import Trial
@@ -53,7 +53,7 @@ class EvaluationTask:
             costs[cell.name] = episodes
             if cell.attacker == "strongest":
                 training = round(options.steps / STEPS_PER_EPISODE)
-                held = len(held_pushes(adversarial_task(self.trial.env_id))) * episodes
+                held = len(held_pushes(battlefield(self.trial).adversary)) * episodes
                 costs[cell.name] += held + options.restarts * (episodes + training)
         return costs
 
@@ -78,7 +78,7 @@ def plan(
             chunk = groups[first : first + CONDITIONS_PER_TASK]
             tasks.append(EvaluationTask(source, settings.trial, tuple(cell for group in chunk for cell in group)))
         if (attacks := settings.attacks) is not None:
-            own = policy.adversary is not None and policy.adversary_task == adversarial_task(settings.env_id)
+            own = policy.adversary is not None and policy.battlefield == battlefield(settings.trial)
             attacked = [cell for cell in attack_cells(attacks, own=own) if CellKey(policy.label, cell.name) not in done]
             tasks += [EvaluationTask(source, settings.trial, attack=(cell, attacks)) for cell in attacked]
     return tasks
@@ -153,10 +153,10 @@ def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iter
 def _run_alone(task: EvaluationTask, num_threads: int) -> list[Found]:
     """Run a whole task in a process that is there for tasks."""
     torch.set_num_threads(1)
-    return list(task.run(_load(task.source, task.trial.env_id), num_threads))
+    return list(task.run(_load(task.source), num_threads))
 
 
 @lru_cache(maxsize=4)
-def _load(source: PolicySource, env_id: str) -> LoadedPolicy:
+def _load(source: PolicySource) -> LoadedPolicy:
     """Load a policy once for all its tasks that follow each other in a process."""
-    return load_source(source, env_id)
+    return load_source(source)

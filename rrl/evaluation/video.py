@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
 from rrl.evaluation.cells.episode_queue import EpisodeQueue
+from rrl.evaluation.cells.stages import NativeStage
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, Trial
 
@@ -51,14 +53,15 @@ def film(policy: BatchPolicy, trial: Trial, condition: Condition, path: Path) ->
 def record_positions(policy: BatchPolicy, trial: Trial, condition: Condition) -> tuple[NDArray[np.float64], float]:
     """Run one episode; return the positions of the model before each step ``[T, nq]``, and the seconds of a step."""
     queue = EpisodeQueue(replace(trial, num_episodes=1), [condition])
+    stage = cast(NativeStage, queue.stage)
     seen: list[NDArray[np.float64]] = []
 
     def watched(observations: NDArray[np.float64]) -> NDArray[np.float64]:
-        seen.append(queue.positions[0])
+        seen.append(stage.positions[0])
         return policy(observations)
 
     list(queue.run(watched))
-    return np.stack(seen), queue.step_seconds
+    return np.stack(seen), stage.step_seconds
 
 
 def draw(env_id: str, positions: NDArray[np.float64], path: Path, milliseconds: float) -> None:

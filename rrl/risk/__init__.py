@@ -11,6 +11,7 @@ from rrl.risk.learner import RiskLearner, RiskModel, gate_metrics
 from rrl.risk.metrics import ReliabilityBand, ScoredStates, reliability_band
 from rrl.risk.networks import GRU, MLP
 from rrl.risk.predictors import Logistic, StochasticLogistic
+from rrl.risk.restarts import Restarts
 from rrl.risk.starts import Starts
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Logistic",
     "QuantileLabels",
     "ReliabilityBand",
+    "Restarts",
     "ReturnLabels",
     "RiskCalibrator",
     "RiskGate",

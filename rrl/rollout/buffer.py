@@ -116,6 +116,11 @@ class TrajectoryBuffer:
         """Map ages (0 is the oldest stored step) to rows of the ring."""
         return (self.head - self.size + offsets) % self.length
 
+    def cut(self) -> None:
+        """Mark the newest step of each world as the last of its episode, so that no window leads over it."""
+        if self.size > 0:
+            self.columns["truncated"][self.head - 1] = True
+
     def state_dict(self) -> dict[str, Any]:
         """Return the stored experience, oldest first, and the random state."""
         rows = self._rows(torch.arange(self.size))

@@ -142,6 +142,12 @@ class RolloutCollector:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state of as many worlds."""
+        self.resume(state, state["observations"].numpy().copy())
+        self.returns[:] = state["returns"].numpy()
+        self.lengths[:] = state["lengths"].numpy()
+
+    def resume(self, state: dict[str, Any], observations: NDArray[Any]) -> None:
+        """Continue the random streams of a state of as many worlds, in episodes that have just begun."""
         if len(state["streams"]) != len(self.streams):
             raise ValueError(f"the saved state has {len(state['streams'])} worlds, this run has {len(self.streams)}.")
         for stream, saved in zip(self.streams, state["streams"], strict=True):
@@ -149,9 +155,7 @@ class RolloutCollector:
         self.attacks.load_state_dict(state["attacks"])
         if self.random_actions is not None:
             self.random_actions.load_state_dict(state["random_actions"])
-        self.observations = state["observations"].numpy().copy()
-        self.returns[:] = state["returns"].numpy()
-        self.lengths[:] = state["lengths"].numpy()
+        self.observations = observations
 
 
 def _statistics(episodes: list[Episode]) -> EpisodeStatistics:

@@ -17,9 +17,10 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
-from rrl.evaluation.attacks.trained import adversarial_task
+from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
+from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.tasks import WorkerError
 from rrl.evaluation.video import VideoError
@@ -45,9 +46,10 @@ class Study:
         self.output = Path(settings.output)
         if (suite := settings.evaluation.suite) is not None:
             for task in settings.tasks.values():
-                load_suite(suite, task.env_id)
+                trial = Trial(task.env_id, settings.evaluation.episodes, env_kwargs=task.env_kwargs)
+                load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
-                    adversarial_task(task.env_id)
+                    battlefield(trial)
         self.tracking = StudyTracking(self.output)
         self.runs = plan_runs(settings, None if self.tracking.given_uri else self.tracking.uri)
         self._lock = lock_folder(self.output)

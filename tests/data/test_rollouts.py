@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from lightning import Callback
 
 from rrl.data import RolloutDataModule
 from rrl.envs import Pushes
+from tests.environments import PointMass
 from tests.fitting import fit, rollouts, trpo
 
 
@@ -72,6 +75,49 @@ def test_the_length_of_a_step_is_found_through_wrappers(env_id):
     assert rollouts(env_id).spaces.step_seconds == pytest.approx(
         {"rrl/HopperAdv-v1": 0.008, "rrl/AntAdv-v1": 0.05}[env_id]
     )
+
+
+def streams(data):
+    return [stream.bit_generator.state["state"]["state"] for stream in data.collector.streams]
+
+
+@pytest.mark.filterwarnings("ignore:The run goes on in new episodes")
+def test_a_resume_where_gymnasium_steps_goes_on_with_the_noise_in_new_episodes():
+    source, restored, again = rollouts(), rollouts(), rollouts()
+    module = trpo(source)
+    for data in (source, restored, again):
+        data.setup("fit")
+    first = source.collector.observations.copy()
+    source.collector.collect(module, 16)
+    restored.load_state_dict(source.state_dict())
+    assert streams(restored) == streams(source)
+    assert not np.isin(restored.collector.observations, first).any()
+    assert (restored.collector.lengths == 0).all()
+    restored.collector.collect(module, 16)
+    again.load_state_dict(restored.state_dict())
+    assert not np.isin(again.collector.observations, restored.collector.observations).any()
+
+
+def test_a_resume_that_is_not_exact_says_so():
+    source, restored = rollouts(), rollouts()
+    for data in (source, restored):
+        data.setup("fit")
+    with pytest.warns(UserWarning, match="new episodes of toy/PointMass-v0: .* not exactly the run"):
+        restored.load_state_dict(source.state_dict())
+
+
+def test_random_actions_need_a_bounded_box():
+    gymnasium.register("toy/Boundless-v0", entry_point=Boundless, max_episode_steps=5)
+    with pytest.raises(ValueError, match="`random_actions` need a bounded action box"):
+        rollouts("toy/Boundless-v0", random_actions=0.1)
+
+
+class Boundless(PointMass):
+    """May be pushed with any force."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
 @pytest.mark.parametrize("name", ["num_envs", "num_steps", "iterations_per_epoch"])

@@ -9,6 +9,8 @@ from lightning import Callback
 from rrl.data import TrajectoryDataModule
 from tests.fitting import adrrl, fit, trajectories
 
+RESUMED = pytest.mark.filterwarnings("ignore:The run goes on in new episodes")
+
 
 class Batches(Callback):
     """Keeps what the algorithm was given, and how full the buffer was."""
@@ -108,6 +110,7 @@ def test_without_candidates_there_are_none(given):
     assert given.seen[0].candidate_starts is None
 
 
+@RESUMED
 def test_the_buffer_is_part_of_the_state_and_goes_with_the_worlds():
     source, restored = trajectories(), trajectories()
     module = adrrl(source)
@@ -120,6 +123,27 @@ def test_the_buffer_is_part_of_the_state_and_goes_with_the_worlds():
     for data in (source, restored):
         data.teardown("fit")
         assert data.buffer is None
+
+
+@RESUMED
+def test_no_window_joins_episodes_before_and_after_a_resume():
+    source, restored = trajectories(), trajectories()
+    module = adrrl(source)
+    for data in (source, restored):
+        data.setup("fit")
+    source.buffer.add(source.collector.collect(module, 16))
+    restored.load_state_dict(source.state_dict())
+    restored.buffer.add(restored.collector.collect(module, 16))
+    windows = restored.buffer.sample_windows(200)
+    follows = torch.isclose(
+        windows.observations[:, 1:, 0] - windows.observations[:, :-1, 0],
+        0.2 * windows.observations[:, 1:, 1],
+        atol=1e-5,
+    )
+    assert (~windows.valid).any()
+    assert follows[windows.valid[:, :-1]].all()
+    for data in (source, restored):
+        data.teardown("fit")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.diffusion.causal import CausalGRU
-from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, add_noise, denoising_loss
+from rrl.diffusion.denoiser import DenoiserSettings, WindowDenoiser, add_noise, denoising_loss
 from rrl.diffusion.residual_mlp import ResidualMLP
 from rrl.diffusion.unet import TemporalUNet
 
@@ -19,7 +19,7 @@ CAUSAL = ["unet", "gru"]
 every_denoiser = pytest.mark.parametrize("name", DENOISERS)
 
 
-def build(name: str) -> Denoiser:
+def build(name: str) -> WindowDenoiser:
     """A network of which every parameter, also the output layer's, is random."""
     torch.manual_seed(0)
     denoiser = DENOISERS[name].build(OBS, ACTION, HORIZON)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rrl.diffusion.causal import CausalGRU
-from rrl.diffusion.denoiser import Denoiser, add_noise
+from rrl.diffusion.denoiser import WindowDenoiser, add_noise
 from rrl.diffusion.policy_guidance import PolicyGuidance, Reparameterized, Score, standardized
 from rrl.diffusion.scheduler import FewStep
 from tests.diffusion.oracles import GaussianOracle, imagine
@@ -95,7 +95,7 @@ def leaning_policy(observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.fixture(scope="module")
-def trained_denoiser() -> Denoiser:
+def trained_denoiser() -> WindowDenoiser:
     """A small denoiser that has learnt s' = s + a / 2 + noise from windows under ``leaning_policy``."""
     torch.manual_seed(0)
     denoiser, generator = CausalGRU(width=16).build(1, 1, HORIZON), torch.Generator().manual_seed(0)
@@ -128,7 +128,7 @@ def trained_denoiser() -> Denoiser:
     ids=["reparameterized", "score"],
 )
 def test_actions_imagined_with_a_trained_denoiser_are_on_policy(
-    trained_denoiser: Denoiser, guidance: PolicyGuidance, rounds: int, tolerance: float
+    trained_denoiser: WindowDenoiser, guidance: PolicyGuidance, rounds: int, tolerance: float
 ):
     generator, spreads = torch.Generator().manual_seed(0), []
     for _ in range(rounds):

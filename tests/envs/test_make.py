@@ -4,7 +4,7 @@ import pytest
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
-from rrl.envs import MuJoCoVectorEnv, Pushes, make_vec_env
+from rrl.envs import AdversaryBodies, MuJoCoVectorEnv, Pushes, make_vec_env
 
 COUNTER_ID = "rrl-test/Counter-v0"
 
@@ -104,6 +104,68 @@ def test_time_limit_of_other_environments():
     envs.reset()
     ends = [(bool(row[2][0]), bool(row[3][0])) for row in (envs.step(np.zeros((1, 1))) for _ in range(2))]
     assert ends == [(False, False), (False, True)]
+
+
+def test_an_environment_without_a_time_limit_needs_one():
+    gymnasium.registry[COUNTER_ID].max_episode_steps = None
+    with pytest.raises(ValueError, match=r"`max_episode_steps` must be given: rrl-test/Counter-v0 has no time limit"):
+        make_vec_env(COUNTER_ID, 1)
+
+
+class Strict(Counter):
+    """Takes only what lies in its box of whole or real numbers."""
+
+    action_space = Box(-0.3, 0.3, (1,), np.float64)
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        return super().step(action)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("given", [np.float32, np.float64])
+def test_actions_have_the_type_of_the_space_and_lie_in_its_box(dtype, given):
+    gymnasium.registry[COUNTER_ID].entry_point = Strict
+    Strict.action_space = Box(-0.3, 0.3, (1,), dtype)
+    envs = make_vec_env(COUNTER_ID, 2, env_kwargs={"length": 9})
+    envs.reset()
+    for action in (0.3, -7.0, 0.1):
+        envs.step(np.full((2, 1), action, dtype=given))
+
+
+def test_whole_numbers_as_actions_are_refused():
+    gymnasium.registry[COUNTER_ID].entry_point = Strict
+    Strict.action_space = Box(-3, 3, (1,), np.int64)
+    with pytest.raises(ValueError, match="The action space of rrl-test/Counter-v0 must hold real numbers, got Box"):
+        make_vec_env(COUNTER_ID, 1)
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("env_id", ["Pusher-v5", "Hopper-v5"])
+def test_an_adversary_pushes_named_bodies_of_any_mujoco_environment(env_id):
+    body = "tips_arm" if env_id == "Pusher-v5" else "foot"
+    ends = []
+    for share in (0.0, 1.0):
+        envs = make_vec_env(env_id, 1, adversary=AdversaryBodies(bodies=[body], axes="x"), force_limit=30.0)
+        assert envs.adversary_dim == 1
+        envs.reset(seed=1)
+        actions = np.zeros((1, *envs.single_action_space.shape), dtype=np.float32)
+        for _ in range(3):
+            observations, *_ = envs.step(actions, envs.adversary_forces(np.array([[share]])))
+        ends.append(observations)
+        envs.close()
+    assert np.abs(ends[0] - ends[1]).max() > 1e-3
+
+
+def test_an_adversary_needs_a_simulator():
+    with pytest.raises(ValueError, match="must be a MuJoCo environment"):
+        make_vec_env(COUNTER_ID, 1, adversary=AdversaryBodies(bodies=["torso"]))
+
+
+@pytest.mark.parametrize("settings", [{"bodies": []}, {"bodies": ["a", "a"]}, {"bodies": "torso"}])
+def test_bodies_of_an_adversary_differ(settings):
+    with pytest.raises(ValueError, match="`bodies` must name at least one body, each once"):
+        AdversaryBodies(**settings)
 
 
 @pytest.mark.mujoco

@@ -116,7 +116,7 @@ def test_what_was_finished_stays_and_the_rest_follows(config, deed, workers, cod
         (["--baseline=best"], "`baseline` must be one of ['good', 'bad'], got 'best'."),
         (["--suite=quik"], "There is no suite 'quik'; did you mean 'quick'?"),
         (["--env_id=Hoper-v5"], "Hoper-v5"),
-        (["--env_id=Reacher-v5", "--suite=nominal"], "`env_id` must have a task with an adversary"),
+        (["--env_id=Reacher-v5", "--suite=nominal"], "`adversary` must name the bodies of Reacher-v5"),
         (['--policies={"a": ["none.ckpt"]}'], "There is no checkpoint, folder, run or function none.ckpt."),
         (
             ['--policies={"x": ["tests.environments:missing"]}'],
@@ -140,7 +140,7 @@ def test_bad_input_is_one_line_and_exit_code_2(config, arguments, message, capsy
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_evaluation_is_complete(path):
     settings = read_settings(make_parser(), ["--config", str(path)])
-    assert len(load_suite(settings.suite, settings.env_id).cells) > 1
+    assert len(load_suite(settings.suite, settings.trial).cells) > 1
     assert settings.attacks is not None
     assert f"python evaluate.py --config conf/evaluation/{path.name}" in path.read_text().splitlines()[0]
 

@@ -18,7 +18,8 @@ from rrl.configuration import class_path
 from rrl.data import RolloutDataModule
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.command import Evaluation
-from rrl.evaluation.policies import find_policies, load_source
+from rrl.evaluation.episodes import Trial
+from rrl.evaluation.policies import find_policies, load_source, require_fit
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint
 from tests.conftest import PROJECT
@@ -53,7 +54,10 @@ def here(runs, monkeypatch):
 
 
 def load_policies(methods, env_id):
-    return [load_source(source, env_id) for source in find_policies(methods)]
+    policies = [load_source(source) for source in find_policies(methods)]
+    for policy in policies:
+        require_fit(policy, Trial(env_id, 1))
+    return policies
 
 
 def names(*entries: str):
@@ -109,7 +113,7 @@ def test_a_checkpoint_of_a_game_brings_its_own_adversary(tmp_path):
     content = {"rrl": mark, "state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
     torch.save(content, tmp_path / "last.ckpt")
     (policy,) = load_policies({"RARL": [str(tmp_path)]}, TASK)
-    assert policy.adversary_task == env_id
+    assert policy.battlefield.env_id == env_id
     attacker = policy.adversary((2, 2), 0)
     assert attacker(np.ones((2, 4)), np.zeros(2, dtype=bool)).shape == (2, 2)
 

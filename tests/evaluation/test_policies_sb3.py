@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from rrl.checkpoints import CheckpointError
-from rrl.evaluation.policies import find_policies, load_source
+from rrl.evaluation.episodes import Trial
+from rrl.evaluation.policies import find_policies, load_source, require_fit
 
 TASK = "InvertedPendulum-v5"
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 4))
 
 
 def load_policies(methods, env_id):
-    return [load_source(source, env_id) for source in find_policies(methods)]
+    policies = [load_source(source) for source in find_policies(methods)]
+    for policy in policies:
+        require_fit(policy, Trial(env_id, 1))
+    return policies
 
 
 def test_without_the_package_the_way_to_install_it_is_named(tmp_path, monkeypatch):

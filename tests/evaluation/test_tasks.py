@@ -16,7 +16,7 @@ from tests.evaluation.controllers import TASK
 
 def tasks(function="upright"):
     source = PolicySource("A", f"tests.evaluation.controllers:{function}", 0)
-    cells = load_suite("quick", TASK).cells
+    cells = load_suite("quick", Trial(TASK, 1)).cells
     return [EvaluationTask(source, Trial(TASK, 2), cells=cells[first : first + 3]) for first in range(0, len(cells), 3)]
 
 
@@ -38,7 +38,7 @@ def test_a_killed_process_of_a_ray_cluster_changes_nothing(tmp_path, monkeypatch
     distributed = found(run_tasks(tasks("treacherous"), {}, workers=2, ray="local"))
     assert not order.exists()
     here = tasks("treacherous")
-    policies = {here[0].source: load_source(here[0].source, TASK)}
+    policies = {here[0].source: load_source(here[0].source)}
     assert distributed == found(run_tasks(here, policies))
 
 

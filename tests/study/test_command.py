@@ -88,7 +88,7 @@ def test_a_failed_training_is_named_and_the_others_reach_the_report_and_are_not_
         (
             {"evaluation": {"suite": "nominal", "attacks": {"force_limits": [1.0]}}},
             [],
-            "`env_id` must have a task with an adversary",
+            "`adversary` must name the bodies of Pendulum-v1",
         ),
         ({"output": "study.yaml"}, [], "study.yaml cannot hold a study"),
     ],

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from rrl.envs import ADVERSARIAL_TASKS, make_vec_env
+from rrl.envs import AdversaryBodies
 from rrl.evaluation.attacks.attackers import AttackedWorlds, Attacker, MakeAttacker
-from rrl.evaluation.attacks.trained import adversarial_task, train_adversary
+from rrl.evaluation.attacks.trained import Battlefield, battlefield, train_adversary
 from rrl.evaluation.episodes import BatchPolicy, EpisodeReturns, Trial, collect_episodes
 from rrl.random_streams import Purpose, derived_seed
 
@@ -27,14 +27,15 @@ class Battle(NamedTuple):
     """Largest force along an axis, newtons."""
 
     @property
-    def task(self) -> str:
-        """The task with an adversary."""
-        return adversarial_task(self.trial.env_id)
+    def field(self) -> Battlefield:
+        """Where it is fought."""
+        return battlefield(self.trial)
 
     def fight(self, make: MakeAttacker, seed: int) -> tuple[EpisodeReturns, float]:
         """Run the episodes, and return them with the root mean square of the executed force along an axis, newtons."""
-        num_episodes, env_kwargs = self.trial.num_episodes, self.trial.env_kwargs
-        envs = make_vec_env(self.task, num_episodes, seed=seed, env_kwargs=env_kwargs, force_limit=self.force_limit)
+        num_episodes, field = self.trial.num_episodes, self.field
+        limit = {"adversary": field.adversary, "force_limit": self.force_limit}
+        envs = replace(self.trial, env_id=field.env_id).make_envs(num_episodes, seed, **limit)
         try:
             worlds = AttackedWorlds(envs, make, seed)
             return collect_episodes(worlds, self.policy, num_episodes), worlds.rms * self.force_limit
@@ -65,14 +66,14 @@ class StrongestAttack:
     """Environment steps in which adversaries were trained."""
 
 
-def held_pushes(task: str) -> list[Candidate]:
+def held_pushes(adversary: AdversaryBodies) -> list[Candidate]:
     """List the pushes at the force limit that never end: one for each combination of directions, alike for all bodies.
 
     Example:
-        >>> [push.name for push in held_pushes("rrl/HopperHeelAdv-v1")]
+        >>> [push.name for push in held_pushes(AdversaryBodies(bodies=["foot"]))]
         ['held +x +z', 'held +x -z', 'held -x +z', 'held -x -z']
     """
-    axes, num_bodies = ADVERSARIAL_TASKS[task].axes, len(ADVERSARIAL_TASKS[task].bodies)
+    axes, num_bodies = adversary.axes, len(adversary.bodies)
     pushes = []
     for signs in itertools.product((1.0, -1.0), repeat=len(axes)):
         name = " ".join(f"{'+' if sign > 0 else '-'}{axis}" for sign, axis in zip(signs, axes, strict=True))
@@ -93,18 +94,16 @@ def find_strongest(battle: Battle, *, restarts: int, steps: int) -> StrongestAtt
     def mean_return(candidate: Candidate) -> float:
         return float(battle.fight(candidate.make, derived_seed(Purpose.ATTACK_SELECTION, seed))[0].returns.mean())
 
-    candidates = held_pushes(battle.task)
+    candidates = held_pushes(battle.field.adversary)
     returns = {push.name: mean_return(push) for push in candidates}
     strongest_first = sorted(candidates, key=lambda push: returns[push.name])
     starts: list[Sequence[float] | None] = [None, *(push.direction for push in strongest_first)]
     for restart in range(restarts):
         adversary = train_adversary(
             battle.policy,
-            battle.task,
+            replace(battle.trial, seed=derived_seed(Purpose.ATTACK_TRAINING, seed, restart)),
             force_limit=battle.force_limit,
             num_steps=steps,
-            seed=derived_seed(Purpose.ATTACK_TRAINING, seed, restart),
-            env_kwargs=battle.trial.env_kwargs,
             start=starts[restart % len(starts)],
         )
         trained = Candidate(f"trained {restart + 1}", adversary.attacker, adversary.num_steps)

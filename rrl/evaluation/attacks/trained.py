@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from rrl.algorithms import RARL
 from rrl.algorithms.rarl import Game
 from rrl.checks import require_at_least, require_positive
 from rrl.data import RolloutDataModule
-from rrl.envs import ADVERSARIAL_TASKS
+from rrl.envs import ADVERSARIAL_TASKS, AdversarialForce, AdversaryBodies
+from rrl.envs.gymnasium_worlds import find_wrapper
+from rrl.envs.make import is_native
 from rrl.evaluation.attacks.attackers import MakeAttacker, learned_attack
-from rrl.evaluation.episodes import BatchPolicy, MeanActions
+from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
 from rrl.policies import GaussianPolicy
 from rrl.random_streams import Purpose, seeded_globally
 from rrl.trpo import TrustRegion
@@ -65,36 +67,53 @@ class FreshAdversary(NamedTuple):
     """Environment steps of its training."""
 
 
-def adversarial_task(env_id: str) -> str:
-    """Find the task in which a policy of a task is attacked; one with an adversary stays what it is.
+class Battlefield(NamedTuple):
+    """Where a policy is attacked."""
 
-    It has the same nominal physics: the first of the task's rows that prescribes no masses. If there is none, that is
-    a ValueError.
+    env_id: str
+    """The environment with an adversary, or the one that gets one."""
+    adversary: AdversaryBodies
+
+
+def battlefield(trial: Trial) -> Battlefield:
+    """Find where a policy of an environment is attacked: on the bodies of the trial, or on a task with an adversary.
+
+    Such a task has the same nominal physics: it is the environment itself, or the first row that prescribes no masses.
+    If there is neither, that is a ValueError.
 
     Example:
-        >>> adversarial_task("Hopper-v5"), adversarial_task("rrl/Hopper6Adv-v1")
+        >>> battlefield(Trial("Hopper-v5", 1)).env_id, battlefield(Trial("rrl/Hopper6Adv-v1", 1)).env_id
         ('rrl/HopperAdv-v1', 'rrl/Hopper6Adv-v1')
     """
+    env_id = trial.env_id
+    if trial.adversary is not None:
+        return Battlefield(env_id, trial.adversary)
     if env_id in ADVERSARIAL_TASKS:
-        return env_id
+        return Battlefield(env_id, ADVERSARIAL_TASKS[env_id].adversary)
     for name, task in ADVERSARIAL_TASKS.items():
         if task.env_id == env_id and not task.masses:
-            return name
+            return Battlefield(name, task.adversary)
+    if not is_native(env_id):
+        env = trial.recipe.make()
+        game = find_wrapper(env, AdversarialForce)
+        env.close()
+        if game is not None:
+            return Battlefield(env_id, game.adversary)
     known = sorted({task.env_id for task in ADVERSARIAL_TASKS.values()})
-    raise ValueError(f"`env_id` must have a task with an adversary, as {known} have, got {env_id!r}.")
+    raise ValueError(
+        f"`adversary` must name the bodies of {env_id} that attackers push; only {known} have them already."
+    )
 
 
 def train_adversary(
     policy: BatchPolicy,
-    env_id: str,
+    trial: Trial,
     *,
     force_limit: float,
     num_steps: int = 100_000,
-    seed: int = 0,
-    env_kwargs: Mapping[str, Any] | None = None,
     start: Sequence[float] | None = None,
 ) -> FreshAdversary:
-    """Train an adversary by TRPO against a policy that stays as it is, on its :func:`adversarial_task`.
+    """Train an adversary by TRPO against a policy that stays as it is, on its :func:`battlefield`.
 
     It happens in this process, writes nothing, and leaves the global random streams as they were. The force along an
     axis is at most ``force_limit`` newtons, the environment steps are rounded up to whole rollouts. The adversary
@@ -102,15 +121,18 @@ def train_adversary(
     """
     require_at_least(1, num_steps=num_steps)
     require_positive(force_limit=force_limit)
-    task = adversarial_task(env_id)
+    field, seed = battlefield(trial), trial.seed
     iterations = -(-num_steps // (NUM_ENVS * NUM_STEPS))
     data = RolloutDataModule(
-        task,
+        field.env_id,
         num_envs=NUM_ENVS,
         num_steps=NUM_STEPS,
         iterations_per_epoch=iterations,
         seed=seed,
-        env_kwargs=dict(env_kwargs or {}),
+        env_kwargs=dict(trial.env_kwargs),
+        wrappers={name: dict(options or {}) for name, options in trial.wrappers.items()},
+        max_episode_steps=trial.max_episode_steps,
+        adversary=field.adversary,
         force_limit=force_limit,
     )
     with seeded_globally(Purpose.ADVERSARY_NETWORK, seed):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import mujoco
 import numpy as np
 
 from rrl.envs.physics import MODEL_PARAMETERS, ModelChange, changed_fields
 from rrl.envs.simulation import ModelFields
-from rrl.envs.task import Task
 from rrl.evaluation.rows import CellKind
 
 NOISES = ("observation_noise", "action_noise", "action_delay", "reset_noise")
@@ -31,6 +30,15 @@ PARAMETERS = (*MODEL_PARAMETERS, *NOISES, *PUSHES)
 * ``push_step``: newtons along x from such a random time on
 * ``push_random``: newtons; a uniform force along x between plus and minus that, drawn in each step
 """
+
+
+class HasEnvId(Protocol):
+    """A task, or what is known of an environment; of either the scale of the noise on its initial state is asked."""
+
+    @property
+    def env_id(self) -> str:
+        """Its name."""
+        ...
 
 
 class Parameter(NamedTuple):
@@ -124,7 +132,7 @@ class Condition:
         ]
         return changed_fields(model, env_id, changes)
 
-    def reset_noise_scale(self, task: Task) -> float | None:
+    def reset_noise_scale(self, task: HasEnvId) -> float | None:
         """Return the scale of the noise on the initial state; None if that of the nominal task stays.
 
         If it should change and the task has none, that is a ValueError.

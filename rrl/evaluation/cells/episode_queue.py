@@ -1,4 +1,4 @@
-"""A queue of episodes, run in native worlds: a world that has ended one takes the next, whatever its condition."""
+"""A queue of episodes: a world that has ended one takes the next, whatever its condition."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.envs import available_cores
-from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES
-from rrl.envs.simulation import Simulations
-from rrl.envs.task import Transition, make_transition
-from rrl.envs.tasks import make_task
+from rrl.envs.make import is_native
 from rrl.evaluation.cells.conditions import Condition
-from rrl.evaluation.cells.disturbances import Disturbances, EpisodeDraws
+from rrl.evaluation.cells.disturbances import Disturbances
+from rrl.evaluation.cells.stages import GymnasiumStage, NativeStage, Stage, Step
 from rrl.evaluation.episodes import BatchPolicy, Trial
 
 Array = NDArray[np.float64]
@@ -26,6 +24,10 @@ BLOCK_ROWS = 64
 an episode depend on how many others run beside it."""
 WORLDS_PER_THREAD = 128
 """Worlds side by side; more save little time, and results come later."""
+
+
+GYMNASIUM_WORLDS = 16
+"""Worlds side by side where Gymnasium steps them one after the other: a policy is asked about all of them at once."""
 
 
 class Episode(NamedTuple):
@@ -45,11 +47,11 @@ class Episode(NamedTuple):
 
 
 class EpisodeQueue:
-    """Episodes of one task under several conditions; the same for any number of worlds ``N`` and threads.
+    """Episodes of one environment under several conditions; the same for any number of worlds ``N`` and threads.
 
-    The task has a row in ``TASKS``, or is an adversarial one that builds on it; its adversary rests. There is a native
-    thread per available core where ``num_threads`` is None. A condition that has no effect on the task by construction
-    is a ValueError, as is an unknown task or option.
+    Native worlds, of a task or of an adversarial one whose adversary rests, have a native thread per available core
+    where ``num_threads`` is None; every other environment is stepped by Gymnasium. A condition that has no effect by
+    construction is a ValueError, as is an unknown environment or option.
     """
 
     def __init__(
@@ -57,44 +59,24 @@ class EpisodeQueue:
         trial: Trial,
         conditions: Sequence[Condition],
         *,
-        max_episode_steps: int | None = None,
         num_worlds: int | None = None,
         num_threads: int | None = None,
     ) -> None:
-        adversarial, num_episodes = ADVERSARIAL_TASKS.get(trial.env_id), trial.num_episodes
-        self._task = make_task(adversarial.env_id if adversarial else trial.env_id, trial.env_kwargs)
-        num_threads = num_threads or available_cores()
-        num_worlds = min(num_worlds or WORLDS_PER_THREAD * num_threads, num_episodes * len(conditions))
-        masses = adversarial.masses if adversarial else {}
-        self._simulations = Simulations(self._task.model_path, num_worlds, num_threads, masses=masses)
-        self._pushed = [self._simulations.body_id(TASK_BODIES[self._task.env_id].pushed)]
-        self._time_limit = max_episode_steps or self._task.max_episode_steps
-        model = self._simulations.model
-        self._dt: float = model.opt.timestep * self._task.frame_skip
-        low, high = model.actuator_ctrlrange.T.copy()
-        self._observations = self._task.observe(self._simulations.worlds)
-        sizes = {"num_steps": self._time_limit, "obs_dim": self._observations.shape[1], "action_dim": model.nu}
-        draws = EpisodeDraws(trial.seed, num_episodes, **sizes)
-        self._disturbances = Disturbances(conditions, draws, num_worlds, low=low, high=high)
-        self._fields = [condition.fields(model, self._task.env_id) for condition in conditions]
-        scales = [condition.reset_noise_scale(self._task) for condition in conditions]
-        nominal = self._simulations.initial_state
-        states = {scale: draws.initial_states(self._task, nominal, scale) for scale in set(scales)}
-        self._initial_states = [states[scale] for scale in scales]
+        num_threads, num_episodes = num_threads or available_cores(), trial.num_episodes
+        native = is_native(trial.env_id)
+        most = WORLDS_PER_THREAD * num_threads if native else GYMNASIUM_WORLDS
+        num_worlds = min(num_worlds or most, num_episodes * len(conditions))
+        self.stage: Stage = (
+            NativeStage(trial, conditions, num_worlds, num_threads)
+            if native
+            else GymnasiumStage(trial, conditions, num_worlds)
+        )
+        low, high = self.stage.low, self.stage.high
+        self._disturbances = Disturbances(conditions, self.stage.draws, num_worlds, low=low, high=high)
         self._waiting = deque(np.ndindex(len(conditions), num_episodes))
         self._conditions = np.zeros(num_worlds, dtype=np.intp)
         self._returns, self._distances, self._seconds = np.zeros((3, num_worlds))
-        self._block = np.zeros((BLOCK_ROWS, self._observations.shape[1]))
-
-    @property
-    def positions(self) -> Array:
-        """Generalised positions of the worlds now, a copy. Shape ``[N, nq]``."""
-        return self._simulations.worlds.positions.copy()
-
-    @property
-    def step_seconds(self) -> float:
-        """Simulated time of one environment step."""
-        return self._dt
+        self._block = np.zeros((BLOCK_ROWS, self.stage.observations.shape[1]))
 
     def run(self, policy: BatchPolicy) -> Iterator[Episode]:
         """Run all episodes, condition by condition as far as there are worlds, and yield each when it has ended.
@@ -107,10 +89,10 @@ class EpisodeQueue:
             began = time.perf_counter()
             step = self._step(policy, running)
             self._returns[running] += step.rewards[running]
-            self._distances[running] += self._dt * step.x_velocities[running]
+            self._distances[running] += self.stage.step_seconds * step.x_velocities[running]
             self._disturbances.steps[running] += 1
             self._seconds[running] += (time.perf_counter() - began) / len(running)
-            over = step.terminated | (self._disturbances.steps >= self._time_limit)
+            over = step.terminated | step.truncated | (self._disturbances.steps >= self.stage.time_limit)
             ended = running[over[running]]
             if len(ended):
                 yield from [self._record(world, step) for world in ended]
@@ -121,27 +103,21 @@ class EpisodeQueue:
                 running = np.setdiff1d(running, idle)
                 self._seconds[running] += (time.perf_counter() - began) / max(len(running), 1)
 
-    def _step(self, policy: BatchPolicy, running: Indices) -> Transition:
-        seen = self._disturbances.observe(self._observations)
-        actions = np.zeros((len(seen), self._simulations.model.nu))
+    def _step(self, policy: BatchPolicy, running: Indices) -> Step:
+        seen = self._disturbances.observe(self.stage.observations)
+        actions = np.zeros((len(seen), len(self.stage.low)))
         for first in range(0, len(running), BLOCK_ROWS):
             worlds = running[first : first + BLOCK_ROWS]
             actions[worlds] = self._choose(policy, seen[worlds])
         forces = self._disturbances.push()
-        if forces is not None:
-            self._simulations.exert(self._pushed, forces[:, None, None] * np.array([1.0, 0.0, 0.0]))
-        executed = self._disturbances.execute(actions)
-        some = running if len(running) < len(seen) else None
-        step = make_transition(self._simulations, self._task, executed, self._observations, worlds=some)
-        self._observations = step.observations
-        return step
+        return self.stage.advance(self._disturbances.execute(actions), forces, running)
 
     def _choose(self, policy: BatchPolicy, observations: Array) -> Array:
         """Ask the policy about at most ``BLOCK_ROWS`` observations, in a block that is always of that height."""
         self._block[:] = observations[0]
         self._block[: len(observations)] = observations
         actions = np.asarray(policy(self._block.copy()), dtype=np.float64)
-        shape = (BLOCK_ROWS, self._simulations.model.nu)
+        shape = (BLOCK_ROWS, len(self.stage.low))
         if actions.shape != shape:
             raise ValueError(f"The policy must return actions of shape {list(shape)}, got {list(actions.shape)}.")
         if not np.isfinite(actions).all():
@@ -154,22 +130,18 @@ class EpisodeQueue:
             return
         jobs = np.array([self._waiting.popleft() for _ in worlds], dtype=np.intp)
         conditions, episodes = jobs.T
-        self._simulations.fields.apply(worlds, [self._fields[condition] for condition in conditions])
-        states = [self._initial_states[condition] for condition in conditions]
-        drawn = [(state[0][episode], state[1][episode]) for state, episode in zip(states, episodes, strict=True)]
-        self._simulations.begin(worlds, *map(np.stack, zip(*drawn, strict=True)))
+        self.stage.begin(worlds, conditions, episodes)
         self._disturbances.begin(worlds, conditions, episodes)
-        self._observations[worlds] = self._task.observe(self._simulations.worlds)[worlds]
         self._conditions[worlds] = conditions
         self._returns[worlds] = self._distances[worlds] = self._seconds[worlds] = 0.0
 
-    def _record(self, world: int, step: Transition) -> Episode:
+    def _record(self, world: int, step: Step) -> Episode:
         return Episode(
             condition=int(self._conditions[world]),
             number=int(self._disturbances.episodes[world]),
             total=float(self._returns[world]),
             length=int(self._disturbances.steps[world]),
             failed=bool(step.terminated[world]),
-            distance=float(self._distances[world]) if self._task.moves else float("nan"),
+            distance=float(self._distances[world]),
             seconds=float(self._seconds[world]),
         )

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import yaml
 
 from rrl.envs.bodies import ADVERSARIAL_TASKS
-from rrl.envs.forces import set_masses
-from rrl.envs.make import is_native
 from rrl.envs.physics import floor_note
-from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
+from rrl.evaluation.cells.subjects import Subject, require_possible, subject_of
 from rrl.evaluation.cells.sweeps import Sweep
+from rrl.evaluation.episodes import Trial
 from rrl.evaluation.rows import Place, require_no_formula
 
 SUITE_FOLDER = Path(__file__).parents[3] / "conf" / "evaluation" / "suites"
@@ -64,40 +62,43 @@ def suite_names() -> list[str]:
     return sorted([NOMINAL, *(path.stem for path in SUITE_FOLDER.glob("*.yaml"))])
 
 
-def load_suite(name_or_path: str | os.PathLike[str], env_id: str) -> Suite:
-    """Read the part of a suite that concerns a task, and check it whole; a ValueError says what is wrong with it.
+def load_suite(name_or_path: str | os.PathLike[str], trial: Trial) -> Suite:
+    """Read the part of a suite that concerns an environment, and check it whole; a ValueError says what is wrong.
 
-    It is a shipped one, ``nominal``, or the path of a YAML file; an environment that is not native can only have
-    ``nominal``.
+    It is a shipped one, ``nominal``, or the path of a YAML file.
     """
     name, content = _read(str(name_or_path))
     nominal = Cell(name, NOMINAL, NOMINAL, Condition())
     if name == NOMINAL:
         return Suite(name, (nominal,))
-    if not is_native(env_id):
-        raise ValueError(f"The suite {name!r} needs a native task, got {env_id}; any environment can have {NOMINAL!r}.")
-    task_id = base_task(env_id)
+    task_id = base_task(trial.env_id)
     try:
-        sweeps = [Sweep.read(sweep) for sweep in content]
-        chosen = [sweep for sweep in sweeps if task_id in sweep.tasks]
-        cells = [Cell(name, sweep.name, *place) for sweep in chosen for place in sweep.conditions()]
+        sweeps = [Sweep.read(sweep, task_id) for sweep in content]
+        chosen = [sweep for sweep in sweeps if sweep.tasks is None or task_id in sweep.tasks]
+        subject = subject_of(trial)
+        left_out = [sweep.name for sweep in chosen if sweep.if_possible and not _is_possible(sweep, subject)]
+        kept = [sweep for sweep in chosen if sweep.name not in left_out]
+        cells = [Cell(name, sweep.name, *place) for sweep in kept for place in sweep.conditions()]
         if not cells:
-            tasks = sorted({task for sweep in sweeps for task in sweep.tasks})
+            tasks = sorted({task for sweep in sweeps for task in sweep.tasks or ()})
             raise ValueError(f"it has no sweep for {task_id}, only for {tasks}.")
-        notes = _check_on_model(cells, env_id)
+        notes = _check(cells, subject)
     except ValueError as error:
         raise ValueError(f"In the suite {name!r}: {error}") from error
+    if left_out:
+        notes = (*notes, f"{trial.env_id} cannot have, and was not put through: {', '.join(left_out)}.")
     return Suite(name, (nominal, *cells), notes)
 
 
 def base_task(env_id: str) -> str:
-    """Return the task without its adversary.
+    """Return the registered name of a task without its adversary, and without the module that registers it.
 
     Example:
         >>> base_task("rrl/Hopper6Adv-v1"), base_task("Hopper-v5")
         ('Hopper-v5', 'Hopper-v5')
     """
-    return ADVERSARIAL_TASKS[env_id].env_id if env_id in ADVERSARIAL_TASKS else env_id
+    name = env_id.rpartition(":")[2]
+    return ADVERSARIAL_TASKS[name].env_id if name in ADVERSARIAL_TASKS else name
 
 
 def _read(text: str) -> tuple[str, list[object]]:
@@ -120,16 +121,23 @@ def _read(text: str) -> tuple[str, list[object]]:
     return path.stem, content["sweeps"]
 
 
-def _check_on_model(cells: Sequence[Cell], env_id: str) -> tuple[str, ...]:
-    """Try all conditions on the model of the task, and gather the notes."""
+def _is_possible(sweep: Sweep, subject: Subject) -> bool:
+    try:
+        for _, condition, _ in sweep.conditions():
+            require_possible(condition, subject)
+    except ValueError:
+        return False
+    return True
+
+
+def _check(cells: Sequence[Cell], subject: Subject) -> tuple[str, ...]:
+    """Try all conditions on an environment, and gather the notes."""
     repeated = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
     if repeated:
         raise ValueError(f"the cell {repeated[0]!r} occurs twice.")
-    task = make_task(base_task(env_id))
-    model = mujoco.MjModel.from_xml_path(str(task.model_path))
-    set_masses(model, ADVERSARIAL_TASKS[env_id].masses if env_id in ADVERSARIAL_TASKS else {})
     for cell in cells:
-        cell.condition.fields(model, task.env_id)
-        cell.condition.reset_noise_scale(task)
+        require_possible(cell.condition, subject)
     names = {parameter.name for cell in cells for parameter, _ in cell.condition.settings}
-    return (floor_note(model, task.env_id),) if "floor_friction" in names else ()
+    if "floor_friction" not in names or subject.model is None:
+        return ()
+    return (floor_note(subject.model, subject.env_id),)

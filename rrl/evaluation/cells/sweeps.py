@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,15 +96,17 @@ class Sweep:
     """Conditions that belong together: the grid of some axes, or ones that are listed by name."""
 
     name: str
-    tasks: Sequence[str] = tuple(TASKS)
-    """The tasks that it is for."""
+    tasks: Sequence[str] | None = None
+    """The tasks that it is for; every environment where None."""
+    if_possible: bool = False
+    """Whether it is left out, rather than refused, where an environment cannot have it."""
     axes: Sequence[Axis] = ()
     cells: Mapping[str, Mapping[str, float]] | None = None
     """Settings by name, see :meth:`~rrl.evaluation.cells.conditions.Condition.of`."""
 
     @classmethod
-    def read(cls, content: Any) -> Sweep:
-        """Read an element of ``sweeps``; ValueError says in one sentence what is wrong with it."""
+    def read(cls, content: Any, task_id: str) -> Sweep:
+        """Read an element of ``sweeps`` for a task; ValueError says in one sentence what is wrong with it."""
         named = isinstance(content, dict) and isinstance(content.get("name"), str)
         _require(named, f"a sweep must have a `name`, got {content!r}.")
         what = f"the sweep {content['name']!r}"
@@ -111,8 +114,10 @@ class Sweep:
         _require(("axes" in content) != ("cells" in content), f"{what} needs either `axes` or `cells`.")
         tasks, axes, cells = content.get("tasks", []), content.get("axes", []), content.get("cells", {})
         _require(_is_list_of(str, tasks), f"`tasks` of {what} must be a list, got {tasks!r}.")
-        foreign = sorted(set(tasks) - set(TASKS))
-        _require(not foreign, f"{what} must be for tasks among {sorted(TASKS)}, got {foreign}.")
+        foreign = sorted(set(tasks) - {*TASKS, *gymnasium.registry, task_id})
+        _require(not foreign, f"{what} must be for tasks among {sorted(TASKS)} or registered ones, got {foreign}.")
+        optional = content.get("if_possible", False)
+        _require(isinstance(optional, bool), f"`if_possible` of {what} must be true or false, got {optional!r}.")
         _require(_is_list_of(dict, axes), f"`axes` of {what} must be a list of mappings, got {axes!r}.")
         _require(_are_cells(cells), f"`cells` of {what} must map names to settings, got {cells!r}.")
         _require(len(axes) + len(cells) > 0, f"{what} is empty.")

@@ -24,9 +24,9 @@ MOST_WORLDS = 32
 class NominalEvaluation(Callback):
     """Runs whole episodes with the mean action in unchanged worlds: no pushes, physics as the task has them.
 
-    The worlds are those of the datamodule's ``env_id`` and ``env_kwargs`` with the task's own time limit, seeded apart
-    from training, and the same at every evaluation, so that two evaluations of a run differ by the policy alone. In a
-    multi-process run every process runs the same episodes, since all hold the same policy.
+    The worlds are those of the datamodule's ``env_id`` and ``env_kwargs``, with the task's own time limit where there
+    is one, seeded apart from training, and the same at every evaluation, so that two evaluations of a run differ by the
+    policy alone. In a multi-process run every process runs the same episodes, since all hold the same policy.
 
     Logs ``eval/return_mean``, ``eval/return_cvar`` (worst tenth), ``eval/episode_length`` (environment steps),
     ``eval/failure_rate`` and, where the task moves forward, ``eval/forward_distance`` (metres).
@@ -76,7 +76,8 @@ def nominal_worlds(recipe: dict[str, Any], num_episodes: int, purpose: Purpose) 
     """Make the unchanged worlds of a run, by the recipe of ``world_recipe``; each purpose has worlds of its own."""
     num_envs = min(num_episodes, MOST_WORLDS)
     seed = derived_seed(purpose, recipe["seed"])
-    return make_vec_env(recipe["env_id"], num_envs, seed=seed, env_kwargs=recipe["env_kwargs"])
+    settings = {name: recipe[name] for name in ("env_kwargs", "wrappers", "max_episode_steps")}
+    return make_vec_env(recipe["env_id"], num_envs, seed=seed, **settings)
 
 
 class AttackEvaluation(Callback):

@@ -10,6 +10,7 @@ from typing import Any
 
 from rrl.checkpoints.loading import MARKER, actor_of, build_algorithm, read_checkpoint, worlds_of
 from rrl.checks import require_at_least
+from rrl.envs.names import modules_of, refuse_unnamed, registered_id
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.training.callbacks import nominal_worlds
@@ -42,15 +43,19 @@ class CheckpointEvaluation:
     """The mark in the checkpoint: run, tracking URI, version."""
 
 
-def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> CheckpointEvaluation:
+def evaluate_checkpoint(
+    path: str | os.PathLike[str], num_episodes: int, env_id: str | None = None
+) -> CheckpointEvaluation:
     """Run the mean action of a checkpoint's policy in unchanged worlds.
 
     The episodes are the same for every checkpoint of the same training seed, and not those on which the best checkpoint
-    was chosen. Fewer than 1, or a file that is not a checkpoint of this package, are a ValueError.
+    was chosen. Fewer than 1, or a file that is not a checkpoint of this package, are a ValueError. A module that it
+    names is imported only if the user names it too, with ``env_id`` or otherwise.
     """
     require_at_least(1, **{"--episodes": num_episodes})
     checkpoint = read_checkpoint(path)
     worlds = worlds_of(checkpoint, path)
+    require_same_environment(worlds, env_id, path)
     actor = actor_of(build_algorithm(checkpoint, path))
     envs = nominal_worlds(worlds, num_episodes, Purpose.CHECKPOINT_EVALUATION)
     try:
@@ -66,6 +71,15 @@ def evaluate_checkpoint(path: str | os.PathLike[str], num_episodes: int) -> Chec
         summary=summarize_returns(episodes),
         origin=checkpoint[MARKER],
     )
+
+
+def require_same_environment(worlds: dict[str, Any], env_id: str | None, path: str | os.PathLike[str]) -> None:
+    """Import the module of an environment that the user has named; ValueError if the checkpoint has another one."""
+    if env_id is not None:
+        if env_id.rpartition(":")[2] != worlds["env_id"].rpartition(":")[2]:
+            raise ValueError(f"{path} was trained on {worlds['env_id']}, not on {env_id}.")
+        registered_id(env_id)
+    refuse_unnamed(modules_of(worlds["env_id"], worlds["wrappers"]), path)
 
 
 def format_table(result: CheckpointEvaluation) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from rrl.evaluation.attacks import strongest
 from rrl.evaluation.attacks.strongest import Battle, find_strongest, held_pushes
-from rrl.evaluation.attacks.trained import FreshAdversary
+from rrl.evaluation.attacks.trained import FreshAdversary, battlefield
 from rrl.evaluation.episodes import EpisodeReturns, Trial
 from rrl.random_streams import Purpose, derived_seed
 from tests.evaluation.controllers import balance
@@ -16,7 +16,8 @@ GAME = "rrl/InvertedPendulumAdv-v1"
 class Arena:
     """A battle in which each attack leaves what its name says."""
 
-    task, policy, force_limit, trial = GAME, None, 5.0, Trial(GAME, 2, seed=1)
+    policy, force_limit, trial = None, 5.0, Trial(GAME, 2, seed=1)
+    field = battlefield(trial)
 
     def __init__(self, left: dict[str, float]) -> None:
         self.left, self.seeds = left, set()
@@ -33,8 +34,8 @@ def trainings(monkeypatch):
     """Replaces the training by an adversary of one action, and keeps where each began."""
     starts = []
 
-    def train(policy, task, *, num_steps, seed, start, **more):
-        starts.append((seed, start))
+    def train(policy, trial, *, num_steps, start, **more):
+        starts.append((trial.seed, start))
         return FreshAdversary(lambda shape, seed: lambda observations, flags: np.full(shape, 0.5), num_steps)
 
     monkeypatch.setattr(strongest, "train_adversary", train)
@@ -76,11 +77,11 @@ def test_restarts_begin_without_force_and_then_at_the_strongest_pushes(trainings
 
 
 def test_all_bodies_are_pushed_alike():
-    assert held_pushes("rrl/Walker2dHeelAdv-v1")[1].direction == (1.0, -1.0, 1.0, -1.0)
+    assert held_pushes(battlefield(Trial("rrl/Walker2dHeelAdv-v1", 1)).adversary)[1].direction == (1.0, -1.0, 1.0, -1.0)
 
 
 @pytest.mark.mujoco
 def test_a_held_push_exerts_the_force_limit_all_the_time():
     battle = Battle(balance, Trial(GAME, 2), 0.01)
-    for push in held_pushes(GAME):
+    for push in held_pushes(battle.field.adversary):
         assert battle.fight(push.make, 0)[1] == pytest.approx(0.01)

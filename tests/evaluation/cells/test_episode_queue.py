@@ -22,10 +22,12 @@ def run(
     policy=HOPPER,
     num_episodes: int = 3,
     env_kwargs=None,
+    max_episode_steps=None,
     **options,
 ) -> dict[tuple[int, int], Episode]:
     """Episodes by condition and number, without the time that they took."""
-    queue = EpisodeQueue(Trial(env_id, num_episodes, env_kwargs=env_kwargs or {}), conditions, **options)
+    trial = Trial(env_id, num_episodes, env_kwargs=env_kwargs or {}, max_episode_steps=max_episode_steps)
+    queue = EpisodeQueue(trial, conditions, **options)
     return {(episode.condition, episode.number): episode._replace(seconds=0.0) for episode in queue.run(policy)}
 
 

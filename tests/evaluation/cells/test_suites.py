@@ -3,9 +3,11 @@ import pytest
 
 from rrl.envs import TASKS
 from rrl.evaluation.cells.suites import load_suite, suite_names
+from rrl.evaluation.episodes import Trial
 
 CLAIMED = {
     "fraction": sorted(TASKS),
+    "general": sorted(TASKS),
     "quick": sorted(TASKS),
     "adrrl-paper": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Reacher-v5", "Walker2d-v5"],
     "rarl-paper": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Swimmer-v5", "Walker2d-v5"],
@@ -28,7 +30,7 @@ def write_suite(tmp_path):
 
 
 def sweep(name: str, env_id: str, suite: str) -> list:
-    return [cell for cell in load_suite(suite, env_id).cells if cell.sweep == name]
+    return [cell for cell in load_suite(suite, Trial(env_id, 1)).cells if cell.sweep == name]
 
 
 def test_every_shipped_suite_is_tested_here():
@@ -37,7 +39,7 @@ def test_every_shipped_suite_is_tested_here():
 
 @pytest.mark.parametrize(("suite", "env_id"), [(suite, env_id) for suite, ids in CLAIMED.items() for env_id in ids])
 def test_shipped_suites_load_for_every_task_that_they_claim(suite, env_id):
-    cells = load_suite(suite, env_id).cells
+    cells = load_suite(suite, Trial(env_id, 1)).cells
     assert len(cells) > 1
     assert len({cell.name for cell in cells}) == len(cells)
     assert cells[0].place.kind == "nominal"
@@ -48,7 +50,7 @@ def test_shipped_suites_load_for_every_task_that_they_claim(suite, env_id):
 def test_shipped_suites_refuse_tasks_that_they_do_not_claim(suite):
     for env_id in sorted(set(TASKS) - set(CLAIMED[suite])):
         with pytest.raises(ValueError, match=f"In the suite '{suite}': it has no sweep for {env_id}"):
-            load_suite(suite, env_id)
+            load_suite(suite, Trial(env_id, 1))
 
 
 def test_grid_of_fractions_has_121_cells_with_the_nominal_one_in_the_middle():
@@ -77,8 +79,8 @@ def test_published_kilograms_are_ratios_to_the_published_nominal_mass():
 
 
 def test_sweeps_of_the_floor_alone_carry_a_note():
-    assert len(load_suite("rrls", "Hopper-v5").notes) == 1
-    assert load_suite("fraction", "Hopper-v5").notes == ()
+    assert len(load_suite("rrls", Trial("Hopper-v5", 1)).notes) == 1
+    assert load_suite("fraction", Trial("Hopper-v5", 1)).notes == ()
 
 
 def test_cells_can_be_listed_one_by_one():
@@ -90,21 +92,50 @@ def test_cells_can_be_listed_one_by_one():
 
 
 def test_adversarial_tasks_have_the_suite_of_the_task_below():
-    assert len(load_suite("quick", "rrl/Hopper6Adv-v1").cells) == len(load_suite("quick", "Hopper-v5").cells)
+    assert len(load_suite("quick", Trial("rrl/Hopper6Adv-v1", 1)).cells) == len(
+        load_suite("quick", Trial("Hopper-v5", 1)).cells
+    )
 
 
 def test_any_environment_has_the_nominal_suite():
-    assert [cell.place.kind for cell in load_suite("nominal", "Ant-v5").cells] == ["nominal"]
+    assert [cell.place.kind for cell in load_suite("nominal", Trial("Ant-v5", 1)).cells] == ["nominal"]
 
 
-def test_environments_that_are_not_native_have_no_other():
-    with pytest.raises(ValueError, match=r"The suite 'quick' needs a native task, got Ant-v5; .* 'nominal'"):
-        load_suite("quick", "Ant-v5")
+def test_sweeps_without_tasks_are_for_every_environment():
+    sweeps = [cell.sweep for cell in load_suite("quick", Trial("Pusher-v5", 1)).cells]
+    assert sweeps == ["nominal", "observation noise", "observation noise"]
+
+
+def test_what_an_environment_cannot_have_is_left_out_of_sweeps_that_allow_it_and_noted(write_suite):
+    heavy = "{name: heavy, if_possible: true, axes: [{parameter: mass, values: [2]}]}"
+    late = "{name: late, axes: [{parameter: action_delay, values: [2]}]}"
+    suite = load_suite(write_suite(f"sweeps: [{heavy}, {late}]"), Trial("Pendulum-v1", 1))
+    assert [cell.sweep for cell in suite.cells] == ["nominal", "late"]
+    assert suite.notes == ("Pendulum-v1 cannot have, and was not put through: heavy.",)
+
+
+@pytest.mark.parametrize(
+    ("trial", "setting", "message"),
+    [
+        (Trial("Pendulum-v1", 1), "mass", "it can have observation_noise, action_noise, action_delay"),
+        (Trial("Pusher-v5", 1), "frictionloss", "can change in mass, mass_only"),
+        (Trial("Pusher-v5", 1), "mass of torso", "has the parts .*tips_arm.*, got 'torso'"),
+        (Trial("Pusher-v5", 1), "floor_friction", "needs a geom named 'floor', Pusher-v5 has none"),
+        (Trial("Pusher-v5", 1), "push_step", "`push_body` must name the body of Pusher-v5"),
+        (Trial("Pusher-v5", 1, push_body="torso"), "push_step", "`push_body` must be among .*tips_arm.*got 'torso'"),
+        (Trial("Pendulum-v1", 1, push_body="pole"), "push_step", "`push_body` needs a MuJoCo environment"),
+        (Trial("Pusher-v5", 1), "reset_noise", "`reset_noise` has no effect on Pusher-v5; it can have mass"),
+    ],
+)
+def test_what_an_environment_cannot_have_is_refused_with_what_it_can(write_suite, trial, setting, message):
+    path = write_suite(f"sweeps: [{{name: a, axes: [{{parameter: {setting}, values: [2]}}]}}]")
+    with pytest.raises(ValueError, match=message):
+        load_suite(path, trial)
 
 
 def test_suites_are_read_from_any_file(write_suite):
     path = write_suite("sweeps:\n- name: heavy\n  axes: [{parameter: mass, values: [2]}]\n")
-    suite = load_suite(path, "Hopper-v5")
+    suite = load_suite(path, Trial("Hopper-v5", 1))
     assert suite.name == "mine"
     assert [cell.name for cell in suite.cells] == ["nominal", "heavy: mass 2"]
 
@@ -123,7 +154,7 @@ def test_suites_are_read_from_any_file(write_suite):
         ("sweeps: [{name: a, axes: {mass: 1}}]", "`axes` of the sweep 'a' must be a list of mappings"),
         ("sweeps: [{name: a, cells: [1]}]", "`cells` of the sweep 'a' must map names to settings"),
         ("sweeps: [{name: a, cells: {b: {mass: heavy}}}]", "`cells` of the sweep 'a' must map names to settings"),
-        ("sweeps: [{name: a, tasks: [Ant-v5], axes: []}]", "must be for tasks among .*got \\['Ant-v5'\\]"),
+        ("sweeps: [{name: a, tasks: [Hoper-v5], axes: []}]", "must be for tasks among .*got \\['Hoper-v5'\\]"),
         ("sweeps: [{name: a, tasks: Hopper-v5, axes: []}]", "`tasks` of the sweep 'a' must be a list"),
         ("sweeps: [{name: a, axes: [{parameter: mass, values: [-1]}]}]", "`mass` must not be negative, got -1"),
         ("sweeps: [{name: a, axes: [{parameter: mass, values: [.nan]}]}]", "needs finite values"),
@@ -134,7 +165,7 @@ def test_suites_are_read_from_any_file(write_suite):
 )
 def test_bad_suites_raise_one_sentence(write_suite, text, message):
     with pytest.raises(ValueError, match=message) as error:
-        load_suite(write_suite(text), "Hopper-v5")
+        load_suite(write_suite(text), Trial("Hopper-v5", 1))
     assert "\n" not in str(error.value)
 
 
@@ -148,4 +179,4 @@ def test_bad_suites_raise_one_sentence(write_suite, text, message):
 )
 def test_missing_suites_are_named(name, message):
     with pytest.raises(ValueError, match=message):
-        load_suite(name, "Hopper-v5")
+        load_suite(name, Trial("Hopper-v5", 1))
