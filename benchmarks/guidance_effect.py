@@ -72,7 +72,8 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int, horizon: int | None 
 
 def train_models(module: ADRRL, data: TrajectoryDataModule, *, seconds: float, batch: int) -> int:
     """Train the models for some CPU time; return the number of updates."""
-    optimizer = torch.optim.Adam(module.world_model.models.trained_parameters(), lr=module.model_learning_rate, fused=True)
+    parameters = module.world_model.models.trained_parameters()
+    optimizer = torch.optim.Adam(parameters, lr=module.model_learning_rate, fused=True)
     used, updates = 0.0, 0
     while used < seconds:
         windows = data.buffer.sample_windows(batch)
