@@ -76,10 +76,10 @@ def load_sb3_policy(path: Path, normalization: str | None = FIND) -> SB3Policy:
 def find_statistics(path: Path) -> Path | None:
     """Find the statistics of ``VecNormalize`` that belong to a policy; None where there are none.
 
-    The names are those of Stable-Baselines3's documentation, its ``CheckpointCallback``, its RL Zoo and our benchmarks:
+    The names are those of Stable-Baselines3's documentation, its ``CheckpointCallback``, its RL Zoo, our benchmarks:
     beside ``name.zip`` it is ``name.pkl``, ``name_vecnormalize.pkl``, for ``x_100_steps.zip`` also
-    ``x_vecnormalize_100_steps.pkl``, then ``vec_normalize.pkl``, ``vecnormalize.pkl``, ``name/vecnormalize.pkl``, and at
-    last the only ``*/vecnormalize.pkl``. Several of the latter are a CheckpointError.
+    ``x_vecnormalize_100_steps.pkl``, then ``vec_normalize.pkl``, ``vecnormalize.pkl``, ``name/vecnormalize.pkl``, and
+    at last the only ``*/vecnormalize.pkl``. Several of the latter are a CheckpointError.
     """
     stem, folder = path.stem, path.parent
     names = [f"{stem}.pkl", f"{stem}_vecnormalize.pkl", f"{stem}_vec_normalize.pkl"]
