@@ -7,55 +7,13 @@ lists them.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 # As in train.py: tiny networks, and the simulator needs the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch
-
-from rrl.checkpoints import CheckpointError
-from rrl.evaluation.command import run_command
-from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
-
-
-def main(args: list[str] | None = None) -> int:
-    """Print the nominal evaluation of a checkpoint and log it to its MLflow run, or evaluate as a configuration says.
-
-    Args:
-        args: Command line arguments; those of the process by default.
-
-    Returns:
-        The exit code: 0, or 2 for bad input; of an evaluation by configuration also 1 and 130, see ``run_command``.
-    """
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
-    args = sys.argv[1:] if args is None else args
-    if any(argument.partition("=")[0] == "--config" for argument in args):
-        return run_command(args)
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description=__doc__,
-        allow_abbrev=False,
-        exit_on_error=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--checkpoint", required=True, help="checkpoint that train.py has written")
-    parser.add_argument("--episodes", type=int, default=100, help="episodes to run (default: %(default)s)")
-    parser.add_argument("--env_id", help="module:id, to allow the import of the module in which it was trained")
-    try:
-        options, unknown = parser.parse_known_args(args)
-        if unknown:
-            raise ValueError(f"There is no option {unknown[0]}; see --help.")
-        result = evaluate_checkpoint(options.checkpoint, options.episodes, options.env_id)
-    except (CheckpointError, ValueError, argparse.ArgumentError) as error:
-        sys.stderr.write(f"evaluate.py: error: {error}\n")
-        return 2
-    sys.stdout.write(format_table(result) + "\n")
-    sys.stdout.write(log_to_run(result) + "\n")
-    return 0
-
+from rrl.evaluate_command import main
 
 if __name__ == "__main__":
     # Policies given as module:function may lie in the working folder.

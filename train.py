@@ -8,30 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 # The networks are tiny and MuJoCo's own threads need the cores: more than one thread per tensor operation costs more in
 # waiting than it gains. Must be decided before torch is imported; the environment variable overrides it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch
-
-from rrl.train_command import run_training
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run one training from configuration to final checkpoint.
-
-    Args:
-        args: Command line arguments; those of the process by default.
-
-    Returns:
-        The exit code: 0 after a finished run, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
-    defaults = Path(__file__).parent / "conf" / "defaults.yaml"
-    return run_training(args, defaults)
-
+from rrl.train_command import main
 
 if __name__ == "__main__":
     sys.exit(main())

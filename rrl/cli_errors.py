@@ -154,8 +154,8 @@ def given_keys(args: list[str]) -> set[str]:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """End a complaint about an unknown name with the nearest known name, if one is near."""
-    near = difflib.get_close_matches(name, known, n=1)
+    """End a complaint about an unknown name with the nearest known name, if one is near it or its first part."""
+    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.partition(".")[0], known, n=1)
     return f"; did you mean '{near[0]}'?" if near else "."
 
 

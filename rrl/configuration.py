@@ -18,6 +18,7 @@ LIBRARIES = (
     *(f"rrl.{part}" for part in ("a2c", "algorithms", "checkpoints", "data", "diffusion", "envs", "interrupts")),
     *(f"rrl.{part}" for part in ("policies", "progress", "risk", "rollout", "tracking", "trpo")),
     *(f"rrl.evaluation.{part}" for part in ("attacks", "cells", "training")),
+    "rrl.study.settings",
     *(f"lightning.pytorch.{part}" for part in ("accelerators", "callbacks", "demos", "loggers", "plugins")),
     *(f"lightning.pytorch.{part}" for part in ("profilers", "strategies")),
     *(f"lightning.fabric.{part}" for part in ("accelerators", "plugins", "strategies")),

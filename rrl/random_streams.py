@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     RANDOM_ACTION = 4
     GYMNASIUM_WORLD = 5
     """Whatever an environment draws that Gymnasium steps."""
+    RESTART = 6
+    """Which episodes begin in states that were seen before, and in which."""
 
     # Of a training run.
     BUFFER = 10

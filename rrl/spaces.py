@@ -21,6 +21,7 @@ class Spaces:
         healthy_high: Upper bounds of the observations of a running episode.
         horizon: Rows of a trajectory window, ``H``; None where there are no windows.
         start_candidates: Candidates for each start state of imagined trajectories; 0 where there is no choice.
+        can_restart: Whether episodes can begin in states that were seen before.
         action_dtype: NumPy's name of the type in which the environment takes its actions.
     """
 
@@ -39,6 +40,7 @@ class Spaces:
         healthy_high: Sequence[float] | None = None,
         horizon: int | None = None,
         start_candidates: int = 0,
+        can_restart: bool = False,
         action_dtype: str = "float32",
     ) -> None:
         self.obs_dim, self.action_dim, self.adversary_dim = obs_dim, action_dim, adversary_dim
@@ -47,4 +49,5 @@ class Spaces:
         self.healthy_low = None if healthy_low is None else list(healthy_low)
         self.healthy_high = None if healthy_high is None else list(healthy_high)
         self.horizon, self.start_candidates = horizon, start_candidates
+        self.can_restart = can_restart
         self.action_dtype = action_dtype

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 
+import torch
 from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -14,6 +16,19 @@ from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError
 from rrl.cli import RRLCLI
 from rrl.cli_errors import ConfigurationError
 from rrl.tracking import MLflowRunLogger
+
+DEFAULTS = Path(__file__).parent.parent / "conf" / "defaults.yaml"
+"""Read before every configuration."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one training from configuration to final checkpoint; see :func:`run_training` for the exit code.
+
+    Args:
+        args: Command line arguments; those of the process by default.
+    """
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
+    return run_training(args, DEFAULTS)
 
 
 def run_training(args: list[str] | None, defaults: Path) -> int:
@@ -42,6 +57,8 @@ def quieten_lightning() -> None:
     # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
     for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=message)
+    # Our commands hand their arguments over; nobody gives any besides.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     # Nothing to compare before the first evaluation; a resumed run writes where it wrote before; what a loader would
     # have to remember in the middle of an epoch is in our data module.
     for message in (".*find the monitored key", "Checkpoint directory .* exists", "You're resuming from a checkpoint"):

@@ -16,6 +16,7 @@ Every docstring of the package writes shapes with these letters:
 ``U``     policy updates of one iteration
 ``M``     updates of the trajectory models of one iteration
 ``C``     candidates for the start states of imagined trajectories
+``P``     states in which episodes of training may begin
 ========  ==================================================================================
 """
 
@@ -71,6 +72,19 @@ class Attack(NamedTuple):
     """True where it may push whatever the risk. Boolean, shape ``[N]``."""
     risk: Tensor
     """The failure risk that decided; not a number where none did. Shape ``[N]``."""
+    strength: float = 1.0
+    """Share of the force limit that an action of 1 stands for, in ``[0, 1]``."""
+
+
+class RestartStates(NamedTuple):
+    """States in which a share of the training episodes begins."""
+
+    states: Tensor
+    """Simulator states, on the CPU, float64. Shape ``[P, S]``."""
+    weights: Tensor
+    """They are drawn in proportion to these; where none is positive episodes begin as the task has it. ``[P]``."""
+    share: float
+    """Share of the episodes, in ``[0, 1]``."""
 
 
 class Adversary(Protocol):
@@ -100,6 +114,10 @@ class HasActor(Protocol):
 
     def rollout_adversary(self) -> Adversary | None:
         """Return who pushes in the worlds now; None where nobody does."""
+        ...
+
+    def rollout_restarts(self) -> RestartStates | None:
+        """Return the states in which some episodes of training begin from now on; None changes nothing."""
         ...
 
 
@@ -178,11 +196,13 @@ class AttackRecord(TensorBatch):
     risk: Tensor
     previous_returns: Tensor
     """Rewards that the running episodes had collected before the rollout. Shape ``[N]``."""
+    strength: Tensor
+    """As in :class:`Attack`. Shape ``[T]``."""
 
     @property
     def executed(self) -> Tensor:
         """The executed actions, from -1 to 1, where 1 is the force limit. Shape ``[T, N, F]``."""
-        return self.actions.clamp(-1.0, 1.0) * self.is_open.unsqueeze(-1)
+        return self.actions.clamp(-1.0, 1.0) * self.is_open.unsqueeze(-1) * self.strength[:, None, None]
 
 
 @dataclass(frozen=True)

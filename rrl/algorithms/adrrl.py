@@ -17,7 +17,7 @@ from rrl.algorithms.mixture import Imagination, JudgedTrajectories, as_rollout, 
 from rrl.algorithms.world_model import WorldModel, WorldModelSettings
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import NoiseConditional
-from rrl.distributed import all_reduce_mean
+from rrl.distributed import all_reduce_mean, all_reduce_sum
 from rrl.policies import Learner
 from rrl.random_streams import Purpose, torch_stream
 from rrl.spaces import Spaces
@@ -59,10 +59,7 @@ class ADRRL(RLModule):
     Args:
         spaces: Of the task, with the horizon of the windows, ``10`` in the paper; from the data.
         learner: Networks, critic and horizon of the player; lambda is ``0.9`` in the paper.
-        policy_update: How the policy steps; ``A2C`` in the paper. A window is so short that it shows what exploration
-            costs and not what it finds, so that without an ``entropy_weight`` a policy can narrow before it has learnt
-            to walk. Too much widens it without end, as on Walker2d with 0.03: what lies beyond the action box is
-            clipped and costs nothing.
+        policy_update: How the policy steps; ``A2C`` in the paper.
         world_model: The models that imagine.
         imagination: How much of the data is imagined, and from when on.
 
@@ -93,6 +90,10 @@ class ADRRL(RLModule):
         world_model: WorldModelSettings = WorldModelSettings(),
         imagination: Imagination = Imagination(),
     ) -> None:
+        if isinstance(policy_update, A2C) and not imagination.spread_from_imagination:
+            raise ValueError(
+                "`imagination.spread_from_imagination` must be true where `policy_update` is A2C, got false."
+            )
         super().__init__(spaces, learner=learner, policy_update=policy_update)
         self.remember(world_model=world_model, imagination=imagination)
         rule = world_model.guidance
@@ -147,12 +148,17 @@ class ADRRL(RLModule):
         self.log_metrics({"diffusion/imagination_in_use": float(in_use)})
         if not in_use:
             if real_fraction > 0.0:
-                self._update([real])
+                self._update([real], num_real=real.weights.numel())
             return
         for starts in batch.start_observations:
             with self.timed("imagine"):
                 sources = mix_real_and_imagined(real, self._imagine_mixture(starts), real_fraction)
-            self._update(sources)
+            # Where every imagined action has left the policy there may be nothing to learn from.
+            if real_fraction > 0.0 or float(
+                all_reduce_sum(torch.stack([part.weights.sum() for part in sources]).sum())
+            ):
+                self._update(sources, num_real=real.weights.numel() if real_fraction > 0.0 else 0)
+            real_fraction = 0.0  # the rollout is not that of the policy any more
 
     def _may_imagine(self, rollout: Rollout) -> bool:
         """Tell whether imagined data are used: after the warm-up, while the model is as good as is asked."""
@@ -160,17 +166,20 @@ class ADRRL(RLModule):
         trusted = bound is None or not can_be_replayed or bool(self.replay_error_ratio < bound)
         return trusted and int(self.env_steps) >= self.imagination.warmup
 
-    def _update(self, sources: list[RolloutBatch]) -> None:
+    def _update(self, sources: list[RolloutBatch], *, num_real: int) -> None:
         """Update the protagonist on transitions of several sources, of which the first are the real ones."""
         with self.timed("update"):
             judged = self.advantage_batch(self.protagonist, sources)
-            real_only = judged.first(sources[0].weights.numel())
+            real_only = judged.first(num_real) if num_real > 0 else None
+            learns_spread = self.imagination.spread_from_imagination or num_real == judged.weights.numel()
+            imagined = torch.arange(judged.weights.numel(), device=self.device) >= num_real
             self.update_player(
                 "protagonist",
                 self.protagonist,
                 judged,
                 self.player_step_optimizers(),
                 value_batch=judged if self.imagination.value_from_imagination else real_only,
+                held=None if learns_spread else imagined,
             )
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:

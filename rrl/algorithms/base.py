@@ -20,7 +20,7 @@ from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
-from rrl.types import Actor, Adversary, EpisodeStatistics, Rollout, RolloutBatch
+from rrl.types import Actor, Adversary, EpisodeStatistics, RestartStates, Rollout, RolloutBatch
 
 
 class RLModule(LightningModule):
@@ -77,6 +77,10 @@ class RLModule(LightningModule):
         """Return who pushes in the worlds: nobody, unless the algorithm is a game."""
         return None
 
+    def rollout_restarts(self) -> RestartStates | None:
+        """Return where some episodes begin: all as the task has it, unless the algorithm chooses."""
+        return None
+
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""
         self._iteration_end = time.perf_counter()
@@ -99,21 +103,24 @@ class RLModule(LightningModule):
         batch: AdvantageBatch,
         optimizers: tuple[LightningOptimizer, Optimizer],
         *,
-        value_batch: AdvantageBatch | None = None,
+        value_batch: AdvantageBatch | None,
+        held: Tensor | None = None,
     ) -> None:
         """Improve a player's policy by one step and fit its value function, in place; log both under its name.
 
-        The value function is fitted on ``value_batch``, or on ``batch`` where None. The optimisers are those of
-        :meth:`player_step_optimizers`.
+        The value function is fitted on ``value_batch``, where there is one. Samples that are ``held``, boolean ``[N]``,
+        teach the policy's mean and not its spread. The optimisers are those of :meth:`player_step_optimizers`.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
         """
         policy_optimizer, value_optimizer = optimizers
-        value_batch = batch if value_batch is None else value_batch
         try:
-            step = self.improve_policy(player, batch, policy_optimizer)
-            value_loss = self._fit_value(player, value_batch, value_optimizer)
+            step = self.improve_policy(player, batch, policy_optimizer, held)
+            if value_batch is not None:
+                value_loss = self._fit_value(player, value_batch, value_optimizer)
+                variance = explained_variance(value_batch)
+                self.log_metrics({f"{name}/value_loss": value_loss, f"{name}/explained_variance": variance})
         except FloatingPointError as error:
             raise FloatingPointError(f"the {name} diverged in policy update {self.global_step}: {error}") from error
         self.log_metrics({
@@ -121,13 +128,11 @@ class RLModule(LightningModule):
             f"{name}/kl_divergence": step.kl_divergence,
             f"{name}/step_fraction": step.step_fraction,
             f"{name}/line_search_accepted": float(step.step_fraction > 0.0),
-            f"{name}/value_loss": value_loss,
-            f"{name}/explained_variance": explained_variance(value_batch),
             f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
         })
 
     def improve_policy(
-        self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer
+        self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer, held: Tensor | None = None
     ) -> TrustRegionStep:
         """Take one step of the configured kind, in place; the optimiser, of the policy, must step exactly once."""
         update = self.policy_update
@@ -135,7 +140,7 @@ class RLModule(LightningModule):
             return a2c_step(player.policy, *batch.policy_samples, update, optimizer)
 
         def closure() -> TrustRegionStep:
-            return trpo_step(player.policy, *batch.policy_samples, update)
+            return trpo_step(player.policy, *batch.policy_samples, update, held=held)
 
         step: TrustRegionStep = optimizer.step(closure=closure)
         return step

@@ -74,8 +74,9 @@ class Imagination:
     """When imagined data are used, and how many of them."""
 
     real_fraction: float = 0.5
-    """Share of the real rollout in the policy update; ``0`` in the paper, where the policy stays as it is while nothing
-    is imagined."""
+    """Share of the real rollout in the first policy update of an iteration; those after it have imagined data alone,
+    as the rollout is not theirs any more. ``0`` in the paper, where the policy stays as it is while nothing is
+    imagined."""
     guided_fraction: float = 0.5
     """Share of guided trajectories among the imagined; ``1`` in the paper."""
     warmup: int = 5_000
@@ -89,6 +90,10 @@ class Imagination:
     value_from_imagination: bool = False
     """Fit the value function on the mixture; on the real rollout alone otherwise. True in the paper. Imagined targets
     are mostly the value function's own predictions, and its errors feed on them."""
+
+    spread_from_imagination: bool = False
+    """Learn the policy's spread on the mixture; on the real rollout alone otherwise. True in the paper. In a window so
+    short exploration costs reward and finds nothing: imagined data narrow a policy before it has learnt to walk."""
 
     def __post_init__(self) -> None:
         require_within("[0, 1]", real_fraction=self.real_fraction, guided_fraction=self.guided_fraction)

@@ -146,7 +146,8 @@ class RARL(RLModule):
 
     def improve(self, name: Phase, player: ActorCritic, batch: RolloutBatch) -> None:
         """Update a player on its view of a rollout: policy, value function, then normaliser."""
-        self.update_player(name, player, self.advantage_batch(player, [batch]), self.optimizers_of(name))
+        judged = self.advantage_batch(player, [batch])
+        self.update_player(name, player, judged, self.optimizers_of(name), value_batch=judged)
         # After the update: the policy that sampled the actions used the statistics of before.
         player.normalizer.update(batch.observations)
 

@@ -35,7 +35,9 @@ class TRPO(RLModule):
         self.count_steps(batch)
         with self.timed("update"):
             judged = self.advantage_batch(self.protagonist, [batch.transitions])
-            self.update_player("protagonist", self.protagonist, judged, self.player_step_optimizers())
+            self.update_player(
+                "protagonist", self.protagonist, judged, self.player_step_optimizers(), value_batch=judged
+            )
             # After the update: the policy that sampled the actions used the statistics of before.
             self.protagonist.normalizer.update(batch.transitions.observations)
         self.log_rollout(batch.episodes)

@@ -149,6 +149,12 @@ class RolloutDataModule(LightningDataModule):
         if self.widening is not None and isinstance(envs, MuJoCoVectorEnv):
             envs.width = self.widening.width
 
+    def _set_restarts(self, envs: VectorEnv[Any, Any, Any], algorithm: HasActor) -> None:
+        """Let episodes begin where the algorithm wants it, in worlds whose states can be set."""
+        restarts = algorithm.rollout_restarts()
+        if restarts is not None and isinstance(envs, MuJoCoVectorEnv):
+            envs.restart_in(restarts.states.numpy(), restarts.weights.numpy(), restarts.share)
+
     def setup(self, stage: str) -> None:
         """Build this rank's share of the worlds; ValueError if they cannot be shared equally."""
         if stage != "fit" or self.collector is not None:
@@ -178,6 +184,7 @@ class RolloutDataModule(LightningDataModule):
             raise RuntimeError("rollouts need `setup('fit')` and a Trainer, whose module chooses the actions.")
         algorithm = cast(HasActor, self.trainer.lightning_module)
         self.set_width(self.collector.envs)
+        self._set_restarts(self.collector.envs, algorithm)
         rollout = self.collector.collect(algorithm.rollout_actor(), self.num_steps, algorithm.rollout_adversary())
         if self.widening is None:
             return rollout
@@ -213,6 +220,8 @@ class RolloutDataModule(LightningDataModule):
         if self.collector is None:
             return {}
         envs = self.collector.envs
+        if self.trainer is not None:  # what the algorithm has chosen since the last rollout
+            self._set_restarts(envs, cast(HasActor, self.trainer.lightning_module))
         state: dict[str, Any] = {"collector": self.collector.state_dict()}
         if self.widening is not None:
             state["curriculum"] = self.widening.state_dict()

@@ -115,6 +115,7 @@ def spaces_of(envs: VectorEnv[Any, Any, Any]) -> Spaces:
         can_fail=task is None or task.terminates,  # where it is unknown, assume that episodes can
         healthy_low=_floats(box[0]) if box else None,
         healthy_high=_floats(box[1]) if box else None,
+        can_restart=isinstance(envs, MuJoCoVectorEnv),
         action_dtype=str(actions.dtype),
     )
 

@@ -16,6 +16,7 @@ from rrl.checks import require_at_least
 from rrl.envs.bodies import ADVERSARIAL_TASKS, TASK_BODIES, AdversaryBodies
 from rrl.envs.forces import BodyForces, ForceUnit, Pushes, PushProcess
 from rrl.envs.physics import RandomPhysics, Ranges
+from rrl.envs.restarts import Restarts
 from rrl.envs.simulation import Simulations, available_cores
 from rrl.envs.task import make_transition
 from rrl.envs.tasks import make_task
@@ -141,6 +142,15 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         """Copy the generalised positions and velocities, in this order. Shape ``[N, S]``."""
         return np.concatenate([self._simulations.worlds.positions, self._simulations.worlds.velocities], axis=1)
 
+    def restart_in(self, states: Array, weights: Array, share: float) -> None:
+        """Let a share of the episodes that start from now on begin in states ``[P, S]``, drawn by weights ``[P]``.
+
+        Physics, pushes and the time limit are those of any other episode.
+        """
+        model = self._simulations.model
+        states = _checked("states", states, (len(weights), model.nq + model.nv))
+        self._restarts.set(states, weights, share)
+
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from given positions and velocities ``[N, S]``; return raw observations.
 
@@ -163,6 +173,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             "physics": self.physics,
             "widths": self._widths.copy(),
             "streams": [generator.bit_generator.state for generator in self._generators],
+            "restarts": self._restarts.state_dict(),
             "pushes": self._push_process.state_dict() if self._push_process else None,
         }
 
@@ -182,6 +193,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._widths[:] = state.get("widths", 1.0)  # states from before there were widths have none
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
+        if "restarts" in state:  # states from before there were restarts have none
+            self._restarts.load_state_dict(state["restarts"])
         if self._push_process:
             self._push_process.load_state_dict(state["pushes"])
 
@@ -196,6 +209,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
     def _reseed(self, seed: int) -> None:
         worlds = range(self._first_world, self._first_world + self.num_envs)
         self._generators = [numpy_stream(Purpose.WORLD, seed, world) for world in worlds]
+        self._restarts = Restarts([numpy_stream(Purpose.RESTART, seed, world) for world in worlds])
         streams = [numpy_stream(Purpose.PUSH, seed, world) for world in worlds]
         self._push_process = PushProcess(self._pushes, streams) if self._pushes else None
 
@@ -204,7 +218,11 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._physics.restart(worlds, generators, width=self.width)
         self._widths[worlds] = self.width
         drawn = [self.task.initial_state(*self._simulations.initial_state, generator) for generator in generators]
-        self._begin(worlds, *(np.stack(part) for part in zip(*drawn, strict=True)))
+        positions, velocities = (np.stack(part) for part in zip(*drawn, strict=True))
+        for row, world in enumerate(worlds):
+            if (state := self._restarts.draw(world)) is not None:
+                positions[row], velocities[row] = np.split(state, [self._simulations.model.nq])
+        self._begin(worlds, positions, velocities)
 
     def _begin(self, worlds: Indices, positions: Array, velocities: Array) -> None:
         self._simulations.begin(worlds, positions, velocities)

@@ -92,17 +92,17 @@ class RiskReport(NamedTuple):
 
 
 class RiskLearner(nn.Module):
-    """The labels, the risk model with its data, and the gate of a run; everything that a resumed run needs."""
+    """The labels, the risk model with its data, and the gate of a run, if it has one; all that a resumed run needs."""
 
     num_fits: Tensor
     """Fits of the risk model so far. Scalar."""
 
-    def __init__(self, spaces: Spaces, *, labels: LabelSource, model: RiskModel, gate: Gate = Gate()) -> None:
+    def __init__(self, spaces: Spaces, *, labels: LabelSource, model: RiskModel, gate: Gate | None = Gate()) -> None:
         super().__init__()
         self.settings = model
         self.labeller = labels.build(spaces)
         self.calibrator = model.build(spaces.obs_dim)
-        self.gate = RiskGate(gate)
+        self.gate = None if gate is None else RiskGate(gate)
         length = self.calibrator.predictor.history
         shape = (spaces.obs_dim,) if length is None else (length, spaces.obs_dim)
         self.states = LabelledStates(shape, capacity=model.buffer_capacity, max_iterations=model.buffer_iterations)
@@ -112,7 +112,7 @@ class RiskLearner(nn.Module):
         """Score the risk model on a rollout that it has not seen, then refit it and set the gate.
 
         The rollout is one for the protagonist's update number ``update``, from 1, and longer than the horizon of the
-        labels. Where it has no adversary the gate stays as it is.
+        labels. Where it has no adversary a gate stays as it is.
         """
         labels, known = self.labeller(rollout)
         features = self._features(rollout.transitions)
@@ -123,9 +123,18 @@ class RiskLearner(nn.Module):
         self.states.append(*_of_all_ranks(*new))
         if update % self.settings.update_every == 0 and self.states.num_states > 0:
             base_rate = self._fit(report)
-            if rollout.attack is not None:
-                self._set_gate(features, base_rate, evidence, report)
+            if rollout.attack is not None and self.gate is not None:
+                self._set_gate(self.gate, features, base_rate, evidence, report)
         return RiskReport({key: value for key, value in report.metrics.items() if not math.isnan(value)}, report.scored)
+
+    def states_at_risk(self, rollout: Rollout, signal: Literal["calibrated", "raw"]) -> tuple[Tensor, Tensor]:
+        """Return the simulator states of a rollout ``[P, S]`` and their risk ``[P]``, of all ranks, on the CPU.
+
+        They are ordered by world, then by step, so that they do not depend on the number of processes.
+        """
+        risk = self.calibrator.signal(self._features(rollout.transitions), signal)
+        states, risks = _of_all_ranks(rollout.simulator_states.transpose(0, 1).flatten(0, 1), risk.t().flatten())
+        return states.cpu(), risks.cpu()
 
     def _features(self, transitions: RolloutBatch) -> Tensor:
         """Return what the predictor reads, as it was read in acting. Shape ``[T, N, O]`` or ``[T, N, L, O]``."""
@@ -173,14 +182,16 @@ class RiskLearner(nn.Module):
         })
         return base_rate
 
-    def _set_gate(self, features: Tensor, base_rate: float, evidence: GateEvidence | None, report: RiskReport) -> None:
+    def _set_gate(
+        self, gate: RiskGate, features: Tensor, base_rate: float, evidence: GateEvidence | None, report: RiskReport
+    ) -> None:
         """Set the gate by the risks of the latest states."""
-        (risk,) = _of_all_ranks(signal_of(self.calibrator, self.gate, features).flatten())
-        self.gate.update(risk, base_rate=base_rate, evidence=evidence)
+        (risk,) = _of_all_ranks(signal_of(self.calibrator, gate, features).flatten())
+        gate.update(risk, base_rate=base_rate, evidence=evidence)
         report.metrics.update({
-            "gate/threshold": float(self.gate.threshold),
-            "gate/skill": float(self.gate.skill),
-            "gate/budget": float(self.gate.requested_fraction),
+            "gate/threshold": float(gate.threshold),
+            "gate/skill": float(gate.skill),
+            "gate/budget": float(gate.requested_fraction),
         })
 
     def _held_out(self, generator: torch.Generator) -> Tensor | None:

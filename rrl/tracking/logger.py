@@ -39,6 +39,20 @@ def require_run_name(name: object) -> None:
         raise ValueError(f"`run_name` must have up to 100 printable characters without slashes, got {shown}.")
 
 
+def runs_page(uri: str, experiment: str | None) -> str:
+    """Tell how a person gets to see the runs of an experiment, by its id if it is known, at a tracking address.
+
+    Example:
+        >>> runs_page("http://ada:secret@mlflow.example.org", "3")
+        'http://mlflow.example.org/#/experiments/3/runs?workflowType=machine_learning'
+    """
+    # MLflow's page opens in a view of language models, where runs like ours do not show; this address leads past it.
+    place = "" if experiment is None else f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    if uri.startswith("http"):
+        return without_password(uri).rstrip("/") + place
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}   # then open http://127.0.0.1:5000{place}"
+
+
 class MLflowRunLogger(Logger):
     """One run in MLflow and its twin on disk.
 
@@ -116,11 +130,7 @@ class MLflowRunLogger(Logger):
     @property
     def page(self) -> str:
         """How a person gets to see the runs."""
-        if self.tracking_uri.startswith("http"):
-            return without_password(self.tracking_uri)
-        # MLflow's page opens in a view of language models, where runs like ours do not show.
-        address = shlex.quote(self.tracking_uri)
-        return f"mlflow ui --backend-store-uri {address}   # choose 'Model training' at the top left"
+        return runs_page(self.tracking_uri, self._run.experiment_id)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -46,6 +46,8 @@ class RemoteRun:
         self, tracking_uri: str, experiment_name: str, run_name: str, *, run_id: str | None, root: Path
     ) -> None:
         self.run_id = run_id
+        self.experiment_id: str | None = None
+        """MLflow's name of the experiment; None until it has been reached."""
         self.client: MlflowClient | None = None
         self._tracking_uri, self._root = tracking_uri, root
         self._experiment_name, self._run_name = experiment_name, run_name
@@ -76,6 +78,7 @@ class RemoteRun:
             if self.run_id is None or not self._reopen(client, self.run_id):
                 experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
                 self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+            self.experiment_id = str(client.get_run(self.run_id).info.experiment_id)
             self.client = client
         self._transmit(self.client, str(self.run_id), message)
 

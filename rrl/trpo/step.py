@@ -61,6 +61,19 @@ def surrogate_objective(log_ratio: Tensor, advantages: Tensor, weights: Tensor) 
     return (weights * log_ratio.exp() * advantages).sum()
 
 
+def hold_spread(distribution: Independent[Normal], held: Tensor, reference: Independent[Normal]) -> Independent[Normal]:
+    """Give the samples that are held, boolean ``[N]``, the spread of a reference distribution.
+
+    Example:
+        >>> narrow, wide = (Independent(Normal(torch.zeros(2, 1), torch.full((2, 1), s)), 1) for s in (0.5, 2.0))
+        >>> hold_spread(narrow, torch.tensor([False, True]), wide).stddev.flatten()
+        tensor([0.5000, 2.0000])
+    """
+    own, other = distribution.base_dist, reference.base_dist
+    scale = torch.where(held[:, None], other.scale, own.scale)
+    return Independent(Normal(own.loc, scale, validate_args=False), 1, validate_args=False)
+
+
 def entropy_bonus(distribution: Independent[Normal], shares: Tensor, entropy_weight: float) -> Tensor:
     r"""Weigh the mean entropy of a policy, :math:`c \sum_n w_n H_n`.
 
@@ -129,6 +142,8 @@ def trpo_step(
     advantages: Tensor,
     weights: Tensor,
     region: TrustRegion,
+    *,
+    held: Tensor | None = None,
 ) -> TrustRegionStep:
     r"""Improve a policy by one constrained step, in place.
 
@@ -139,7 +154,8 @@ def trpo_step(
     are summed over them.
 
     Observations ``[N, O]`` are normalised, advantages ``[N]`` usually standardised, weights ``[N]`` of any scale; zeros
-    exclude samples. :math:`\delta` is the bound of the region times the number of action dimensions.
+    exclude samples; those ``held``, boolean ``[N]``, teach the policy's mean and not its spread. :math:`\delta` is the
+    bound of the region times the number of action dimensions.
 
     Raises:
         ValueError: If no sample has a positive weight.
@@ -156,7 +172,8 @@ def trpo_step(
     old_log_probs = old_distribution.log_prob(actions)
 
     def objective(distribution: Independent[Normal]) -> Tensor:
-        log_ratio = distribution.log_prob(actions) - old_log_probs
+        judged = distribution if held is None else hold_spread(distribution, held, old_distribution)
+        log_ratio = judged.log_prob(actions) - old_log_probs
         return surrogate_objective(log_ratio, advantages, shares) + entropy_bonus(distribution, shares, entropy_weight)
 
     with torch.enable_grad():

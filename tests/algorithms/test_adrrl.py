@@ -32,6 +32,7 @@ from tests.fitting import adrrl, changed, fit, rollouts, snapshot, trajectories,
 REAL = 32
 """Transitions of one small rollout."""
 IMAGINED_ONLY = {"real_fraction": 0.0, "value_from_imagination": True}
+A2C_LEARNS = {"spread_from_imagination": True}
 
 
 def updates_of(monkeypatch, policy_updates=1, **settings):
@@ -140,7 +141,7 @@ def test_without_real_data_the_policy_stays_as_it_is_before_the_warm_up():
 
 @pytest.mark.parametrize("policy_update", [TrustRegion(), A2C()], ids=type)
 def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its_own(monkeypatch, policy_update):
-    updates = updates_of(monkeypatch, policy_updates=3, policy_update=policy_update, **IMAGINED_ONLY)
+    updates = updates_of(monkeypatch, policy_updates=3, policy_update=policy_update, **IMAGINED_ONLY, **A2C_LEARNS)
     first, second, third = (batch.observations for batch, _ in updates)
     assert len(first) == len(second) == len(third) == 16 * 3
     assert not torch.equal(first, second)
@@ -150,7 +151,7 @@ def test_an_iteration_may_have_several_policy_updates_each_on_imagination_of_its
 def test_each_policy_update_counts_as_a_step_of_the_run():
     for policy_update in (TrustRegion(), A2C()):
         data = trajectories(policy_updates=3)
-        assert fit(adrrl(data, policy_update=policy_update), data).global_step == 2 * 3
+        assert fit(adrrl(data, policy_update=policy_update, **A2C_LEARNS), data).global_step == 2 * 3
 
 
 def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
@@ -166,7 +167,9 @@ def test_a2c_keeps_the_policy_within_its_bound(monkeypatch):
 
     monkeypatch.setattr(RLModule, "update_player", recording)
     data = trajectories()
-    logged = fit(adrrl(data, policy_update=A2C(learning_rate=0.1, log_prob_change=0.02)), data).callback_metrics
+    logged = fit(
+        adrrl(data, policy_update=A2C(learning_rate=0.1, log_prob_change=0.02), **A2C_LEARNS), data
+    ).callback_metrics
     assert all(0.8 * 0.02 * 0.95 < change <= 0.02 * 1.0001 for change in changes.values())
     assert len(changes) == 2
     assert 0.0 < logged["protagonist/step_fraction"] < 1.0
@@ -179,6 +182,32 @@ def test_the_value_function_learns_from_imagination_only_if_told(monkeypatch, im
     assert len(batch.observations) > REAL
     assert len(options["value_batch"].observations) == (len(batch.observations) if imagined else REAL)
     assert torch.equal(options["value_batch"].observations[:REAL], batch.observations[:REAL])
+
+
+def test_the_rollout_enters_the_first_policy_update_alone(monkeypatch):
+    first, second, third = updates_of(monkeypatch, policy_updates=3)
+    assert len(first[0].weights) == REAL + 16 * 3
+    assert len(second[0].weights) == len(third[0].weights) == 16 * 3
+    assert [options["value_batch"] is None for _, options in (first, second, third)] == [False, True, True]
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_spread_of_the_policy_learns_from_imagination_only_if_told(monkeypatch, learns):
+    spreads, update_player = [], RLModule.update_player
+
+    def recording(self, name, player, batch, optimizers, **options):
+        update_player(self, name, player, batch, optimizers, **options)
+        spreads.append(player.policy.log_std.detach().clone())
+
+    monkeypatch.setattr(RLModule, "update_player", recording)
+    data = trajectories(iterations_per_epoch=1, policy_updates=2)
+    fit(adrrl(data, spread_from_imagination=learns), data)
+    assert torch.equal(*spreads) != learns  # the second update has imagined data alone
+
+
+def test_a2c_learns_its_spread_as_all_else():
+    with pytest.raises(ValueError, match=r"`imagination\.spread_from_imagination` must be true"):
+        adrrl(trajectories(), policy_update=A2C())
 
 
 def test_every_iteration_logs_its_keys():

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning import seed_everything
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from rrl.a2c import A2C
-from rrl.algorithms import TRPO
+from rrl.algorithms import RCRARL, TRPO
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint
 from rrl.configuration import from_plain
 from rrl.data import RolloutDataModule, TrajectoryDataModule
 from rrl.diffusion import Score
 from rrl.envs import Pushes
+from rrl.risk import ForceControl, Gate, HorizonLabels, Restarts, Shaping
 from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
+from tests.games import game
 
 DISTURBED = {"pushes": Pushes(force_std=2.0, redraw_probability=0.5), "physics": {"mass": (0.5, 1.5)}}
 
@@ -101,6 +104,18 @@ def choosable(env_id: str, **settings) -> TrajectoryDataModule:
     return trajectories(env_id, start_candidates=3, **settings)
 
 
+def pushed(env_id: str, **settings) -> RolloutDataModule:
+    return rollouts("rrl/Hopper6Adv-v1", **settings)
+
+
+def restarting(data: RolloutDataModule) -> RCRARL:
+    seed_everything(0, verbose=False)
+    settings = {"labels": HorizonLabels(horizon_steps=5), "gate": Gate(min_open_steps=1), "hidden_sizes": [8]}
+    # The last iteration before the interruption is one of the protagonist, whose choice no world knows yet.
+    settings |= {"restarts": Restarts(share=0.7), "shaping": Shaping(), "force_control": ForceControl()}
+    return game(RCRARL, data, **settings, protagonist_updates=2)
+
+
 def assert_same(first, second, where="checkpoint"):
     """Compare nested plain types and tensors to the bit."""
     assert type(first) is type(second), where
@@ -126,7 +141,11 @@ def assert_same(first, second, where="checkpoint"):
         (rollouts, trpo),
         (trajectories, adrrl),
         (choosable, rcadrrl),
-        (trajectories, lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C())),
+        (
+            trajectories,
+            lambda data: adrrl(data, policy_guidance=Score(), policy_update=A2C(), spread_from_imagination=True),
+        ),
+        (pushed, restarting),
     ],
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(make_data, make_module, tmp_path):

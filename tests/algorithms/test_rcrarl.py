@@ -23,6 +23,7 @@ from rrl.risk import (
     HorizonLabels,
     Logistic,
     QuantileLabels,
+    Restarts,
     ReturnLabels,
     RiskModel,
 )
@@ -60,6 +61,19 @@ def test_an_open_gate_is_rarl_bit_for_bit(predictor):
     assert all(players_equal(getattr(gated, name), getattr(free, name)) for name in BOTH)
     assert metrics.steps[-1] == {key: steps[-1][key] for key in metrics.steps[-1]}
     assert steps[-1]["gate/open_fraction"] == 1.0
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("restarts", [None, Restarts(share=0.0)])
+def test_without_gate_and_restarts_it_is_rarl_bit_for_bit(restarts):
+    plain, steps = train(hopper(), gate=None, restarts=restarts)
+    data = hopper()
+    lightning.seed_everything(7, verbose=False)
+    free, metrics = RARL(data.spaces), Metrics()
+    fit(free, data, callbacks=[metrics])
+    assert all(players_equal(getattr(plain, name), getattr(free, name)) for name in BOTH)
+    assert metrics.steps[-1] == {key: steps[-1][key] for key in metrics.steps[-1]}
+    assert not any(key.startswith("gate/") for key in steps[-1])
 
 
 @pytest.mark.mujoco

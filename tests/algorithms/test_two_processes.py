@@ -16,7 +16,7 @@ from rrl.algorithms import RCRARL
 from rrl.checkpoints import read_checkpoint
 from rrl.data import RolloutDataModule
 from rrl.diffusion import NoiseConditional
-from rrl.risk import Gate, HorizonLabels
+from rrl.risk import Gate, HorizonLabels, Restarts
 from rrl.trpo import TrustRegion
 from tests.conftest import PROJECT
 from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
@@ -54,7 +54,7 @@ def test_trpo_on_two_processes_is_trpo_on_one(tmp_path):
 def test_adrrl_stays_equal_on_both_processes(tmp_path, policy_update):
     data = trajectories(num_envs=4, iterations_per_epoch=3)
     rule = NoiseConditional(alpha=0.25, target="cvar")
-    module = adrrl(data, guidance=rule, policy_update=policy_update)
+    module = adrrl(data, guidance=rule, policy_update=policy_update, spread_from_imagination=True)
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     for name in first:
@@ -76,7 +76,8 @@ def test_rcadrrl_stays_equal_on_both_processes(tmp_path):
 @pytest.mark.mujoco
 def test_rcrarl_has_the_same_risk_and_gate_on_both_processes(tmp_path):
     data = RolloutDataModule("rrl/Hopper6Adv-v1", num_envs=4, num_steps=48, iterations_per_epoch=4)
-    module = game(RCRARL, data, labels=HorizonLabels(horizon_steps=10), gate=Gate(min_open_steps=1), hidden_sizes=[8])
+    settings = {"labels": HorizonLabels(horizon_steps=10), "gate": Gate(min_open_steps=1), "restarts": Restarts()}
+    module = game(RCRARL, data, **settings, hidden_sizes=[8])
     fit(module, data, callbacks=(Keep(tmp_path),), devices=2)
     first, second = states(tmp_path, 2)
     assert first["risk.calibrator.fitted"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -186,3 +188,20 @@ def test_it_gives_up_after_its_tries():
     fraction = backtracking_line_search(lambda f: bool(tried.append(f)), backtrack_ratio=0.5, max_backtracks=3)
     assert fraction == 0.0
     assert tried == [1.0, 0.5, 0.25]
+
+
+def test_held_samples_teach_the_mean_and_not_the_spread(policy: GaussianPolicy):
+    observations, actions, advantages = samples(policy)
+    spread, mean = policy.log_std.detach().clone(), policy.mean(observations).detach()
+    region, weights = TrustRegion(max_kl=0.01), torch.ones(200).double()
+    trpo_step(policy, observations, actions, advantages, weights, region, held=torch.ones(200, dtype=torch.bool))
+    assert torch.equal(policy.log_std, spread)
+    assert not torch.equal(policy.mean(observations), mean)
+
+
+def test_a_step_that_holds_no_sample_is_the_plain_step(policy: GaussianPolicy):
+    plain, held = copy.deepcopy(policy), copy.deepcopy(policy)
+    batch, region = (*samples(policy), torch.ones(200).double()), TrustRegion(fisher_fraction=1.0)
+    trpo_step(plain, *batch, region)
+    trpo_step(held, *batch, region, held=torch.zeros(200, dtype=torch.bool))
+    torch.testing.assert_close(flat(plain), flat(held))

@@ -68,9 +68,17 @@ class StepAttack:
     along all axes in the positive direction, as in the published code.
     """
 
-    def __init__(self, shape: tuple[int, int], seed: int, *, random_magnitude: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        seed: int,
+        *,
+        random_magnitude: bool,
+        steps: int = PUSH_STEPS,
+        probability: float = PUSH_PROBABILITY,
+    ) -> None:
         self._shape, self._generator = shape, numpy_stream(Purpose.ATTACKER, seed)
-        self._random_magnitude = random_magnitude
+        self._random_magnitude, self._push_steps, self._probability = random_magnitude, steps, probability
         self._steps_left = np.zeros(shape[0], dtype=np.int64)
         self._actions = np.zeros(shape)
 
@@ -78,10 +86,10 @@ class StepAttack:
         """Go on with the pushes, and begin new ones, see :class:`Attacker`."""
         self._steps_left[starts] = 0
         draws = self._generator.random(self._shape[0])
-        begins = (self._steps_left == 0) & (draws < PUSH_PROBABILITY)
+        begins = (self._steps_left == 0) & (draws < self._probability)
         magnitudes = self._generator.uniform(-1.0, 1.0, self._shape) if self._random_magnitude else np.ones(self._shape)
         self._actions[begins] = magnitudes[begins]
-        self._steps_left[begins] = PUSH_STEPS
+        self._steps_left[begins] = self._push_steps
         actions = self._actions * (self._steps_left > 0)[:, None]
         self._steps_left = np.maximum(self._steps_left - 1, 0)
         return actions

@@ -90,7 +90,12 @@ def log_report(files: ReportFiles, provenance: Provenance) -> list[str]:
 def method_metrics(numbers: Series) -> dict[str, float]:
     """Name the known numbers of a method, a line of ``Summary.methods``, in characters that MLflow accepts."""
     name = re.sub(r"[^A-Za-z0-9_ -]", "_", str(numbers.name)) or "_"
-    return _known(f"{NAME}/{name}", numbers.drop("seeds"))
+    return known_metrics(f"{NAME}/{name}", numbers.drop("seeds"))
+
+
+def known_metrics(prefix: str, numbers: Series) -> dict[str, float]:
+    """Name the finite ones of several numbers ``<prefix>/<name>``, as metrics."""
+    return {f"{prefix}/{name}": float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _write(
@@ -124,10 +129,6 @@ def _write(
     )
 
 
-def _known(prefix: str, numbers: Series) -> dict[str, float]:
-    return {f"{prefix}/{name}": float(value) for name, value in numbers.items() if math.isfinite(value)}
-
-
 class _Target(NamedTuple):
     """An MLflow run that is to be made, beneath its parent, if that is not empty."""
 
@@ -145,7 +146,7 @@ def _targets(summary: Summary, provenance: Provenance) -> list[_Target]:
         origin = provenance.origin_of(*key)
         uri = asked or origin.tracking_uri
         if origin.run_id and uri:
-            metrics = _known(NAME, numbers[list(MEASURES)])
+            metrics = known_metrics(NAME, numbers[list(MEASURES)])
             children.append(_Target(uri, origin.run_id, metrics, origin.env_steps or 0))
         else:
             shared |= method_metrics(summary.methods.loc[origin.method])

@@ -1,0 +1,53 @@
+"""What a study may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rrl.study.settings import Method, StudySettings, Task, folder_name, seed_numbers, study_of_config
+
+METHODS, TASKS = {"a": Method(configs=["a.yaml"])}, {"t": Task(env_id="Hopper-v5")}
+
+
+@pytest.mark.parametrize("seeds", ["", "3..1", "0,0", "1..", "a", "-1", [], [2, 2]])
+def test_seeds_that_are_no_different_numbers_are_refused(seeds):
+    with pytest.raises(ValueError, match="`seeds` must be"):
+        seed_numbers(seeds)
+
+
+def test_seeds_are_a_range_a_list_or_both():
+    assert seed_numbers("0..2,7") == (0, 1, 2, 7)
+    assert seed_numbers("[3, 4]") == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": 0}, "`workers` must be at least 1"),
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"methods": {}}, "`methods` and `tasks` must each name at least one"),
+        ({"baseline": "b"}, "`baseline` must be one of"),
+        ({"curves": []}, "`curves` must name"),
+        ({"tasks": {"a/b": Task(env_id="Hopper-v5")}}, "`tasks` must have names for folders"),
+        ({"methods": {"A b": METHODS["a"], "a-B": METHODS["a"]}}, "`methods` must differ in more than their signs"),
+    ],
+)
+def test_studies_that_cannot_run_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        StudySettings(**{"methods": METHODS, "tasks": TASKS, **changes})
+
+
+def test_names_of_files_hold_no_signs():
+    assert folder_name("RC-RARL / ours!") == "rc_rarl_ours"
+    assert folder_name("+") == "method"
+
+
+def test_a_single_configuration_is_a_study_of_one_method_judged_without_its_adversary():
+    content = {"data": {"init_args": {"env_id": "rrl/Hopper6Adv-v1"}}}
+    study = study_of_config(Path("conf/mine.yaml"), content)
+    assert study["methods"] == {"mine": {"configs": ["conf/mine.yaml"]}}
+    assert study["tasks"] == {"Hopper6Adv-v1": {"env_id": "Hopper-v5"}}
+    with pytest.raises(ValueError, match="names no environment"):
+        study_of_config(Path("conf/mine.yaml"), {"model": {}})
