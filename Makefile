@@ -8,6 +8,10 @@ train: .venv/installed
 test: .venv/installed
 	OMP_NUM_THREADS=1 .venv/bin/pytest --quiet --numprocesses auto --dist worksteal
 
+docs: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 check:
 	.ci/run
 
@@ -16,4 +20,4 @@ check:
 	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-.PHONY: train test check
+.PHONY: train test docs check

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,10 @@ def workdir(tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("sys.argv", ["train.py"])
     return tmp_path
+
+
+def undocumented(metrics: Iterable[str]) -> set[str]:
+    """Return the metrics that the glossary of the documentation does not know."""
+    text = (PROJECT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
+    return {name for name in metrics if re.sub(r"(?<=replay_error_)\d+$", "N", name) not in known}

@@ -13,7 +13,8 @@ import rrl.algorithms
 import rrl.data
 import train
 from rrl.checkpoints import read_checkpoint
-from tests.conftest import PROJECT
+from rrl.tracking.outbox import read_lines
+from tests.conftest import PROJECT, undocumented
 
 CONFIGS = sorted(path for path in (PROJECT / "conf").glob("*.yaml") if path.name != "defaults.yaml")
 CONTROLS = sorted((PROJECT / "conf" / "controls").glob("*.yaml"))
@@ -94,6 +95,8 @@ def test_configuration_survives_two_updates(config, workdir):
     assert train.main(["--config", str(config), *small(config)]) == 0
     (last,) = workdir.glob("runs/*/checkpoints/last.ckpt")
     assert_two_updates(last)
+    logged = read_lines(last.parent.parent / "metrics.jsonl")
+    assert undocumented({name for record in logged for name in record["metrics"]}) == set()
 
 
 @pytest.mark.mujoco

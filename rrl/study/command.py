@@ -74,6 +74,10 @@ class Study:
         """Trainings that have not come to their end."""
         return [run for run in self.runs if run not in self.records or self.records[run].exit_code != 0]
 
+    def close(self) -> None:
+        """Let other studies into the folder."""
+        os.close(self._lock)
+
     def train(self) -> None:
         """Run the trainings that have not finished, and name those that fail."""
         todo = self.failed
@@ -151,6 +155,8 @@ def main(args: Sequence[str]) -> int:
         return _fail(f"stopped; what is finished is in {study.output}, and the same command goes on from there.", 130)
     except (WorkerError, StudyError, ValueError, FloatingPointError) as error:
         return _fail(f"{error} What is finished is in {study.output}; the same command goes on from there.", 1)
+    finally:
+        study.close()
 
 
 def make_parser() -> ArgumentParser:

@@ -128,7 +128,10 @@ def test_a_single_configuration_is_studied_with_several_seeds(study):
 
 @pytest.mark.slow
 def test_a_study_that_was_killed_twice_ends_as_an_undisturbed_one(study, workdir):
-    methods = {name: {"configs": [TOY], "settings": {"trainer.max_epochs": 400}} for name in ("one", "two")}
+    methods = {
+        name: {"configs": [TOY], "settings": {"trainer.max_epochs": 40, "evaluation.every_n_epochs": 20}}
+        for name in ("one", "two")
+    }
     command = study(methods=methods, seeds="0..1", workers=2)
     for number, least in ((signal.SIGKILL, 1), (signal.SIGTERM, 2)):
         with subprocess.Popen([sys.executable, "-m", "rrl.main", *command], stderr=subprocess.DEVNULL) as process:
