@@ -19,7 +19,7 @@ SETTINGS = {
 """The five settings of the paper's Figures 2 and 3."""
 METHODS = {
     "rarl": ("conf/rarl_{setting}.yaml",),
-    "rcrarl": ("conf/rcrarl_{setting}.yaml", "conf/controls/budget_gate.yaml"),
+    "rcrarl": ("conf/rcrarl_{setting}.yaml",),
     "rcrarl_paper": ("conf/rcrarl_{setting}_paper.yaml",),
     "rcrarl_adaptive": ("conf/rcrarl_{setting}.yaml", "conf/controls/adaptive_gate.yaml"),
     "trpo": ("conf/rarl_{setting}.yaml", "conf/controls/no_adversary.yaml"),

@@ -51,7 +51,6 @@ def test_controls_change_the_game_they_are_read_after(control: str):
     assert changed.datamodule.env_kwargs == {"reset_noise_scale": 0.01}
     assert changed.model.learner.gamma == 0.995
     expected = {
-        "budget_gate.yaml": set(),  # what Hopper has already
         "random_gate.yaml": {"gate"},
         "uncalibrated_gate.yaml": {"gate"},
         "adaptive_gate.yaml": {"gate"},

@@ -143,13 +143,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         return np.concatenate([self._simulations.worlds.positions, self._simulations.worlds.velocities], axis=1)
 
     def restart_in(self, states: Array, weights: Array, share: float) -> None:
-        """Let a share of the episodes that start from now on begin in states ``[P, S]``, drawn by weights ``[P]``.
-
-        Physics, pushes and the time limit are those of any other episode.
-        """
-        model = self._simulations.model
-        states = _checked("states", states, (len(weights), model.nq + model.nv))
-        self._restarts.set(states, weights, share)
+        """Let a share of later episodes begin in states ``[P, S]``, drawn by weights ``[P]``; all else is as ever."""
+        size = self._simulations.model.nq + self._simulations.model.nv
+        self._restarts.set(_checked("states", states, (len(weights), size)), weights, share)
 
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from given positions and velocities ``[N, S]``; return raw observations.
