@@ -6,7 +6,7 @@ import torch
 
 from rrl.algorithms import RCRARL
 from rrl.risk import GRU, ForceControl, Restarts, RiskModel, Shaping
-from tests.algorithms.test_rarl import saddle
+from rrl.spaces import Spaces
 from tests.algorithms.test_rcrarl import SHORT, hopper, train
 from tests.games import fit, game
 
@@ -57,7 +57,7 @@ def test_evaluations_begin_as_the_task_has_it_also_while_restarts_are_on():
 
 def test_restarts_in_worlds_whose_states_cannot_be_set_are_refused():
     with pytest.raises(ValueError, match="`restarts` needs worlds whose states can be set"):
-        game(RCRARL, saddle(1), restarts=Restarts())
+        RCRARL(Spaces(3, 1, [-1.0], [1.0], adversary_dim=2, step_seconds=0.1), restarts=Restarts())
 
 
 @pytest.mark.mujoco
