@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": Command(
         "rrl.evaluate_command:main", "judge policies: rrl evaluate --config conf/evaluation/quick.yaml"
     ),
+    "tune": Command("rrl.tune.command:main", "search settings: rrl tune CONFIG --space conf/spaces/trpo.yaml"),
     "study": Command(
         "rrl.study.command:main", "methods x tasks x seeds, to the report: rrl study conf/studies/smoke.yaml"
     ),

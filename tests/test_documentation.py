@@ -73,3 +73,13 @@ def test_every_configuration_has_its_line():
 def test_every_command_is_documented():
     text = (PROJECT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
     assert all(f"rrl {command}" in text for command in COMMANDS)
+
+
+def test_every_suite_is_documented():
+    text = (PROJECT / "docs" / "reference" / "suites.md").read_text(encoding="utf-8")
+    assert all(f"`{suite.stem}`" in text for suite in (PROJECT / "conf" / "evaluation" / "suites").glob("*.yaml"))
+
+
+def test_every_page_is_in_the_navigation():
+    text = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert all(str(page.relative_to(PROJECT / "docs")) in text for page in PAGES[1:])

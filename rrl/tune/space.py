@@ -1,0 +1,78 @@
+"""The search space of a tuning: which values each setting may take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rrl.checks import require_one_of
+from rrl.cli_errors import check_files
+from rrl.study.settings import read_yaml
+from rrl.tracking.outbox import first_line
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The values that a setting may take: an interval, or choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Whether the logarithm is uniform."""
+    type: Literal["float", "int"] = "float"
+    choices: Sequence[Any] | None = None
+    """Values that are plain, or lists."""
+
+    def __post_init__(self) -> None:
+        require_one_of(("float", "int"), type=self.type)
+        low, high = self.low, self.high
+        if (self.choices is None) != (low is not None and high is not None) or self.choices == []:
+            raise ValueError("a setting of the space needs either `low` and `high`, or `choices`.")
+        if low is not None and high is not None and (low >= high or (self.log and low <= 0.0)):
+            raise ValueError(f"`low` must be below `high`, and positive where `log`, got {low} and {high}.")
+
+    def suggest(self, trial: Trial, name: str) -> Any:
+        """Let a trial choose a value."""
+        if self.choices is not None:  # Optuna takes plain values alone
+            return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in self.choices]))
+        low, high = float(self.low or 0.0), float(self.high or 0.0)
+        if self.type == "int":
+            return trial.suggest_int(name, round(low), round(high), log=self.log)
+        return trial.suggest_float(name, low, high, log=self.log)
+
+
+def read_space(path: Path) -> dict[str, Range]:
+    """Read a search space, ranges by dotted setting; a ValueError of one sentence if it is none."""
+    if not path.is_file():
+        raise ValueError(f"There is no search space {path}.")
+    check_files(["--config", str(path)])
+    space = {}
+    for name, content in read_yaml(path).items():
+        try:
+            space[str(name)] = Range(**content)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, {name}: {first_line(error)}") from error
+    return space
+
+
+def readable(values: Mapping[str, Any]) -> str:
+    """Lay values out for a person, by the last part of their names.
+
+    Example:
+        >>> readable({"model.init_args.learner.gamma": 0.98765, "data.init_args.num_steps": 64})
+        'gamma 0.988, num_steps 64'
+    """
+    numbers = {name.rpartition(".")[2]: value for name, value in values.items()}
+    texts = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in numbers.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
+
+
+def plain(space: Mapping[str, Range], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the values of a trial as Optuna holds them into those of a configuration."""
+    return {name: json.loads(value) if space[name].choices is not None else value for name, value in values.items()}
