@@ -10,6 +10,7 @@ import numpy as np
 from rrl.evaluation.intervals import Estimate, compare
 from rrl.evaluation.report.figures import ReportFigure
 from rrl.evaluation.report.figures_style import method_styles
+from rrl.evaluation.report.portraits import portray
 from rrl.evaluation.report.summary import IQM, MEASURES, POLICY, Measure, Summary, mean_or_nan
 from rrl.evaluation.report.verdict import TOPICS, UNKNOWN, format_estimates, format_numbers, judge, warnings
 
@@ -113,8 +114,9 @@ def render_html(
     return template.render(
         title=f"Robustness of {subject} on {cells.env_id.iloc[0]}",
         subtitle=f"{len(summary.policies)} {noun}, {cells.cell.nunique()} cells each,"
-        f" {cells.episodes.sum():,} episodes in all",
+        f" {cells.episodes.sum():,} episodes in all{_budget(provenance)}",
         findings=judge(summary),
+        portraits=portray(cells, summary),
         warnings=warnings(cells, summary),
         notes=provenance.notes,
         badges=BADGES,
@@ -132,6 +134,15 @@ def render_html(
         provenance=provenance.describe(cells),
         origins=[provenance.origin_of(*key) for key in summary.policies.index],
     )
+
+
+def _budget(provenance: Provenance) -> str:
+    """Say how long the policies have been trained, as far as that is known."""
+    steps = sorted({origin.env_steps for origin in provenance.policies if origin.env_steps})
+    if not steps:
+        return ""
+    ends = dict.fromkeys((steps[0], steps[-1]))
+    return f"; trained for {' to '.join(f'{number:,}' for number in ends)} environment steps"
 
 
 def _methods(summary: Summary) -> dict[str, Any]:

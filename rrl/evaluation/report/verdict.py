@@ -144,8 +144,12 @@ def _judge(summary: Summary, measure: str, ranked: Sequence[str]) -> Judgement:
     rivals = [name for name, level in levels.items() if level == "open"]
     if rivals:
         behind = [values[name] for name in levels if name not in rivals]
+        clearly = all(levels[name] == "clear" for name in levels if name not in rivals)
+        verb = (
+            ("is" if len(behind) == 1 else "are") if clearly else ("seems to be" if len(behind) == 1 else "seem to be")
+        )
         sentence = f"there is no clear difference between {_enumerate([values[name] for name in (best, *rivals)])}"
-        rest = f"; {_enumerate(behind)} {'is' if len(behind) == 1 else 'are'} behind." if behind else "."
+        rest = f"; {_enumerate(behind)} {verb} behind." if behind else "."
         return Judgement(topic, sentence + rest, "open", evidence)
     certainty: Certainty = "tentative" if "tentative" in levels.values() else "clear"
     verb = "is best" if certainty == "clear" else "leads"
