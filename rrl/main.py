@@ -25,6 +25,9 @@ COMMANDS = {
     "evaluate": Command(
         "rrl.evaluate_command:main", "judge policies: rrl evaluate --config conf/evaluation/quick.yaml"
     ),
+    "export": Command(
+        "rrl.export:main", "a policy for a robot: rrl export runs/<run>/checkpoints/last.ckpt policy.onnx"
+    ),
     "study": Command(
         "rrl.study.command:main", "methods x tasks x seeds, to the report: rrl study conf/studies/smoke.yaml"
     ),
