@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     named = dict(entry.split("=", 1) for entry in args.policies)
-    policies = [load_source(find_policies({name: [run]})[0], ENV_ID) for name, run in named.items()]
+    policies = [load_source(find_policies({name: [run]})[0]) for name, run in named.items()]
     episode, at, seconds = find_episode(policies, args.push)
     last = (min(map(len, episode)) - at) * seconds
     moments = [*np.linspace(-BEFORE, 0.0, 2), *np.linspace(0.0, last, FRAMES - 1)[1:]]

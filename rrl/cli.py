@@ -31,6 +31,7 @@ from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSett
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
+from rrl.serving import ModelCallback
 from rrl.tracking import METRICS_FILE, MLflowRunLogger
 from rrl.tracking.figures import FigureCallback
 from rrl.tracking.provenance import flatten_config, git_commit, leaks_credentials, new_run_name, package_versions
@@ -103,7 +104,7 @@ class RRLCLI(LightningCLI):
             save_config_callback=RecordConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            trainer_defaults={"callbacks": [RunState(), FigureCallback(), GracefulInterrupt()]},
+            trainer_defaults={"callbacks": [RunState(), FigureCallback(), ModelCallback(), GracefulInterrupt()]},
             args=args,
         )
 

@@ -11,6 +11,7 @@ import torch
 from rrl.checkpoints import CheckpointError
 from rrl.evaluation.command import run_command
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
+from rrl.shipped import with_shipped
 
 DESCRIPTION = """Evaluate a trained policy: ``python evaluate.py --checkpoint runs/<run>/checkpoints/best.ckpt``.
 
@@ -30,7 +31,7 @@ def main(args: list[str] | None = None) -> int:
         The exit code: 0, or 2 for bad input; of an evaluation by configuration also 1 and 130, see ``run_command``.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
-    args = sys.argv[1:] if args is None else args
+    args = with_shipped(sys.argv[1:] if args is None else args)
     if any(argument.partition("=")[0] == "--config" for argument in args):
         return run_command(args)
     parser = argparse.ArgumentParser(

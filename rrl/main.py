@@ -26,6 +26,9 @@ COMMANDS = {
         "rrl.evaluate_command:main", "judge policies: rrl evaluate --config conf/evaluation/quick.yaml"
     ),
     "tune": Command("rrl.tune.command:main", "search settings: rrl tune CONFIG --space conf/spaces/trpo.yaml"),
+    "export": Command(
+        "rrl.export:main", "a policy for a robot: rrl export runs/<run>/checkpoints/last.ckpt policy.onnx"
+    ),
     "study": Command(
         "rrl.study.command:main", "methods x tasks x seeds, to the report: rrl study conf/studies/smoke.yaml"
     ),

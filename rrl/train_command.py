@@ -15,19 +15,24 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError
 from rrl.cli import RRLCLI
 from rrl.cli_errors import ConfigurationError
+from rrl.shipped import CONF, list_configurations, with_shipped
 from rrl.tracking import MLflowRunLogger
 
-DEFAULTS = Path(__file__).parent.parent / "conf" / "defaults.yaml"
+DEFAULTS = CONF / "defaults.yaml"
 """Read before every configuration."""
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one training from configuration to final checkpoint; see :func:`run_training` for the exit code.
+    """Run one training, or list the shipped configurations (``--list``); see :func:`run_training` for the exit code.
 
     Args:
         args: Command line arguments; those of the process by default.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
+    args = with_shipped(sys.argv[1:] if args is None else args)
+    if args == ["--list"]:
+        sys.stdout.write(f"{list_configurations()}\n")
+        return 0
     return run_training(args, DEFAULTS)
 
 

@@ -39,6 +39,8 @@ def workdir(tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("sys.argv", ["train.py"])
+    # A copy of each policy for MLflow's server would take a second a run; what it is, is tested by itself.
+    monkeypatch.setattr("rrl.serving.model.save_model", lambda *args: None)
     return tmp_path
 
 

@@ -43,7 +43,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, run, tmp_path, monke
     for name in ("robust", "<run>"):
         shutil.copytree(run, tmp_path / "runs" / name)
         shutil.copy(run / "checkpoints" / "last.ckpt", tmp_path / "runs" / name / "checkpoints" / "best.ckpt")
-    exec(compile("\n".join(blocks(page, "python")), str(page), "exec"), {"__name__": "page"})
+    code = "\n".join(blocks(page, "python"))
+    exec(compile(code, str(page), "exec", dont_inherit=True), {"__name__": "page"})
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"))

@@ -74,6 +74,7 @@ class MLflowRunLogger(Logger):
         run_id: Continue this MLflow run instead of starting one.
         tags: Further tags of the run.
         folder: Folder of the run's files in place of ``<root>/runs/<run_name>``; a continued run stays where it is.
+        log_model: Whether the policy of a finished run is saved as a model for ``mlflow.pyfunc`` and ``mlflow models``.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class MLflowRunLogger(Logger):
         run_id: str | None = None,
         tags: dict[str, str] | None = None,
         folder: str | None = None,
+        log_model: bool = True,
     ) -> None:
         super().__init__()
+        self.log_model = log_model
         self.root = Path(root).resolve()
         self.run_name = run_name or time.strftime("run-%Y%m%d-%H%M%S")
         require_run_name(self.run_name)

@@ -19,7 +19,7 @@ def test_its_files_and_suites_are_there_and_it_says_how_it_is_run(path, monkeypa
     study = read_settings(make_parser(), ["--config", str(path)])
     assert all(run.steps for run in plan_runs(study, None))
     if study.evaluation.suite is not None:
-        assert all(load_suite(study.evaluation.suite, Trial(task.env_id, 1, 0)).cells for task in study.tasks.values())
+        assert all(load_suite(study.evaluation.suite, Trial(task.env_id, 1)).cells for task in study.tasks.values())
     assert f"rrl study conf/studies/{path.name}" in path.read_text().splitlines()[0]
     assert "_figure" not in path.stem or "A look at it in minutes: --" in path.read_text()
 

@@ -19,8 +19,9 @@ from rrl.evaluation.cells.subjects import Subject, require_possible, subject_of
 from rrl.evaluation.cells.sweeps import Sweep
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.rows import Place, require_no_formula
+from rrl.shipped import CONF
 
-SUITE_FOLDER = Path(__file__).parents[3] / "conf" / "evaluation" / "suites"
+SUITE_FOLDER = CONF / "evaluation" / "suites"
 NOMINAL = "nominal"
 """Name of the first sweep of every suite, of its one cell, and of the suite that has no other."""
 
