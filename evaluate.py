@@ -8,8 +8,12 @@ lists them.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
+if __name__ == "__main__":
+    # While the libraries load there is nothing to finish: Ctrl-C ends the process without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 # As in train.py: tiny networks, and the simulator needs the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -18,4 +22,5 @@ from rrl.evaluate_command import main
 if __name__ == "__main__":
     # Policies given as module:function may lie in the working folder.
     sys.path.insert(0, os.getcwd())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -6,8 +6,8 @@ A value that does not is a ValueError of one sentence that names the setting, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ def require_at_least(minimum: int, **values: int | None) -> None:
         ValueError: `epochs` must be at least 1, got 0.
     """
     for name, value in values.items():
-        if value is not None and not value >= minimum:
+        if value is not None and not (_is_number(value) and value >= minimum):
             raise ValueError(f"`{name}` must be at least {minimum}, got {value}.")
 
 
@@ -37,14 +37,14 @@ def require_positive(**values: float) -> None:
         ValueError: `max_kl` must be positive, got nan.
     """
     for name, value in values.items():
-        if not 0.0 < value < math.inf:
+        if not (_is_number(value) and 0.0 < value < math.inf):
             raise ValueError(f"`{name}` must be positive{' and finite' if value == math.inf else ''}, got {value}.")
 
 
 def require_not_negative(**values: float) -> None:
     """Refuse numbers that are negative or not finite."""
     for name, value in values.items():
-        if not 0.0 <= value < math.inf:
+        if not (_is_number(value) and 0.0 <= value < math.inf):
             raise ValueError(f"`{name}` must be at least 0{' and finite' if value == math.inf else ''}, got {value}.")
 
 
@@ -59,6 +59,8 @@ def require_within(interval: str, **values: float) -> None:
     """
     low, high = (float(end) for end in interval[1:-1].split(","))
     for name, value in values.items():
+        if not _is_number(value):
+            raise ValueError(f"`{name}` must be a number in {interval}, got {value}.")
         above = low < value or (interval[0] == "[" and value == low)
         below = value < high or (interval[-1] == "]" and value == high)
         if not (above and below):
@@ -78,3 +80,18 @@ def require_tensor(dtype: str, shape: Sequence[int], **values: Tensor) -> None:
         if str(value.dtype) != f"torch.{dtype}" or list(value.shape) != list(shape):
             kind, got = "boolean" if dtype == "bool" else dtype, f"{value.dtype} {list(value.shape)}"
             raise ValueError(f"`{name}` must be {kind} with shape {list(shape)}, got {got}.")
+
+
+def _is_number(value: Any) -> bool:
+    """Tell numbers from what a file may hold in their place."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def has_types(value: Any, types: Mapping[str, Any]) -> bool:
+    """Tell whether a value is a dictionary that holds entries of these types.
+
+    Example:
+        >>> has_types({"run_name": 3}, {"run_name": str})
+        False
+    """
+    return isinstance(value, dict) and all(name in value and isinstance(value[name], types[name]) for name in types)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,22 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
-from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
+from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds, check_unchanged
+from rrl.cli_checks import (
+    check_address,
+    check_monitor,
+    check_writable,
+    refuse_automatic,
+    refuse_linked,
+    whole_number_seed,
+)
 from rrl.cli_errors import (
     ConfigurationError,
     check_files,
     given_keys,
     one_sentence,
     refuse_hidden_classes,
+    refuse_nulls,
     restrict_classes,
 )
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
@@ -33,8 +40,9 @@ from rrl.interrupts import GracefulInterrupt
 from rrl.progress import EnvStepsProgressBar
 from rrl.serving import ModelCallback
 from rrl.tracking import METRICS_FILE, MLflowRunLogger
+from rrl.tracking.claim import ClaimedError, read_identity
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.provenance import flatten_config, git_commit, leaks_credentials, new_run_name, package_versions
+from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
 
 LOGGER = "trainer.logger"
 KINDS = (
@@ -46,9 +54,13 @@ KINDS = (
     SolverSettings,
 )
 """What a ``class_path`` may hold: classes below one of these."""
-
-PRECISIONS = {None, 32, "32", "32-true"}
-"""What the Trainer may be given as precision: the default, by its names."""
+SECTIONS = {
+    "evaluation": NominalEvaluation,
+    "attacks": AttackEvaluation,
+    "diagnostics": ImaginationDiagnostics,
+    "checkpoint": BestAndLastCheckpoint,
+}
+"""Classes of the sections beside model, data and trainer."""
 INPUT_ERRORS = (ValueError, TypeError, gymnasium.error.Error, MisconfigurationException)
 """What constructors raise for arguments that they cannot take."""
 
@@ -111,10 +123,8 @@ class RRLCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Declare what lies beside model, data and trainer."""
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint of the run to continue.")
-        parser.add_lightning_class_args(NominalEvaluation, "evaluation")
-        parser.add_lightning_class_args(AttackEvaluation, "attacks")
-        parser.add_lightning_class_args(ImaginationDiagnostics, "diagnostics")
-        parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
+        for section, cls in SECTIONS.items():
+            parser.add_lightning_class_args(cls, section)
         parser.link_arguments("data.spaces", "model.init_args.spaces", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=whole_number_seed)
 
@@ -128,7 +138,9 @@ class RRLCLI(LightningCLI):
         except ArgumentError as error:
             raise ConfigurationError(self._explain(error)) from error
         refuse_hidden_classes(self.config)
+        refuse_nulls(self.config, SECTIONS)
         refuse_automatic(self.config.trainer)
+        check_monitor(self.config)
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint to continue from, check that the output folder can be written, and name the run."""
@@ -159,13 +171,17 @@ class RRLCLI(LightningCLI):
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
             require_buffer(self.checkpoint, self.config.ckpt_path)
+            check_unchanged(self.checkpoint, self.config.ckpt_path)
             check_same_worlds(self.checkpoint, self.datamodule, self.trainer.num_nodes * self.trainer.num_devices)
         if self._logger_options is not None:
             # The recorded configuration must start a run of its own when it is used again.
             self.config.trainer.logger.init_args = self._logger_options
         for logger in self.trainer.loggers:
-            if isinstance(logger, MLflowRunLogger) and self.checkpoint is None:
-                logger.start_over()
+            if isinstance(logger, MLflowRunLogger):
+                try:
+                    logger.claim_folder(start_over=self.checkpoint is None)
+                except ClaimedError as error:
+                    raise ConfigurationError(str(error)) from error
 
     def _explain(self, error: Exception) -> str:
         keys = [action.dest for action in self.parser._actions]
@@ -177,7 +193,8 @@ class RRLCLI(LightningCLI):
             mark, folder = self.checkpoint[MARKER], Path(self.config.ckpt_path).resolve().parent.parent
             if options.run_name in {None, mark["run_name"]} and (folder / METRICS_FILE).is_file():
                 options.folder = options.folder or str(folder)
-            options.run_id = options.run_id or mark["run_id"]
+            known = read_identity(folder)  # a run that had not reached MLflow yet has been delivered since
+            options.run_id = options.run_id or mark["run_id"] or (known and known.run_id)
             options.run_name = options.run_name or mark["run_name"]
         elif options.run_name and self._can_be_continued(Path(options.root) / "runs" / options.run_name):
             raise ConfigurationError(
@@ -193,58 +210,8 @@ class RRLCLI(LightningCLI):
         return folder.is_file() or (folder.is_dir() and any(checkpoints.glob("*.ckpt")))
 
 
-def whole_number_seed(seed: bool | int) -> int:
-    """Refuse True and False for ``seed_everything``, which would leave the worlds without a known seed."""
-    if isinstance(seed, bool):
-        raise ConfigurationError(f"`seed_everything` must be a whole number, got {seed}.")
-    if not 0 <= seed < 2**32:
-        raise ConfigurationError(f"`seed_everything` must lie in [0, 2**32), got {seed}.")
-    return seed
-
-
-def check_address(uri: str | None) -> None:
-    """Raise ConfigurationError for a tracking server that a file could name to be sent the user's credentials."""
-    if uri and leaks_credentials(uri):
-        raise ConfigurationError(
-            "`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would be sent your MLflow credentials, "
-            f"got {uri}."
-        )
-
-
-def refuse_automatic(trainer: Namespace) -> None:
-    """Refuse options of the Trainer for updates that it makes itself; the algorithms here make their own."""
-    neutral: dict[str, set[Any]] = {
-        "gradient_clip_val": {None},
-        "accumulate_grad_batches": {1},
-        "precision": PRECISIONS,
-    }
-    for name, values in neutral.items():
-        if trainer[name] not in values:
-            raise ConfigurationError(
-                f"`trainer.{name}` must be left out: algorithms step by themselves, got {trainer[name]}."
-            )
-
-
-def refuse_linked(given: set[str]) -> None:
-    """Refuse values, by dotted name, for settings that are computed; the parser would silently ignore them."""
-    for key, source in {"model.spaces": "the data", "data.seed": "`seed_everything`"}.items():
-        if any(name == key or name.startswith(f"{key}.") for name in given):
-            raise ConfigurationError(f"`{key}` cannot be set: its value comes from {source}.")
-
-
 def subclasses(cls: type) -> list[type]:
     """List the classes of this package that have been imported and inherit from a class, however deep."""
     children: list[type] = cls.__subclasses__()
     found = children + [deeper for child in children for deeper in subclasses(child)]
     return [child for child in found if child.__module__.startswith("rrl.")]
-
-
-def check_writable(folder: Path) -> None:
-    """Raise ConfigurationError unless a folder can be created and written; leave nothing behind."""
-    existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        reason = re.sub(r"^\[Errno \d+\] ", "", str(error)).partition(":")[0].lower()
-        raise ConfigurationError(f"The output folder {folder} cannot be written ({reason}).") from error

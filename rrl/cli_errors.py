@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -18,6 +18,7 @@ import yaml
 from jsonargparse import Namespace, set_parsing_settings
 
 from rrl.configuration import LIBRARIES, OWN, own_modules
+from rrl.spaces import Spaces
 
 STRUCTURE = (
     r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
@@ -60,6 +61,32 @@ def refuse_hidden_classes(value: Any, place: str = "", *, is_plain: bool = False
             raise ConfigurationError(f"`{place}` must be a class, got '{path}'.")
     for name, item in entries.items():
         refuse_hidden_classes(item, place if name == "init_args" else f"{place}.{name}".lstrip("."), is_plain=is_plain)
+
+
+def refuse_nulls(value: Namespace, hints: Mapping[str, Any], place: str = "") -> None:
+    """Refuse null where a setting needs a value, by the type hints of a section; the parser lets it pass."""
+    for name, item in vars(value).items():
+        kinds = get_args(hints.get(name)) or (hints.get(name),)
+        inner = f"{place}.{name}".lstrip(".")
+        if item is None and name in hints and not {type(None), None, Any, Spaces} & {*kinds}:  # spaces are linked
+            raise ConfigurationError(f"`{inner}` must be given a value, got null.")
+        if not isinstance(item, Namespace):
+            continue
+        if isinstance(path := item.get("class_path"), str):
+            if isinstance(arguments := item.get("init_args"), Namespace) and path.startswith("rrl."):
+                refuse_nulls(arguments, hints_of(pkgutil.resolve_name(path)), inner)
+        else:
+            known = [hints_of(kind) for kind in kinds if inspect.isclass(kind)]
+            refuse_nulls(item, next((each for each in known if {*vars(item)} <= {*each}), {}), inner)
+
+
+def hints_of(cls: type) -> dict[str, Any]:
+    """Return the types of all arguments of a constructor, those that it hands on to its base class included."""
+    found: dict[str, Any] = {}
+    for kind in reversed(cls.__mro__):
+        with contextlib.suppress(NameError, TypeError):
+            found |= get_type_hints(vars(kind).get("__init__"))
+    return found
 
 
 def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
@@ -114,7 +141,7 @@ def check_files(args: Sequence[str]) -> None:
         if not isinstance(content, yaml.MappingNode):
             got = "nothing" if content is None else f"a {content.id}"
             raise ConfigurationError(f"{path} must hold settings by name, got {got}.")
-        _refuse_twice(content, path, set())
+        _check_entries(content, path, set())
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
@@ -127,19 +154,21 @@ def config_files(args: Sequence[str]) -> list[Path]:
     return found
 
 
-def _refuse_twice(node: yaml.Node, path: Path, done: set[int]) -> None:
-    """Refuse a mapping that names an entry twice, however deep: YAML drops all but the last."""
+def _check_entries(node: yaml.Node, path: Path, done: set[int]) -> None:
+    """Refuse an entry that is named twice, of which YAML drops all but the last, and a class that is no name."""
     seen: set[str] = set()
     is_new = id(node) not in done  # aliases lead to nodes that have been seen
     done.add(id(node))
     for child in node.value if is_new and isinstance(node, yaml.CollectionNode) else ():
         if isinstance(child, tuple):
             key, child = child
+            line = key.start_mark.line + 1
             if str(key.value) in seen:
-                line = key.start_mark.line + 1
                 raise ConfigurationError(f"Line {line} of {path} gives `{key.value}` a second time.")
+            if key.value == "class_path" and not child.tag.endswith(":str"):
+                raise ConfigurationError(f"Line {line} of {path} must name a class as `class_path`.")
             seen.add(str(key.value))
-        _refuse_twice(child, path, done)
+        _check_entries(child, path, done)
 
 
 def given_keys(args: list[str]) -> set[str]:

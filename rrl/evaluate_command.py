@@ -9,6 +9,7 @@ import sys
 import torch
 
 from rrl.checkpoints import CheckpointError
+from rrl.cli_errors import suggestion
 from rrl.evaluation.command import run_command
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
 from rrl.shipped import with_shipped
@@ -28,10 +29,18 @@ def main(args: list[str] | None = None) -> int:
         args: Command line arguments; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 for bad input; of an evaluation by configuration also 1 and 130, see ``run_command``.
+        The exit code: 0, 2 for bad input, 130 after Ctrl-C; of an evaluation by configuration also 1.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
-    args = with_shipped(sys.argv[1:] if args is None else args)
+    try:
+        return run(with_shipped(sys.argv[1:] if args is None else args))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nevaluate.py: stopped\n")
+        return 130
+
+
+def run(args: list[str]) -> int:
+    """Evaluate as the arguments say; return the exit code of :func:`main`."""
     if any(argument.partition("=")[0] == "--config" for argument in args):
         return run_command(args)
     parser = argparse.ArgumentParser(
@@ -45,9 +54,13 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=100, help="episodes to run (default: %(default)s)")
     parser.add_argument("--env_id", help="module:id, to allow the import of the module in which it was trained")
     try:
+        names = [name for action in parser._actions for name in action.option_strings]
+        for name in (argument.partition("=")[0] for argument in args if argument.startswith("--")):
+            if name not in names:
+                raise ValueError(f"There is no option {name}{suggestion(name, names)} See --help.")
         options, unknown = parser.parse_known_args(args)
         if unknown:
-            raise ValueError(f"There is no option {unknown[0]}; see --help.")
+            raise ValueError(f"There is no option {unknown[0]}. See --help.")
         result = evaluate_checkpoint(options.checkpoint, options.episodes, options.env_id)
     except (CheckpointError, ValueError, argparse.ArgumentError) as error:
         sys.stderr.write(f"evaluate.py: error: {error}\n")

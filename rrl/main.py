@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import signal
 import sys
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 # The networks are tiny and MuJoCo's own threads need the cores: more than one thread per tensor operation costs more in
 # waiting than it gains. Must be decided before torch is imported; the environment variable overrides it.
@@ -32,6 +34,7 @@ COMMANDS = {
     "study": Command(
         "rrl.study.command:main", "methods x tasks x seeds, to the report: rrl study conf/studies/smoke.yaml"
     ),
+    "deliver": Command("rrl.tracking.deliver:main", "send to MLflow what runs could not send: rrl deliver"),
 }
 
 
@@ -52,8 +55,18 @@ def main(args: list[str] | None = None) -> int:
     # Classes and policies of the user may lie in the working folder.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    code: int = pkgutil.resolve_name(COMMANDS[name].function)(rest)
+    function = _loaded(COMMANDS[name].function)
+    code: int = function(rest)
     return code
+
+
+def _loaded(function: str) -> Callable[[list[str]], int]:
+    """Import the function of a command; Ctrl-C meanwhile ends the process without a word."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return cast("Callable[[list[str]], int]", pkgutil.resolve_name(function))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -15,8 +16,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError
 from rrl.cli import RRLCLI
 from rrl.cli_errors import ConfigurationError
+from rrl.interrupts import GracefulInterrupt
+from rrl.rollout.collector import EnvironmentFaultError
 from rrl.shipped import CONF, list_configurations, with_shipped
 from rrl.tracking import MLflowRunLogger
+from rrl.tracking.outbox import first_line
+
+GRACE = 1.0
+"""Seconds to wait for the exit code of a process that may just be ending."""
 
 DEFAULTS = CONF / "defaults.yaml"
 """Read before every configuration."""
@@ -44,21 +51,65 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
     except (ConfigurationError, CheckpointError) as error:
         sys.stderr.write(f"train.py: error: {error}\n")
         return 2
-    code = 0
+    except KeyboardInterrupt:
+        sys.stderr.write("\ntrain.py: stopped before training began\n")
+        return 130
+    code = fit(cli)
+    report_end(cli.trainer)
+    # Lightning ends the first process hard as soon as another one ends with an error, but a signal is none.
+    return code if cli.trainer.is_global_zero or code == 1 else 0
+
+
+def fit(cli: RRLCLI) -> int:
+    """Train until the end or until a signal; return the exit code."""
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
     except SIGTERMException:
-        code = 143
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        code = 130
-    report_end(cli.trainer)
-    return code
+        return 143
+    except (SystemExit, KeyboardInterrupt):  # how Lightning ends after Ctrl-C, and Ctrl-C after that
+        return 130
+    except (FloatingPointError, EnvironmentFaultError, OSError) as error:
+        world = f" {getattr(cli.datamodule, 'env_id', '')}:" if isinstance(error, EnvironmentFaultError) else ""
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        what = error.strerror if isinstance(error, OSError) and error.strerror else error
+        sys.stderr.write(f"train.py: error: training stopped:{world} {what}{where}\n")
+        return 1
+    except Exception as error:
+        if (reason := lost_process(cli.trainer)) is None:
+            reason = unusable_checkpoint(cli)
+        if reason is None:
+            raise
+        sys.stderr.write(f"train.py: error: {reason} ({first_line(error)})\n")
+        return 1
+    return 0
+
+
+def unusable_checkpoint(cli: RRLCLI) -> str | None:
+    """Say that a run could not be continued; None once it has begun, or where there was nothing to continue."""
+    begun = [each.has_begun for each in cli.trainer.callbacks if isinstance(each, GracefulInterrupt)]  # type: ignore[attr-defined]
+    return f"the run cannot go on from {cli.config.ckpt_path}" if cli.config.ckpt_path and not any(begun) else None
+
+
+def lost_process(trainer: Trainer) -> str | None:
+    """Say which other process of the run has ended too early; None where all are there."""
+    launcher = trainer.strategy.launcher
+    for rank, process in enumerate(getattr(launcher, "procs", []), start=1):
+        try:
+            code = process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+        if code != 0:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return f"process {rank} of the run {how}; continue from the last checkpoint."
+    return None
 
 
 def quieten_lightning() -> None:
     """Silence advertisements, hardware lists and warnings about what this package does on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What ends a run of several processes when one is gone says so.
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     # Sized iterable datasets in the main process are what keeps rollouts on-policy; see rrl/data.
     for message in ("Your `IterableDataset` has `__len__` defined", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=message)

@@ -45,6 +45,14 @@ BAD_INPUT = {
     "themselves, got 2.",
     "--trainer.precision=16-mixed": "`trainer.precision` must be left out: algorithms step by "
     "themselves, got 16-mixed.",
+    "--checkpoint.monitor=eval/retrun_mean": "`checkpoint.monitor` must be a metric that this run logs, got "
+    "'eval/retrun_mean'; did you mean 'eval/return_mean'?",
+    "--checkpoint.monitor=attack/lerned": "`checkpoint.monitor` must be a metric that this run logs, got "
+    "'attack/lerned'; did you mean 'attack/learned'?",
+    "--checkpoint.every_n_epochs=0": "`checkpoint.every_n_epochs` must be at least 1, got 0.",
+    "--checkpoint.mode=best": "`checkpoint.mode` must be one of ['max', 'min'], got 'best'.",
+    "--diagnostics.starts=0": "`diagnostics.starts` must be at least 1, got 0.",
+    "--evaluation.num_episodes=null": "`evaluation.num_episodes` must be int, got None.",
     "--trainer.accelerator=gpu": "No supported gpu backend found!",
 }
 
@@ -70,6 +78,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(argument, tmp_path, monkey
         ({"trainer": {"max_epoch": 3}}, BAD_INPUT["--trainer.max_epoch=3"]),
         ({"model": {"init_args": {"alpah": 0.3}}}, BAD_INPUT["--model.init_args.alpah=0.3"]),
         ({"data": {"init_args": {"seed": 3}}}, BAD_INPUT["--data.init_args.seed=4"]),
+        ({"evaluation": {"num_episodes": None}}, "`evaluation.num_episodes` must be given a value, got null."),
     ],
 )
 def test_files_are_checked_like_the_command_line(config, message, tmp_path, capsys):
@@ -97,6 +106,13 @@ SHIPPED = {
         "trpo_hopper",
         "--model.init_args.learner.gama=1",
     ): "TRPO has no setting 'learner.gama'; did you mean 'learner.gamma'?",
+    ("trpo_hopper", "--model.init_args.learner.gamma=null"): "`model.learner.gamma` must be float, got None.",
+    ("rcrarl_hopper", "--model.init_args.risk_model.seed=-1"): "`seed` must be at least 0, got -1.",
+    (
+        "rcrarl_hopper",
+        "--model.init_args.risk_model.reliability_updates=[0]",
+    ): "`reliability_updates` must be at least 1, got 0.",
+    ("trpo_hopper", "--checkpoint.monitor=return"): "`checkpoint.monitor` must be a metric that this run logs, got",
     ("trpo_hopper", "--model=ADRRL"): "AD-RRL needs trajectory windows: use `data: TrajectoryDataModule`",
     (
         "trpo_hopper",
@@ -307,6 +323,7 @@ FILES = {
     "": "bad.yaml must hold settings by name, got nothing.",
     "- a\n- b\n": "bad.yaml must hold settings by name, got a sequence.",
     "TRPO": "bad.yaml must hold settings by name, got a scalar.",
+    "model:\n  class_path: 3\n": "Line 2 of bad.yaml must name a class as `class_path`.",
     "a: \xe9": "The configuration bad.yaml cannot be read: it is not UTF-8 text.",
 }
 
@@ -365,6 +382,25 @@ def test_credentials_are_not_sent_to_an_address_that_a_configuration_names(tmp_p
     assert train.main([*TOY, "--trainer.logger.init_args.tracking_uri=http://127.0.0.1:9"]) == 2
     assert error_of(capsys).startswith("`tracking_uri` must be the address in MLFLOW_TRACKING_URI, or it would")
     assert list(tmp_path.iterdir()) == []
+
+
+def press_ctrl_c(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_training_begins_is_no_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rrl.cli.read_checkpoint", press_ctrl_c)
+    assert train.main([*TOY, "--ckpt_path=x"]) == 130
+    assert capsys.readouterr().err.endswith("train.py: stopped before training began\n")
+    monkeypatch.setattr("rrl.evaluate_command.evaluate_checkpoint", press_ctrl_c)
+    assert evaluate.main(["--checkpoint=x"]) == 130
+    assert capsys.readouterr().err == "\nevaluate.py: stopped\n"
+
+
+def test_misspelt_option_of_an_evaluation_gets_the_nearest_name(capsys):
+    assert evaluate.main(["--checkpont", "x"]) == 2
+    assert error_of(capsys) == "There is no option --checkpont; did you mean '--checkpoint'? See --help."
 
 
 def test_given_keys_come_from_files_and_from_the_command_line():

@@ -114,11 +114,11 @@ def test_interrupted_process_leaves_a_checkpoint_that_continues_exactly(workdir,
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         metrics = workdir / "runs" / "stopped" / "metrics.jsonl"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # on a machine that is busy with other things
         while len(read_lines(metrics)) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
-        assert process.wait(timeout=30) == code
+        assert process.wait(timeout=120) == code
 
     (run,) = runs_of(workdir)
     assert run.info.status == "KILLED"

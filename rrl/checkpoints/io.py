@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from rrl.checkpoints.digest import DIGEST, digest
 from rrl.checkpoints.loading import CheckpointError, check_whole
 
 BUFFER_FILE = "buffer_file"
@@ -43,6 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if any(buffer is not None for buffer in buffers):
             checkpoint[BUFFER_FILE] = f"{target.stem}.{uuid.uuid4().hex[:8]}.buffer"
             _write(buffers, target.with_name(checkpoint[BUFFER_FILE]))
+        checkpoint[DIGEST] = digest(checkpoint)
         try:
             _write(checkpoint, target)
         except BaseException:

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rrl.checkpoints.digest import DIGEST, digest
+from rrl.checks import has_types
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
 from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
@@ -126,16 +128,17 @@ def check_whole(path: str | os.PathLike[str]) -> None:
             raise zipfile.BadZipFile(f"{part} is damaged.")
 
 
-def has_types(value: Any, types: Mapping[str, Any]) -> bool:
-    """Tell whether a value is a dictionary that holds entries of these types."""
-    return isinstance(value, dict) and all(name in value and isinstance(value[name], types[name]) for name in types)
-
-
 def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Raise CheckpointError if a stored parameter of a module is not a finite number."""
     for name, _ in module.named_parameters():
         if name in state and not state[name].isfinite().all():
             raise CheckpointError(f"{path} holds parameters that are not finite: `{name}`.")
+
+
+def check_unchanged(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError if an entry is not the one that was written, since a run could not go on exactly."""
+    if DIGEST in checkpoint and checkpoint[DIGEST] != digest(checkpoint):  # written by other plugins there is none
+        raise CheckpointError(f"{path} has been changed since it was written; a run cannot go on from it.")
 
 
 def worlds_of(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -185,7 +188,10 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
             )
     ranks = checkpoint.get(type(data).__qualname__, {}).get("ranks", [None] * num_processes)
     if len(ranks) != num_processes:
-        raise CheckpointError(f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}.")
+        raise CheckpointError(
+            f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}; "
+            f"continue it with as many, such as `--trainer.devices {len(ranks)}`."
+        )
 
 
 def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:

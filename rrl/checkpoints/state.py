@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rrl
 from rrl.checkpoints.loading import FORMAT, MARKER
+from rrl.checks import require_at_least, require_one_of
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
 from rrl.tracking.provenance import without_password
@@ -70,6 +72,10 @@ class StoppedBetweenIterationsError(KeyboardInterrupt):
     """Ctrl-C that has waited for the end of an iteration: what there is continues exactly."""
 
 
+class TerminatedBetweenIterationsError(SIGTERMException):
+    """The same of SIGTERM."""
+
+
 class BestAndLastCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt`` and ``last.ckpt`` in ``<folder of the run>/checkpoints``.
 
@@ -89,6 +95,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def __init__(
         self, monitor: str = "eval/return_mean", mode: str = "max", every_n_epochs: int = 1, dirpath: str | None = None
     ) -> None:
+        require_at_least(1, **{"checkpoint.every_n_epochs": every_n_epochs})
+        require_one_of(("max", "min"), **{"checkpoint.mode": mode})
         super().__init__(
             dirpath=dirpath,
             filename="best",
@@ -118,6 +126,12 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         if self._last_global_step_saved == -1:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so where there is no best checkpoint."""
+        super().on_train_end(trainer, pl_module)
+        if not self.best_model_path:
+            rank_zero_warn(f"There is no best checkpoint: `checkpoint.monitor` {self.monitor} has not been logged.")
+
     def state_dict(self) -> dict[str, Any]:
         """Return Lightning's state with the names of files in place of their paths."""
         return _with_paths(super().state_dict(), Path())
@@ -132,11 +146,11 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what there is when a run ends early."""
-        if trainer.world_size > 1 or trainer.sanity_checking or self.dirpath is None:
-            return  # saving needs all processes, and nobody knows whether the others are still there
-        interrupted = isinstance(exception, (StoppedBetweenIterationsError, SIGTERMException))
-        if isinstance(exception, KeyboardInterrupt) and not interrupted:
+        interrupted = isinstance(exception, (StoppedBetweenIterationsError, TerminatedBetweenIterationsError))
+        if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and not interrupted:
             return  # the policy may be half updated
+        if self.dirpath is None or (trainer.world_size > 1 and not interrupted):
+            return  # saving needs all processes, and after an error nobody knows whether the others are still there
         path = Path(self.dirpath) / ("last.ckpt" if interrupted else "failed.ckpt")
         self._save_checkpoint(trainer, str(path))
         if interrupted:

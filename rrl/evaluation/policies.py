@@ -26,9 +26,10 @@ from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
 from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
+from rrl.tracking.addresses import database_uri, lacks_database
 from rrl.tracking.logger import require_run_name
 from rrl.tracking.outbox import BoundedCaller, first_line
-from rrl.tracking.remote_run import DEADLINE, connect, database_uri, lacks_database
+from rrl.tracking.remote_run import DEADLINE, connect
 from rrl.types import HasActor
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

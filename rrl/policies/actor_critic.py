@@ -44,8 +44,7 @@ class Learner:
         require_at_least(1, value_epochs=self.value_epochs, value_batch_size=self.value_batch_size)
         for size in self.hidden_sizes:
             require_at_least(1, hidden_sizes=size)
-        if not abs(self.initial_log_std) <= 20.0:
-            raise ValueError(f"`initial_log_std` must lie in [-20, 20], got {self.initial_log_std}.")
+        require_within("[-20, 20]", initial_log_std=self.initial_log_std)
 
 
 class ValueFunction(nn.Module):

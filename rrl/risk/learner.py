@@ -72,6 +72,9 @@ class RiskModel:
         require_one_of(("newest", "random", "none"), held_out=self.held_out)
         require_at_least(1, buffer_capacity=self.buffer_capacity, buffer_iterations=self.buffer_iterations)
         require_at_least(1, update_every=self.update_every, error_bins=self.error_bins)
+        require_at_least(0, seed=self.seed)
+        for update in self.reliability_updates:
+            require_at_least(1, reliability_updates=update)
 
     def build(self, obs_dim: int) -> RiskCalibrator:
         """Build predictor and map, not fitted. The global random stream is left as it was."""

@@ -23,6 +23,14 @@ Episode = tuple[float, int, bool, bool]
 """Return and length of an episode, and whether it failed and was unstable."""
 
 
+LARGEST = 1e12
+"""Numbers beyond are no measurement, and their squares leave the range of the networks."""
+
+
+class EnvironmentFaultError(RuntimeError):
+    """An environment that returned what is no observation or reward; the message says where."""
+
+
 class RolloutCollector:
     """Collect rollouts of fixed length; episodes continue from one rollout to the next.
 
@@ -33,7 +41,7 @@ class RolloutCollector:
     def __init__(
         self, envs: VectorEnv[Any, Any, Any], *, seed: int, first_world: int = 0, random_actions: float = 0.0
     ) -> None:
-        self.envs = envs
+        self.envs, self.first_world = envs, first_world
         worlds = range(first_world, first_world + envs.num_envs)
         self.streams = [numpy_stream(Purpose.ACTION, seed, world) for world in worlds]
         self.observations, _ = envs.reset()
@@ -72,6 +80,8 @@ class RolloutCollector:
             finished = (column[ended].tolist() for column in (self.returns, self.lengths, failed, unstable))
             episodes += zip(*finished, strict=True)
             self.returns[ended], self.lengths[ended] = 0.0, 0
+        for name in ("observations", "rewards", "next_observations"):
+            self._require_sane(name.removesuffix("s").replace("_", " "), columns[name])
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         states, ids = tensors.pop("simulator_states"), tensors.pop("episode_ids")
         ones = torch.ones_like(tensors["rewards"])
@@ -101,10 +111,12 @@ class RolloutCollector:
     def _step(self, actor: Actor, noise: Tensor, step: int, columns: Columns, *, attacked: bool) -> NDArray[np.bool_]:
         """Make and record one step; return where the simulation became unstable. Shape ``[N]``."""
         columns["simulator_states"][step] = self._simulator_states()
-        columns["observations"][step] = self.observations
+        with np.errstate(over="ignore"):  # what is too large is found below
+            columns["observations"][step] = self.observations
         observations = torch.from_numpy(columns["observations"][step])
         actions = actor.act(observations, noise).numpy()
         if not np.isfinite(actions).all():
+            self._require_sane("observation", columns["observations"][step : step + 1], step)
             raise FloatingPointError("the actor chose actions that are not finite: its parameters have diverged.")
         columns["actions"][step] = actions
         executed = np.clip(actions, self.action_low, self.action_high)
@@ -114,15 +126,27 @@ class RolloutCollector:
         columns["episode_ids"][step] = self.attacks.number_episodes(starts)
         forces = (self.attacks.next_forces(observations, starts),) if attacked else ()
         self.observations, rewards, terminated, truncated, infos = self.envs.step(executed, *forces)
-        columns["rewards"][step], columns["terminated"][step] = rewards, terminated
-        columns["truncated"][step] = truncated & ~terminated
-        columns["next_observations"][step] = self.observations
-        if "final_obs" in infos:
-            ended = infos["_final_obs"]
-            columns["next_observations"][step, ended] = infos["final_obs"][ended]
+        columns["terminated"][step], columns["truncated"][step] = terminated, truncated & ~terminated
+        with np.errstate(over="ignore"):
+            columns["rewards"][step], columns["next_observations"][step] = rewards, self.observations
+            if "final_obs" in infos:
+                ended = infos["_final_obs"]
+                columns["next_observations"][step, ended] = infos["final_obs"][ended]
         self.returns += rewards
         self.lengths += 1
         return np.asarray(infos.get("unstable", np.zeros_like(terminated)))
+
+    def _require_sane(self, quantity: str, values: NDArray[np.float32], first_step: int = 0) -> None:
+        """Refuse numbers ``[T, N, ...]`` that no simulation means, from some step of the rollout on."""
+        sane = np.abs(values) < LARGEST  # so is NaN not
+        if sane.all():
+            return
+        step, world, *_ = np.argwhere(~sane)[0]
+        number = values[step, world].flat[int(np.argmin(sane[step, world]))]
+        raise EnvironmentFaultError(
+            f"the environment returned the {quantity} {number} in step {first_step + step + 1} of the rollout in world "
+            f"{self.first_world + world}: it must be a number below {LARGEST:g}."
+        )
 
     def _simulator_states(self) -> NDArray[np.float64]:
         """Only the native worlds tell them. Shape ``[N, S]``."""

@@ -12,9 +12,10 @@ from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES
 from rrl.evaluation.report.write import ReportFiles, known_metrics, method_metrics
 from rrl.study.plan import StudyRun
+from rrl.tracking.addresses import database_uri
 from rrl.tracking.logger import runs_page
 from rrl.tracking.outbox import BoundedCaller, first_line
-from rrl.tracking.remote_run import connect, database_uri, experiment_id
+from rrl.tracking.remote_run import connect, experiment_id
 
 LONGEST_CALL = 60.0
 """Seconds after which the study goes on without MLflow."""

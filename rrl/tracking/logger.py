@@ -15,9 +15,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from rrl.tracking.outbox import Outbox, append_lines, read_lines
+from rrl.tracking.addresses import check_tracking_uri, database_uri
+from rrl.tracking.claim import IDENTITY_FILE, Identity, RunFolder
+from rrl.tracking.outbox import Message, Outbox, append_lines, read_lines
 from rrl.tracking.provenance import without_password
-from rrl.tracking.remote_run import RemoteRun, check_tracking_uri, database_uri
+from rrl.tracking.remote_run import RemoteRun
+from rrl.tracking.repeats import Repeats
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +29,8 @@ ENV_STEPS = "time/env_steps"
 """The metric against which all others are logged: real environment steps, over all processes."""
 METRICS_FILE = "metrics.jsonl"
 """Name of the file in the folder of a run by which it is known."""
+UNSENT_FILE = "unsent.jsonl"
+"""Name of the file in the folder of a run in which messages to MLflow wait."""
 MAX_PARAM_LENGTH = 6000
 """MLflow's own limit; longer values would be refused."""
 
@@ -59,8 +64,11 @@ class MLflowRunLogger(Logger):
     Without any server, runs go to an SQLite database in the working folder (look at them with ``mlflow ui``). All
     files of a run lie in ``<root>/runs/<run_name>``: checkpoints, figures, ``metrics.jsonl`` with every metric logged,
     and, while MLflow cannot be reached, ``unsent.jsonl`` with what it has missed. That is sent as soon as a call gets
-    through, at the end, or when the run is resumed. Repeats are harmless: MLflow stores one value per metric, step
-    and time.
+    through, at the end, when the run is resumed, or by ``rrl deliver``. Repeats are harmless: MLflow stores one value
+    per metric, step and time, and what a resumed run repeats is sent with its first time.
+
+    ``mlflow.json`` says which run in MLflow the folder belongs to, and whether it has ended. A run that was killed
+    stays `RUNNING` in MLflow until it goes on, or until another run with the same root begins, which calls it `KILLED`.
 
     Every metric is logged against real environment steps: the metric ``time/env_steps`` of the same call, else the last
     one seen, else Lightning's step.
@@ -106,9 +114,12 @@ class MLflowRunLogger(Logger):
         self._checkpoints: Checkpoint | None = None
         self._config_recorded = False
         self._env_steps: int | None = None
-        self._outbox = Outbox(self._run.deliver, self.run_dir / "unsent.jsonl")
+        self._outbox = Outbox(self._run.deliver, self.run_dir / UNSENT_FILE)
         self.metrics_file = self.run_dir / METRICS_FILE
         """Every metric this run has logged, as JSON lines."""
+        self._repeats = Repeats(self.metrics_file, ENV_STEPS)
+        identity = Identity(without_password(self.tracking_uri), experiment_name, self.run_name)
+        self._folder = RunFolder(self.run_dir, identity)
 
     @property
     def run_id(self) -> str | None:
@@ -143,8 +154,10 @@ class MLflowRunLogger(Logger):
             self._env_steps = int(values[ENV_STEPS])
         at = self._env_steps if self._env_steps is not None else int(step or 0)
         record = {"step": at, "time": int(time.time() * 1000), "metrics": values}
-        append_lines(self.metrics_file, [record])
-        self._outbox.post(record)
+        repeated = self._repeats.find(record)
+        if repeated is None:
+            append_lines(self.metrics_file, [record])
+        self._post(repeated or record)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -157,23 +170,46 @@ class MLflowRunLogger(Logger):
     def log_params(self, params: Mapping[str, Any], *, whole_config: bool = False) -> None:
         """Log what is not logged yet; after the ``whole_config`` later calls by Lightning add nothing."""
         self._config_recorded = self._config_recorded or whole_config
-        self._outbox.post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
+        self._post({"params": {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}})
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
-        self._outbox.post({"tags": dict(tags)})
+        self._post({"tags": dict(tags)})
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, which must stay where it is until it has been sent, to a folder among the run's artifacts."""
-        self._outbox.post({"artifact": str(path), "folder": folder})
+        self._post({"artifact": str(path), "folder": folder})
 
     @rank_zero_only
-    def start_over(self) -> None:
-        """Remove what a run of this name has logged that was killed before its first checkpoint."""
-        for file in (self.metrics_file, self._outbox.path):
-            file.unlink(missing_ok=True)
+    def claim_folder(self, *, start_over: bool) -> None:
+        """Claim the folder of the run for this process.
+
+        Args:
+            start_over: Remove what a run of this name has logged that was killed before its first checkpoint.
+
+        Raises:
+            ClaimedError: If another process trains there.
+        """
+        self._folder.claim()
+        if start_over:
+            lost = self._folder.lost()
+            for name in (METRICS_FILE, UNSENT_FILE, IDENTITY_FILE):
+                (self.run_dir / name).unlink(missing_ok=True)
+            if lost is not None:
+                append_lines(self._outbox.path, [{"killed": lost}])
+
+    def _post(self, message: Message) -> None:
+        """Send a message of this run, now or later; tell MLflow, once, of runs whose processes were killed."""
+        self._folder.claim()
+        self._folder.sign(self.run_id, ended=False)
+        is_first = self._run.client is None
+        self._outbox.post(message)
+        if is_first and self._run.client is not None:
+            self._folder.sign(self.run_id, ended=False)
+            for run_id in self._folder.lost_neighbours(self.root / "runs"):
+                self._outbox.post({"killed": run_id})
 
     def history(self, key: str) -> dict[int, float]:
         """Read back a metric of this run by environment steps; where a resumed run repeats a step, its value counts."""
@@ -200,9 +236,12 @@ class MLflowRunLogger(Logger):
             path = Path(getattr(self._checkpoints, kind, ""))
             if path.is_file():
                 self.log_artifact(path, "checkpoints")
-        self._outbox.post({"status": "FINISHED" if status == "success" else self.outcome})
+        self._post({"status": "FINISHED" if status == "success" else self.outcome})
         if unsent := self._outbox.flush():
-            rank_zero_warn(f"{unsent} messages did not reach MLflow. They wait in {self._outbox.path} for a resume.")
+            place = f"{self._outbox.path} for `rrl deliver` or a resume"
+            rank_zero_warn(f"{unsent} messages did not reach MLflow. They wait in {place}.")
+        self._folder.sign(self.run_id, ended=True)
+        self._folder.release()
 
     @property
     def experiment(self) -> MlflowClient | None:

@@ -6,22 +6,18 @@ import contextlib
 import glob
 import logging
 import os
-import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rrl.tracking.outbox import BoundedCaller, Message, RejectedMessageError, first_line
-from rrl.tracking.provenance import without_password
+from rrl.tracking.addresses import SQLITE, database_path, database_uri
+from rrl.tracking.outbox import BoundedCaller, Message, RejectedMessageError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 MAX_PARAMS_PER_CALL = 100
 """MLflow's own limit."""
 PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE"}
@@ -39,13 +35,22 @@ SLOWEST_UPLOAD = 100_000
 class RemoteRun:
     """A run in MLflow: the one of ``run_id``, or a new one in an experiment that is created if missing.
 
+    A run that is there is set to running, unless ``reopen`` is false because nothing runs any more.
+
     Nothing is connected before the first message, since importing MLflow takes seconds.
     """
 
     def __init__(
-        self, tracking_uri: str, experiment_name: str, run_name: str, *, run_id: str | None, root: Path
+        self,
+        tracking_uri: str,
+        experiment_name: str,
+        run_name: str,
+        *,
+        run_id: str | None,
+        root: Path,
+        reopen: bool = True,
     ) -> None:
-        self.run_id = run_id
+        self.run_id, self._reopens = run_id, reopen
         self.experiment_id: str | None = None
         """MLflow's name of the experiment; None until it has been reached."""
         self.client: MlflowClient | None = None
@@ -77,7 +82,10 @@ class RemoteRun:
             client = connect(self._tracking_uri)
             if self.run_id is None or not self._reopen(client, self.run_id):
                 experiment = experiment_id(client, self._experiment_name, self._tracking_uri, self._root)
-                self.run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+                run_id = client.create_run(experiment, run_name=self._run_name).info.run_id
+                if not run_id:
+                    raise ConnectionError("what answers there is no MLflow")
+                self.run_id = run_id
             self.experiment_id = str(client.get_run(self.run_id).info.experiment_id)
             self.client = client
         self._transmit(self.client, str(self.run_id), message)
@@ -100,6 +108,8 @@ class RemoteRun:
             if not Path(message["artifact"]).is_file():
                 raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
             client.log_artifact(run_id, message["artifact"], message["folder"])
+        elif "killed" in message:
+            _call_killed(client, message["killed"])
         else:
             client.set_terminated(run_id, status=message["status"])
 
@@ -108,13 +118,28 @@ class RemoteRun:
         from mlflow.exceptions import MlflowException
 
         try:
-            client.update_run(run_id, status="RUNNING")
+            if self._reopens:
+                client.update_run(run_id, status="RUNNING")
+            else:
+                client.get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             rank_zero_warn(f"{self._tracking_uri} does not know the run {run_id}; starting a new one.")
             return False
         return True
+
+
+def _call_killed(client: MlflowClient, run_id: str) -> None:
+    """Give a run whose process is gone the status that says so, if it is there and has none that says more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, status="KILLED")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def upload_seconds(message: Message) -> float:
@@ -138,56 +163,6 @@ def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
         if known := client.get_experiment_by_name(name):  # another run was faster
             return str(known.experiment_id)
         raise
-
-
-def check_tracking_uri(**addresses: str) -> None:
-    """Refuse addresses, by the name of their setting, at which there can be no MLflow, however long one waits."""
-    for name, uri in addresses.items():
-        if (reason := _objection(uri)) is not None:
-            raise ValueError(
-                f"`{name}` must be the address of a server (http://host:port) or of a database "
-                f"(sqlite:///folder/mlflow.db), got {without_password(uri)!r}{reason}."
-            )
-
-
-def _objection(uri: str) -> str | None:
-    """Say what is wrong with a tracking address, as ``": reason"`` or nothing but that; None if it may work."""
-    scheme = uri.partition(":")[0].lower()
-    try:
-        if scheme in {"http", "https"}:
-            parts = urlsplit(uri)
-            return None if parts.hostname and parts.port != 0 and not re.search(r"\s", uri) else ""
-        if scheme == "sqlite":
-            path = database_path(uri)
-            usable = uri.startswith(SQLITE) and path.name not in {"", ":memory:"}
-            return ": that is a folder" if usable and path.is_dir() else None if usable else ""
-        if scheme.partition("+")[0] in {"mysql", "postgresql", "mssql"}:
-            import sqlalchemy
-
-            sqlalchemy.create_engine(uri).dispose()  # which looks for the driver, and connects to nothing
-            return None
-    except Exception as error:  # ValueError of the port, ImportError of the driver, SQLAlchemy's own
-        return f": {first_line(error)}".rstrip(".")
-    if scheme == "file" or "://" not in uri:
-        allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in {"true", "1"}
-        return None if allowed or scheme == "databricks" else ": MLflow no longer writes to folders"
-    known = {"databricks"} | {point.name for point in entry_points(group="mlflow.tracking_store")}
-    return None if scheme in known else ""
-
-
-def database_uri(path: Path) -> str:
-    """Return the tracking address of an SQLite file."""
-    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
-
-
-def database_path(uri: str) -> Path:
-    """Return the SQLite file at a tracking address."""
-    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
-
-
-def lacks_database(uri: str) -> bool:
-    """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
-    return uri.startswith(SQLITE) and not database_path(uri).is_file()
 
 
 def connect(uri: str) -> MlflowClient:

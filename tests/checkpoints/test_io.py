@@ -27,7 +27,7 @@ def test_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monke
     monkeypatch.setattr(os, stage, fail)
     with pytest.raises(OSError, match="disk full"):
         AtomicCheckpointIO().save_checkpoint({"x": 2}, path)
-    assert torch.load(path, weights_only=True) == {"x": 1}
+    assert torch.load(path, weights_only=True)["x"] == 1
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -99,7 +99,7 @@ def test_run_that_goes_on_in_another_folder_has_no_best_checkpoint_there_yet(tmp
     assert elsewhere.check_monitor_top_k(Trainer(accelerator="cpu", logger=False), torch.tensor(0.5))
 
 
-@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key", "ignore:There is no best checkpoint")
 def test_the_last_checkpoint_is_written_in_epochs_without_a_policy_update(tmp_path):
     class WarmingUp(LightningModule):
         """Takes no step of its optimizer, which is what Lightning counts."""

@@ -11,6 +11,7 @@ from torch import nn
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import Pushes, make_vec_env
 from rrl.rollout import RolloutCollector
+from rrl.rollout.collector import EnvironmentFaultError
 from rrl.types import Attack
 
 
@@ -186,3 +187,30 @@ def test_episodes_that_an_unstable_simulation_ended_are_told(tmp_path, monkeypat
     episodes = collector("rrl/HopperAdv-v1", force_limit=1e14).collect(Still(), 1, Still()).episodes
     assert episodes.unstable.tolist() == [True]
     assert episodes.failed.tolist() == [True]
+
+
+class Broken(VectorWrapper):
+    """Returns something else in the third step of its second world."""
+
+    def __init__(self, env, quantity: str, value: float) -> None:
+        super().__init__(env)
+        self.quantity, self.value, self.count = quantity, value, 0
+
+    def step(self, actions):
+        observations, rewards, *rest = super().step(actions)
+        self.count += 1
+        if self.count == 3:
+            (observations if self.quantity == "observation" else rewards)[1] = self.value
+        return observations, rewards, *rest
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e13, 1e300])
+@pytest.mark.parametrize("quantity", ["observation", "reward"])
+def test_what_the_environment_did_wrong_is_said_of_the_environment(quantity, value):
+    envs = Broken(make_vec_env("toy/Counter-v0", 2, seed=3), quantity, value)
+    with pytest.raises(EnvironmentFaultError) as fault:
+        RolloutCollector(envs, seed=3, first_world=4).collect(Follower(), 5)
+    # An observation is met in the step after.
+    step = 3 if quantity == "reward" else 4
+    assert str(fault.value).startswith(f"the environment returned the {quantity} ")
+    assert f"in step {step} of the rollout in world 5: it must be a number below 1e+12." in str(fault.value)

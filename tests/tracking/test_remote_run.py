@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import shlex
 import shutil
 import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from rrl.tracking import MLflowRunLogger, remote_run
+from rrl.tracking.addresses import database_path, database_uri
 from rrl.tracking.outbox import BoundedCaller, read_lines
-from rrl.tracking.remote_run import connect, database_path, database_uri, experiment_id
+from rrl.tracking.remote_run import connect, experiment_id
+from tests.reliability.servers import try_server
+from tests.reliability.starts import lost_of_runs_started_at_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:Experiment tracking is unreachable")
-
-
-def start_run(root: str, name: str, gate) -> None:
-    import mlflow  # noqa: F401  # so that all open the database at one time
-
-    logger = MLflowRunLogger(root=root, run_name=name)
-    gate.wait()
-    for step in range(3):
-        logger.log_metrics({"a": float(step)}, step=step)
-    logger.finalize("success")
-    # A machine with more processes than cores may need more than one deadline for a first opening.
-    deadline = time.monotonic() + 200
-    while logger._outbox.flush() and time.monotonic() < deadline:
-        time.sleep(1)
-
-
-def runs_started_at_once(root: Path, number: int) -> dict[str, str]:
-    context = multiprocessing.get_context("spawn")
-    gate = context.Barrier(number)
-    processes = [context.Process(target=start_run, args=(str(root), f"r{n}", gate)) for n in range(number)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-    client = connect(database_uri(root / "mlflow.db"))
-    (experiment,) = client.search_experiments(filter_string="name = 'rrl'")
-    found = client.search_runs([experiment.experiment_id])
-    assert all([m.step for m in client.get_metric_history(run.info.run_id, "a")] == [0, 1, 2] for run in found)
-    return {run.info.run_name: run.info.status for run in found}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 10])
 def test_runs_that_start_at_once_in_a_new_folder_are_all_there(tmp_path, number):
-    assert runs_started_at_once(tmp_path, number) == {f"r{n}": "FINISHED" for n in range(number)}
+    assert lost_of_runs_started_at_once(tmp_path, number) == []
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", ".mlflow.db.lock", "runs", "mlruns"}
 
 
@@ -158,65 +129,12 @@ def test_password_of_a_refused_address_is_not_shown(workdir):
     assert "secret" not in str(refusal.value)
 
 
-@contextmanager
-def server(answer):
-    """A server on this machine whose handler answers each request by a function."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer(self)
-
-        do_POST = do_PATCH = do_GET  # noqa: N815  # the names are those of the standard library
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.daemon_threads = True
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def trickle(request) -> None:
-    try:
-        for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nX: "):
-            request.wfile.write(bytes([byte]))
-            time.sleep(0.2)
-    except OSError:
-        pass
-
-
-def refuse(status: int, body: bytes = b"", **headers: str):
-    def answer(request) -> None:
-        request.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [trickle, refuse(429, Retry_After="3600"), refuse(503, Retry_After="3600"), refuse(403), refuse(500)],
-    ids=["a byte now and then", "429", "503", "403", "500"],
-)
-def test_sick_server_stalls_nothing_and_all_is_delivered_when_it_is_well(workdir, monkeypatch, answer):
+@pytest.mark.parametrize("kind", ["a byte now and then", "429", "503", "403", "500", "answers nothing of use"])
+def test_sick_server_stalls_nothing_and_all_is_delivered_when_it_is_well(workdir, monkeypatch, kind):
     monkeypatch.setattr(remote_run, "DEADLINE", 2.0)
-    with server(answer) as address:
-        sick = MLflowRunLogger(run_name="run", tracking_uri=address)
-        start = time.monotonic()
-        for step in range(20):
-            sick.log_metrics({"a": float(step)}, step=step)
-        with pytest.warns(UserWarning, match="21 messages did not reach MLflow"):
-            sick.finalize("success")
-        assert time.monotonic() - start < 15
-    well = MLflowRunLogger(run_name="run")
-    well.log_metrics({"a": 20.0}, step=20)
-    assert [m.step for m in connect(well.tracking_uri).get_metric_history(well.run_id, "a")] == list(range(21))
+    tally = try_server(kind, 20, workdir)
+    assert tally.lost == []
+    assert tally.longest < 15
 
 
 @pytest.mark.parametrize("code", ["PERMISSION_DENIED", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_DOES_NOT_EXIST"])

@@ -14,9 +14,10 @@ from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
 from rrl.evaluation.store import ResultStoreError, to_frame, write_rows
+from rrl.tracking.addresses import database_uri, lacks_database
 from rrl.tracking.outbox import BoundedCaller, first_line
 from rrl.tracking.provenance import is_strange
-from rrl.tracking.remote_run import connect, database_uri, experiment_id, lacks_database
+from rrl.tracking.remote_run import connect, experiment_id
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

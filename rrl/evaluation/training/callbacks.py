@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gymnasium.vector import VectorEnv
 from lightning import LightningModule, Trainer
@@ -36,6 +36,10 @@ class NominalEvaluation(Callback):
         num_episodes: Episodes of one evaluation, at least 1.
         env_kwargs: Keyword arguments of the environment in place of the datamodule's.
     """
+
+    METRICS: ClassVar = tuple(
+        f"eval/{name}" for name in ("return_mean", "return_cvar", "episode_length", "failure_rate", "forward_distance")
+    )
 
     def __init__(
         self, every_n_epochs: int = 5, num_episodes: int = 10, env_kwargs: dict[str, Any] | None = None

@@ -15,9 +15,10 @@ from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import CONFIDENCE, Estimate, ReturnSummary, summarize_returns
 from rrl.evaluation.training.callbacks import nominal_worlds
 from rrl.random_streams import Purpose
+from rrl.tracking.addresses import lacks_database
 from rrl.tracking.outbox import BoundedCaller, first_line
 from rrl.tracking.provenance import is_strange
-from rrl.tracking.remote_run import DEADLINE, connect, lacks_database
+from rrl.tracking.remote_run import DEADLINE, connect
 
 ROWS = {
     "return_mean": ("return, mean", "reward"),

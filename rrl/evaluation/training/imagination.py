@@ -66,7 +66,8 @@ class ImaginationDiagnostics(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, starts: int = 32, draws: int = 32) -> None:
-        require_at_least(1, every_n_epochs=every_n_epochs, starts=starts, draws=draws)
+        sizes = {"every_n_epochs": every_n_epochs, "starts": starts, "draws": draws}
+        require_at_least(1, **{f"diagnostics.{name}": value for name, value in sizes.items()})
         self.every_n_epochs, self.starts, self.draws = every_n_epochs, starts, draws
         self.envs: VectorEnv[Any, Any, Any] | None = None
 

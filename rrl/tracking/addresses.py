@@ -1,0 +1,64 @@
+"""Where MLflow is: which addresses can work, and the databases behind them."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rrl.tracking.outbox import first_line
+from rrl.tracking.provenance import without_password
+
+SQLITE = "sqlite:///"
+
+
+def check_tracking_uri(**addresses: str) -> None:
+    """Refuse addresses, by the name of their setting, at which there can be no MLflow, however long one waits."""
+    for name, uri in addresses.items():
+        if (reason := _objection(uri)) is not None:
+            raise ValueError(
+                f"`{name}` must be the address of a server (http://host:port) or of a database "
+                f"(sqlite:///folder/mlflow.db), got {without_password(uri)!r}{reason}."
+            )
+
+
+def _objection(uri: str) -> str | None:
+    """Say what is wrong with a tracking address, as ``": reason"`` or nothing but that; None if it may work."""
+    scheme = uri.partition(":")[0].lower()
+    try:
+        if scheme in {"http", "https"}:
+            parts = urlsplit(uri)
+            return None if parts.hostname and parts.port != 0 and not re.search(r"\s", uri) else ""
+        if scheme == "sqlite":
+            path = database_path(uri)
+            usable = uri.startswith(SQLITE) and path.name not in {"", ":memory:"}
+            return ": that is a folder" if usable and path.is_dir() else None if usable else ""
+        if scheme.partition("+")[0] in {"mysql", "postgresql", "mssql"}:
+            import sqlalchemy
+
+            sqlalchemy.create_engine(uri).dispose()  # which looks for the driver, and connects to nothing
+            return None
+    except Exception as error:  # ValueError of the port, ImportError of the driver, SQLAlchemy's own
+        return f": {first_line(error)}".rstrip(".")
+    if scheme == "file" or "://" not in uri:
+        allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in {"true", "1"}
+        return None if allowed or scheme == "databricks" else ": MLflow no longer writes to folders"
+    known = {"databricks"} | {point.name for point in entry_points(group="mlflow.tracking_store")}
+    return None if scheme in known else ""
+
+
+def database_uri(path: Path) -> str:
+    """Return the tracking address of an SQLite file."""
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def database_path(uri: str) -> Path:
+    """Return the SQLite file at a tracking address."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+
+
+def lacks_database(uri: str) -> bool:
+    """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
+    return uri.startswith(SQLITE) and not database_path(uri).is_file()
