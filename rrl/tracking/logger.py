@@ -158,8 +158,8 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
-        self._outbox.post({"tags": dict(tags)})
+        """Set tags of the run; those of the configuration win."""
+        self._outbox.post({"tags": {**tags, **self._tags}})
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
