@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--seconds", type=float, nargs="+", default=[20.0, 60.0], help="CPU time after which to judge")
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--learning_rate", type=float, default=5e-3)
     parser.add_argument("--steps", type=int, default=16, help="reverse steps of whole windows")
     parser.add_argument("--row_steps", type=int, default=3, help="reverse steps of a row")
     parser.add_argument("--horizon", type=int, help="rows of a window; as in the training where left out")
@@ -64,6 +65,7 @@ def main() -> None:
             guidance=NoGuidance(),
             solver=FewStep(steps=args.row_steps if name.startswith("rowwise") else args.steps),
             policy_guidance=Reparameterized(damping=0.9),
+            learning_rate=args.learning_rate,
         )
         module, updates = twin(trained, data, settings), 0
         for before, seconds in itertools.pairwise([0.0, *args.seconds]):

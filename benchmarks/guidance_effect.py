@@ -72,7 +72,8 @@ def fresh_data(path: str, algorithm: ADRRL, num_steps: int, horizon: int | None 
 
 def train_models(module: ADRRL, data: TrajectoryDataModule, *, seconds: float, batch: int) -> int:
     """Train the models for some CPU time; return the number of updates."""
-    optimizer = torch.optim.Adam(module.world_model.models.trained_parameters(), lr=3e-3, fused=True)
+    parameters = module.world_model.models.trained_parameters()
+    optimizer = torch.optim.Adam(parameters, lr=module.model_learning_rate, fused=True)
     used, updates = 0.0, 0
     while used < seconds:
         windows = data.buffer.sample_windows(batch)
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.1])
     parser.add_argument("--seconds", type=float, default=60.0, help="CPU time of training")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--learning_rate", type=float, default=5e-3)
     parser.add_argument("--experience", type=int, default=2048, help="steps of each world")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("guidance_effect.csv"))
@@ -124,6 +126,7 @@ def main() -> None:
             guidance=kind(),
             solver=FewStep(steps=steps),
             policy_guidance=Reparameterized(damping=0.9),
+            learning_rate=args.learning_rate,
         )
         module = twin(trained, data, settings)
         updates = train_models(module, data, seconds=args.seconds, batch=args.batch)

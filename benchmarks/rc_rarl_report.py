@@ -51,9 +51,15 @@ LABELS = {
     "random_gate": "random gate",
     "rarl_force_matched": "RARL, force matched",
     "uncalibrated_gate": "uncalibrated gate",
+    "restarts": "restarts, calibrated band",
+    "restarts_at_risk": "restarts by r (1 - r)",
+    "restarts_riskiest": "restarts, riskiest",
+    "restarts_uniform": "restarts, random states",
+    "restarts_raw": "restarts, raw band",
     "random_adversary": "random adversary",
 }
-COLORS = dict(zip(LABELS, plt.get_cmap("tab10").colors, strict=False))
+TAB20 = plt.get_cmap("tab20").colors
+COLORS = dict(zip(LABELS, (*TAB20[::2], *TAB20[1::2]), strict=False))
 WITH_ADVERSARY = ("rarl", "rcrarl", "rcrarl_paper", "rcrarl_adaptive")
 IN_FIGURES = (*WITH_ADVERSARY, "trpo")
 ATTACKS = {

@@ -26,9 +26,18 @@ METHODS = {
     "random_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/random_gate.yaml"),
     "rarl_force_matched": ("conf/rarl_{setting}.yaml", "conf/controls/force_matched.yaml"),
     "uncalibrated_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/uncalibrated_gate.yaml"),
+    "restarts": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts.yaml"),
+    "restarts_at_risk": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_at_risk.yaml"),
+    "restarts_riskiest": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_riskiest.yaml"),
+    "restarts_uniform": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_uniform.yaml"),
+    "restarts_raw": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_raw.yaml"),
     "random_adversary": ("conf/rarl_{setting}.yaml", "conf/controls/random_adversary.yaml"),
 }
 """Configurations of each method, the later ones over the earlier."""
+
+
+KEEP_EVERY = 20
+"""Iterations between two checkpoints that are kept."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,10 @@ class Run:
     def checkpoint(self) -> Path:
         """The last checkpoint; where training was interrupted and begun anew, that of the last attempt."""
         return max(self.folder.glob("runs/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+
+    def checkpoint_after(self, iteration: int) -> Path:
+        """The checkpoint after some iterations, which are multiples of ``KEEP_EVERY``."""
+        return self.folder / "iterations" / f"epoch={iteration - 1}.ckpt"
 
     def sibling(self, method: str) -> Run:
         """Return the run of another method in the same setting and with the same seed."""

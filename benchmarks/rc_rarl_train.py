@@ -13,7 +13,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from rc_rarl_runs import METHODS, SETTINGS, Run, mean_metric
+from rc_rarl_runs import KEEP_EVERY, METHODS, SETTINGS, Run, mean_metric
 from training_queue import ROOT, Training, train_all
 
 EPOCHS = 60
@@ -25,6 +25,9 @@ FORCE_LIMIT = 5.0
 def overrides(run: Run) -> list[str]:
     """Return the command line of a run after its configurations."""
     arguments = ["--trainer.max_epochs", str(EPOCHS), "--seed_everything", str(run.seed)]
+    keep = {"every_n_epochs": KEEP_EVERY, "save_top_k": -1, "dirpath": run.folder / "iterations", "filename": "{epoch}"}
+    arguments += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
+    arguments += [f"--trainer.callbacks.{name}={value}" for name, value in keep.items()]
     if run.method != "rcrarl_paper":  # Algorithm 1 needs a test in every iteration
         arguments += ["--attacks.every_n_epochs", "10"]
     if run.method == "rarl_force_matched":

@@ -9,7 +9,8 @@ from gymnasium.envs.registration import register, registry
 __version__ = "0.2.0"
 _TASKS = (
     "InvertedPendulum InvertedDoublePendulum Hopper Hopper6 HopperHeel HopperHeel6 HopperTorso6"
-    " HalfCheetah HalfCheetahHeel HalfCheetahTorso Swimmer Walker2d Walker2dHeel Walker2dTorso Ant"
+    " HalfCheetah HalfCheetahHeel HalfCheetahTorso Swimmer Walker2d Walker2dHeel Walker2dTorso"
+    " Ant Humanoid HumanoidStandup"
 )
 ADVERSARIAL_IDS = tuple(f"rrl/{task}Adv-v1" for task in _TASKS.split())
 """The keys of ``rrl.envs.bodies.ADVERSARIAL_TASKS``, repeated since importing that imports the simulator."""

@@ -72,6 +72,8 @@ class Attack(NamedTuple):
     """True where it may push whatever the risk. Boolean, shape ``[N]``."""
     risk: Tensor
     """The failure risk that decided; not a number where none did. Shape ``[N]``."""
+    strength: float = 1.0
+    """Share of the force limit that an action of 1 stands for, in ``[0, 1]``."""
 
 
 class RestartStates(NamedTuple):
@@ -194,11 +196,13 @@ class AttackRecord(TensorBatch):
     risk: Tensor
     previous_returns: Tensor
     """Rewards that the running episodes had collected before the rollout. Shape ``[N]``."""
+    strength: Tensor
+    """As in :class:`Attack`. Shape ``[T]``."""
 
     @property
     def executed(self) -> Tensor:
         """The executed actions, from -1 to 1, where 1 is the force limit. Shape ``[T, N, F]``."""
-        return self.actions.clamp(-1.0, 1.0) * self.is_open.unsqueeze(-1)
+        return self.actions.clamp(-1.0, 1.0) * self.is_open.unsqueeze(-1) * self.strength[:, None, None]
 
 
 @dataclass(frozen=True)

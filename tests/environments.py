@@ -98,3 +98,6 @@ gymnasium.register("toy/CounterLimit-v0", entry_point=Counter, max_episode_steps
 gymnasium.register("toy/PointMass-v0", entry_point=PointMass, max_episode_steps=50)
 gymnasium.register("toy/Bandit-v0", entry_point=Bandit, max_episode_steps=10)
 gymnasium.register("toy/Wind-v0", entry_point=Wind, max_episode_steps=8)
+# What is native under its own name, as Gymnasium steps it.
+gymnasium.register("toy/Pusher-v0", entry_point="gymnasium.envs.mujoco.pusher_v5:PusherEnv", max_episode_steps=100)
+gymnasium.register("toy/Ant-v0", entry_point="gymnasium.envs.mujoco.ant_v5:AntEnv", max_episode_steps=1000)

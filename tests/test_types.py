@@ -21,7 +21,7 @@ def rollout_batch(num_steps: int = 3, num_envs: int = 2) -> RolloutBatch:
 def rollout(*, attacked: bool) -> Rollout:
     episodes = EpisodeStatistics(*torch.ones(4, 1))
     table = torch.zeros(3, 2)
-    attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table[0])
+    attack = AttackRecord(table.unsqueeze(-1), table.bool(), table.bool(), table, table[0], table[:, 0])
     scalar, record = torch.zeros(()), attack if attacked else None
     return Rollout(rollout_batch(), episodes, torch.zeros(3, 2, 0), scalar, table.long(), record, width=scalar)
 

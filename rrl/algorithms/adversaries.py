@@ -13,7 +13,7 @@ from rrl.policies import ActorCritic, ActorSnapshot
 from rrl.risk import RiskCalibrator, RiskGate
 from rrl.risk.dataset import push_history
 from rrl.risk.gate_snapshot import gate_snapshot
-from rrl.types import Attack
+from rrl.types import Adversary, Attack
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -61,6 +61,17 @@ class GatedAdversary:
             self._history = observations.unsqueeze(1).expand(-1, self._length, -1)
         self._history = push_history(self._history, observations, starts)
         return self._history
+
+
+class WeakenedAdversary:
+    """An adversary whose forces are a share of what they would be."""
+
+    def __init__(self, adversary: Adversary, strength: float) -> None:
+        self._adversary, self._strength = adversary, strength
+
+    def attack(self, observations: Tensor, noise: Tensor, uniforms: Tensor, starts: Tensor) -> Attack:
+        """Let the adversary push, with less force; see :class:`rrl.types.Adversary`."""
+        return self._adversary.attack(observations, noise, uniforms, starts)._replace(strength=self._strength)
 
 
 def everywhere(actions: Tensor) -> Attack:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rrl.algorithms.advantage_batch import estimate_advantages
-from rrl.algorithms.adversaries import GatedAdversary
+from rrl.algorithms.adversaries import GatedAdversary, WeakenedAdversary
 from rrl.algorithms.rarl import RARL, Game, Phase, force_rms
-from rrl.distributed import all_reduce_sum
+from rrl.distributed import all_reduce_mean, all_reduce_sum
 from rrl.policies import ActorCritic, Learner
-from rrl.risk import Gate, HorizonLabels, LabelSource, Restarts, RiskLearner, RiskModel, ScoredStates, gate_metrics
+from rrl.risk import (
+    ForceControl,
+    Gate,
+    HorizonLabels,
+    LabelSource,
+    Restarts,
+    RiskLearner,
+    RiskModel,
+    ScoredStates,
+    Shaping,
+    gate_metrics,
+    potential_shaping,
+)
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion
 from rrl.types import Adversary, HasAttackTests, RestartStates, Rollout, RolloutBatch
@@ -24,8 +38,9 @@ class RCRARL(RARL):
     risk model on them, which has not seen them; add them to the data; refit the model; set the gate for the rollouts to
     come. Where the gate is shut the adversary's executed action is zero; such steps stay in its advantages and value
     function and do not count in its policy step. With ``restarts``, a share of the training episodes of both players
-    begins in states of the newest such rollout, chosen by their risk. Without a gate (``gate: null``) and restarts this
-    is RARL, bit for bit, and so it is with a gate that is always open (``gate.exploration: 1``).
+    begins in states of the newest such rollout, chosen by their risk; with ``shaping`` the adversary earns the rise of
+    the risk; with ``force_control`` its force follows the predicted failure rate. Without all of them and a gate
+    (``gate: null``) this is RARL, bit for bit, and so it is with one that is always open (``gate.exploration: 1``).
 
     Logs what RARL logs, and
 
@@ -37,8 +52,11 @@ class RCRARL(RARL):
     - ``gate/open_fraction``, ``gate/open_fraction_ruled``: with and without exploration; ``gate/mean_risk_open``;
       ``gate/force_rms`` (a share of the force limit);
     - ``gate/threshold``, ``gate/skill``, ``gate/budget``: what the next rollout is ruled by;
+    - ``rollout/*`` count the episodes that ``restarts`` began like all others;
     - ``restarts/candidates``: share of the states of the rollout in which episodes may begin from now on;
       ``restarts/risk_mean``: mean risk of those in which they do;
+    - ``adversary/shaping_rms``: root mean square of what shaping added to a reward; ``adversary/force_share``: share of
+      the force limit that the next rollout allows;
     - ``adversary/skipped``: 1 where too few steps were open for a step of the adversary's policy.
 
     Differences from the paper: labels by a short horizon, squared features, held-out calibration and a gate that holds
@@ -48,6 +66,9 @@ class RCRARL(RARL):
     References:
         Mou and Bai, "Risk-calibrated robust adversarial reinforcement learning", 2025.
     """
+
+    force_share: Tensor
+    """Share of the force limit that the adversary may use; there where it is controlled. Scalar, float64."""
 
     def __init__(
         self,
@@ -60,15 +81,23 @@ class RCRARL(RARL):
         risk_model: RiskModel = RiskModel(),
         gate: Gate | None = Gate(),
         restarts: Restarts | None = None,
+        shaping: Shaping | None = None,
+        force_control: ForceControl | None = None,
     ) -> None:
         super().__init__(spaces, learner=learner, policy_update=policy_update, game=game)
         self.risk = RiskLearner(spaces, labels=labels, model=risk_model, gate=gate)
         self._scored: dict[str, ScoredStates] = {}
-        self.restarts = restarts
+        self.restarts, self.shaping, self.force_control = restarts, shaping, force_control
         self._restart_states: RestartStates | None = None  # the worlds keep them over a resume
         self.remember(labels=labels, risk_model=risk_model, gate=gate, restarts=restarts)
+        self.remember(shaping=shaping, force_control=force_control)
         if restarts is not None and not spaces.can_restart:
             raise ValueError("`restarts` needs worlds whose states can be set, which those of this task cannot.")
+        if shaping is not None and self.risk.calibrator.predictor.history is not None:
+            got = type(risk_model.predictor).__name__
+            raise ValueError(f"`shaping` needs a `risk_model.predictor` of single states, got `{got}`.")
+        if force_control is not None:
+            self.register_buffer("force_share", torch.tensor(force_control.start, dtype=torch.float64))
 
     @property
     def num_protagonist_updates(self) -> int:
@@ -81,7 +110,10 @@ class RCRARL(RARL):
     def make_adversary(self) -> Adversary:
         """Return the adversary for one rollout, behind its gate if it has one."""
         gate = self.risk.gate
-        return super().make_adversary() if gate is None else GatedAdversary(self.adversary, self.risk.calibrator, gate)
+        adversary: Adversary = (
+            super().make_adversary() if gate is None else GatedAdversary(self.adversary, self.risk.calibrator, gate)
+        )
+        return adversary if self.force_control is None else WeakenedAdversary(adversary, float(self.force_share))
 
     def rollout_restarts(self) -> RestartStates | None:
         """Return the states in which some episodes begin, chosen among those of the newest rollout."""
@@ -111,6 +143,7 @@ class RCRARL(RARL):
                 with self.timed("risk"):
                     metrics, self._scored = self.risk.learn(batch, update=self.num_protagonist_updates + 1)
                     self._choose_restarts(batch)
+                    self._control_force(batch)
                 self.log_metrics(metrics)
         super().training_step(batch, batch_idx)
 
@@ -125,8 +158,28 @@ class RCRARL(RARL):
         if weights.any():
             self.log_metrics({"restarts/risk_mean": (risk * weights).sum() / weights.sum()})
 
+    def _control_force(self, batch: Rollout) -> None:
+        """Adapt the force of the rollouts to come to the failure rate that the risk predicts."""
+        if self.force_control is None or not self.risk.calibrator.fitted:
+            return
+        _, risk = self.risk.states_at_risk(batch, "calibrated")
+        self.force_share.fill_(self.force_control.update(float(self.force_share), float(risk.double().mean())))
+        self.log_metrics({"adversary/force_share": float(self.force_share)})
+
+    def _shaped(self, batch: RolloutBatch) -> RolloutBatch:
+        """Add to the adversary's rewards what brought the protagonist nearer to a failure."""
+        if self.shaping is None or not self.risk.calibrator.fitted:
+            return batch
+        risk = self.risk.calibrator.signal(batch.observations, self.shaping.signal)
+        after = self.risk.calibrator.signal(batch.next_observations, self.shaping.signal)
+        bonus = self.shaping.weight * potential_shaping(risk, after, batch.terminated, gamma=self.learner.gamma)
+        self.log_metrics({"adversary/shaping_rms": all_reduce_mean(bonus.square().mean()).sqrt()})
+        return replace(batch, rewards=batch.rewards + bonus.to(batch.rewards))
+
     def improve(self, name: Phase, player: ActorCritic, batch: RolloutBatch) -> None:
         """Update a player, see :meth:`RARL.improve`; the adversary's policy only where enough steps were open."""
+        if name == "adversary":
+            batch = self._shaped(batch)
         if name == "protagonist" or self._enough_open(batch.weights):
             super().improve(name, player, batch)
             return

@@ -20,13 +20,14 @@ class TaskBodies(NamedTuple):
 
     pushed: str
     """Name of the body at whose centre of mass external forces act by default."""
-    physics: frozenset[str]
-    """Parameters of the whole model that change the motion when they are scaled; scaling another would be a no-op."""
+    physics: frozenset[str] | None
+    """Parameters of the whole model that change the motion when they are scaled; scaling another would be a no-op. None
+    where that is read off the model."""
 
 
 _ALL = frozenset({"mass", "friction", "damping", "gravity", "gear"})
 
-TASK_BODIES: Mapping[str, TaskBodies] = {
+TASK_BODIES: dict[str, TaskBodies] = {
     # The pendulums touch nothing; the swimmer and the arm move in the horizontal plane without contacts,
     # and the swimmer's joints are undamped.
     "InvertedPendulum-v5": TaskBodies("pole", _ALL - {"friction"}),
@@ -36,6 +37,11 @@ TASK_BODIES: Mapping[str, TaskBodies] = {
     "HalfCheetah-v5": TaskBodies("torso", _ALL),
     "Swimmer-v5": TaskBodies("torso", frozenset({"mass", "gear"})),
     "Reacher-v5": TaskBodies("fingertip", frozenset({"mass", "damping", "gear"})),
+    "Ant-v5": TaskBodies("torso", _ALL),
+    "Humanoid-v5": TaskBodies("torso", _ALL),
+    "HumanoidStandup-v5": TaskBodies("torso", _ALL),
+    # Nothing weighs in it, and its contacts are without friction.
+    "Pusher-v5": TaskBodies("tips_arm", frozenset({"mass", "damping", "gear"})),
 }
 
 
@@ -100,4 +106,9 @@ ADVERSARIAL_TASKS: Mapping[str, AdversarialTask] = {
     "rrl/Walker2dHeelAdv-v1": AdversarialTask("Walker2d-v5", ("foot", "foot_left")),
     "rrl/Walker2dTorsoAdv-v1": AdversarialTask("Walker2d-v5", ("foot", "foot_left", "torso")),
     "rrl/AntAdv-v1": AdversarialTask("Ant-v5", ("torso",), axes="xyz"),
+    "rrl/HumanoidAdv-v1": AdversarialTask("Humanoid-v5", ("torso",), axes="xyz", force_limit=10.0),
+    # RARL's code has none; as in RRLS.
+    "rrl/HumanoidStandupAdv-v1": AdversarialTask(
+        "HumanoidStandup-v5", ("torso", "right_thigh", "left_foot"), axes="xy", force_limit=3.0
+    ),
 }

@@ -164,8 +164,9 @@ def _write(model: mujoco.MjModel, name: str, value: Array) -> None:
 
 def effective_physics(model: mujoco.MjModel, env_id: str) -> frozenset[str]:
     """Name the parameters of the whole model that change its motion: by the table of tasks, or else by the model."""
-    if env_id in TASK_BODIES:
-        return TASK_BODIES[env_id].physics
+    known = TASK_BODIES[env_id].physics if env_id in TASK_BODIES else None
+    if known is not None:
+        return known
     touches = ((model.geom_contype != 0) | (model.geom_conaffinity != 0)).sum() > 1
     holds = {
         "mass": model.body_mass.any(),

@@ -51,7 +51,6 @@ class HalfCheetah(Runner):
 
     env_id = "HalfCheetah-v5"
     model_file = "half_cheetah.xml"
-    num_positions = 9
     normal_velocities = True
 
     frame_skip: int = 5
@@ -65,7 +64,6 @@ class Swimmer(Runner):
 
     env_id = "Swimmer-v5"
     model_file = "swimmer.xml"
-    num_positions = 5
     num_hidden = 2
 
     frame_skip: int = 4
@@ -79,7 +77,6 @@ class Walker2d(Runner):
 
     env_id = "Walker2d-v5"
     model_file = "walker2d_v5.xml"
-    num_positions = 9
 
     frame_skip: int = 4
     ctrl_cost_weight: float = 1e-3
@@ -114,7 +111,7 @@ class Walker2d(Runner):
 
     def _state_bounds(self, side: int) -> Array:
         """Open bounds of every position and velocity: lower at side 0, upper at side 1. Shape ``[nq + nv]``."""
-        bounds = np.full(2 * self.num_positions, (-np.inf, np.inf)[side])
+        bounds = np.full(sum(self.sizes), (-np.inf, np.inf)[side])
         bounds[1:3] = self.healthy_z_range[side], self.healthy_angle_range[side]
         return bounds
 
@@ -125,7 +122,6 @@ class Hopper(Walker2d):
 
     env_id = "Hopper-v5"
     model_file = "hopper.xml"
-    num_positions = 6
 
     healthy_state_range: Range = (-100.0, 100.0)
     healthy_z_range: Range = (0.7, float("inf"))

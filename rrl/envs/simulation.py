@@ -6,9 +6,10 @@ Model fields that differ between worlds are always written from nominal values, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import mujoco
@@ -77,11 +78,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+CONTACTS = "cfrc_ext"
+"""Forces and torques that act on the bodies from outside, by the name of ``mjData``."""
+
+
 class Worlds(NamedTuple):
     """Live views of the simulator's arrays, one row per world.
 
     Generalised positions ``[N, nq]`` and velocities ``[N, nv]``; positions of bodies and sites in the world's frame,
-    metres, ``[N, bodies, 3]`` and ``[N, sites, 3]``; generalised constraint forces ``[N, nv]``.
+    metres, ``[N, bodies, 3]`` and ``[N, sites, 3]``; generalised constraint forces ``[N, nv]``; what a task names more.
+    As in Gymnasium, all but positions and velocities are those before the last step of the simulator.
     """
 
     positions: Array
@@ -89,25 +95,37 @@ class Worlds(NamedTuple):
     body_positions: Array
     site_positions: Array
     constraint_forces: Array
+    more: Mapping[str, Array] = MappingProxyType({})
+    """Further arrays by the names of ``mjData`` (or ``body_mass``), ``[N, ...]``: those in ``Task.fields``."""
 
 
 class Simulations:
     """``N`` simulations of one model, which know nothing of tasks, episodes or randomness.
 
     Results do not depend on the number of native threads. Absolute ``masses`` of bodies, kilograms, replace those of
-    the model file.
+    the model file. ``fields`` are those of :class:`~rrl.envs.task.Task`.
     """
 
     def __init__(
-        self, model_path: Path, num_worlds: int, num_threads: int, *, masses: Mapping[str, float] | None = None
+        self,
+        model_path: Path,
+        num_worlds: int,
+        num_threads: int,
+        *,
+        masses: Mapping[str, float] | None = None,
+        fields: Sequence[str] = (),
     ) -> None:
         self.model = mujoco.MjModel.from_xml_path(str(model_path))
         set_masses(self.model, masses or {})
         data = mujoco.MjData(self.model)
         self.initial_state: tuple[Array, Array] = (data.qpos.copy(), data.qvel.copy())
         """Positions ``[nq]`` and velocities ``[nv]`` of the model file."""
-        self._batch = batch = Batch(self.model, num_worlds, num_threads)
-        self.worlds = Worlds(*(batch.bind(name) for name in ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint")))
+        # Forces of contacts are no outputs of a batch: they are computed from whole copies of the simulations.
+        self._contacts = np.zeros((num_worlds, self.model.nbody, 6)) if CONTACTS in fields else None
+        self._copy = data
+        self._batch = batch = Batch(self.model, num_worlds, num_threads, persistent=self._contacts is not None)
+        bound = (batch.bind(name) for name in ("qpos", "qvel", "xpos", "site_xpos", "qfrc_constraint"))
+        self.worlds = Worlds(*bound)._replace(more={name: self._bind(name) for name in fields})
         self.fields = WorldFields(batch)
         self._controls, self._forces = batch.bind("ctrl"), batch.bind("xfrc_applied")
 
@@ -116,6 +134,8 @@ class Simulations:
         self._batch.reset(worlds, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self.worlds.positions[worlds], self.worlds.velocities[worlds] = positions, velocities
         self._batch.forward(worlds)
+        if self._contacts is not None:
+            self._contacts[worlds] = 0.0
 
     def advance(
         self, controls: NDArray[np.floating], num_steps: int, worlds: NDArray[np.intp] | None = None
@@ -128,10 +148,28 @@ class Simulations:
         self._controls[:] = controls
         self._batch.warning[:] = 0
         self._batch.step(worlds, nstep=num_steps)
+        if self._contacts is not None:
+            self._compute_contacts(range(len(self._contacts)) if worlds is None else worlds)
         self._forces[:] = 0.0
         warned = self._batch.warning[:, _UNSTABLE, 1].any(axis=1)
         finite = [np.isfinite(state).all(axis=1) for state in (self.worlds.positions, self.worlds.velocities)]
         return np.asarray(warned | ~(finite[0] & finite[1]))
+
+    def _bind(self, name: str) -> Array:
+        if name == CONTACTS and self._contacts is not None:
+            return self._contacts
+        if name == "body_mass":
+            return np.asarray(self._batch.expand(name))
+        try:
+            return np.asarray(self._batch.bind(name))
+        except Exception as error:  # whatever the simulator says of a name
+            raise ValueError(f"`fields` of a task must name arrays of mjData, got {name!r}.") from error
+
+    def _compute_contacts(self, worlds: Iterable[int]) -> None:
+        for world in worlds:
+            self._batch.get_data(world, self._copy)
+            mujoco.mj_rnePostConstraint(self.model, self._copy)
+            self._contacts[world] = self._copy.cfrc_ext  # type: ignore[index]  # there is one where this is called
 
     def exert(self, bodies: Sequence[int], forces: Array) -> None:
         """Add forces ``[N, K, 3]``, newtons, at the centres of mass of ``K`` bodies for the next :meth:`advance`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import gymnasium
+import mujoco
 import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from numpy.typing import NDArray
 
 from rrl.envs.simulation import Simulations, Worlds
@@ -37,24 +39,55 @@ class Transition(NamedTuple):
     """Mean change of the first position during the step, per second; 0 where unstable. Shape ``[N]``."""
 
 
+@cache
+def _sizes_of(path: Path) -> tuple[int, int]:
+    model = mujoco.MjModel.from_xml_path(str(path))
+    return model.nq, model.nv
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """What an episode is about. An instance is a set of options; it holds no simulation."""
+    """What an episode is about, for many worlds at once. An instance is a set of options; it holds no simulation.
+
+    A task of your own is a frozen, keyword-only dataclass below this one whose fields are its options; the methods are
+    NumPy over ``N`` worlds. :func:`~rrl.envs.register.register_task` makes it usable wherever a shipped task is.
+    """
 
     env_id: ClassVar[str]
+    """Name by which it is made, as Gymnasium's: ``mine/Robot-v0``."""
     model_file: ClassVar[str]
-    num_positions: ClassVar[int]
-    """Generalised positions of the model, ``nq``; every task here has as many velocities."""
+    """Path of its MJCF file; a relative one lies among the models of the installed Gymnasium."""
+    pushed: ClassVar[str] = ""
+    """Name of the body on whose centre of mass pushes act. Of Gymnasium's tasks: ``rrl.envs.bodies.TASK_BODIES``."""
     max_episode_steps: ClassVar[int] = 1000
     moves: ClassVar[bool] = False
-    """True where progress along the world's x axis is what is rewarded; ``positions[:, 0]`` is that x."""
+    """True where progress along the world's x axis is what is rewarded, see :meth:`forward_positions`."""
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Further arrays of the simulator that it reads as ``worlds.more[name]``, by the names of ``mjData``."""
 
     frame_skip: int
+    """Steps of the simulator in one step of the environment."""
+    xml_file: str | None = None
+    """Another model, as Gymnasium takes it; observation, reward and end of an episode must still apply to it."""
 
     @property
     def model_path(self) -> Path:
-        """The model of the installed Gymnasium."""
-        return Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / self.model_file
+        """The file of the model; ValueError if it is not there."""
+        try:
+            return Path(expand_model_path(self.xml_file or self.model_file))
+        except OSError as error:
+            raise ValueError(
+                f"`xml_file` of {self.env_id} must exist, got {self.xml_file or self.model_file}."
+            ) from error
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Generalised positions and velocities of the model, ``nq`` and ``nv``."""
+        return _sizes_of(self.model_path)
+
+    def forward_positions(self, worlds: Worlds) -> Array:
+        """Return how far along x the worlds are, metres. Shape ``[N]``."""
+        return worlds.positions[:, 0].copy()
 
     @property
     def healthy_box(self) -> tuple[Array, Array] | None:
@@ -78,8 +111,8 @@ class Task(ABC):
     def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
         """Judge the step that led to the present ``worlds``.
 
-        Actions ``[N, A]`` are as given, not clipped. Velocities ``[N]`` are the mean change of ``positions[:, 0]``
-        during the step, per second.
+        Actions ``[N, A]`` are as given, not clipped. Velocities ``[N]`` are the mean change of
+        :meth:`forward_positions` during the step, per second.
         """
 
 
@@ -102,14 +135,22 @@ class NoisyTask(Task):
 
 
 def make_transition(
-    simulations: Simulations, task: Task, actions: NDArray[Any], before: Array, worlds: NDArray[np.intp] | None = None
+    simulations: Simulations,
+    task: Task,
+    actions: NDArray[Any],
+    before: Array,
+    worlds: NDArray[np.intp] | None = None,
+    x_before: Array | None = None,
 ) -> Transition:
-    """Advance ``worlds``, all where None, by one step under actions ``[N, A]``; the rows of the others mean nothing."""
+    """Advance ``worlds``, all where None, by one step under actions ``[N, A]``; the rows of the others mean nothing.
+
+    ``x_before`` are the :meth:`Task.forward_positions` of the step before, for worlds whose state has just been loaded.
+    """
     views = simulations.worlds
-    x_before = views.positions[:, 0].copy()
+    x_before = task.forward_positions(views) if x_before is None else x_before
     unstable = simulations.advance(actions, task.frame_skip, worlds)
     with np.errstate(over="ignore", invalid="ignore"):  # an unstable world may hold infinities
-        x_velocities = (views.positions[:, 0] - x_before) / (simulations.model.opt.timestep * task.frame_skip)
+        x_velocities = (task.forward_positions(views) - x_before) / (simulations.model.opt.timestep * task.frame_skip)
         observations = task.observe(views)
         rewards, terminated = task.outcome(views, actions, x_velocities)
     if unstable.any():

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrl.checks import require_one_of
+from rrl.envs.legged import Ant, Humanoid, HumanoidStandup
+from rrl.envs.own_models import require_equal_to_gymnasium
 from rrl.envs.runners import HalfCheetah, Hopper, Swimmer, Walker2d
 from rrl.envs.simulation import Worlds
 from rrl.envs.task import NoisyTask, Outcome, Task
@@ -27,7 +29,6 @@ class InvertedPendulum(NoisyTask):
 
     env_id = "InvertedPendulum-v5"
     model_file = "inverted_pendulum.xml"
-    num_positions = 2
     max_angle: ClassVar[float] = 0.2
 
     frame_skip: int = 2
@@ -35,8 +36,9 @@ class InvertedPendulum(NoisyTask):
 
     @property
     def healthy_box(self) -> tuple[Array, Array]:
-        """The angle may reach 0.2 rad either way, so the open bounds are the next numbers beyond. Shapes ``[4]``."""
-        high = np.array([np.inf, np.nextafter(self.max_angle, np.inf), np.inf, np.inf])
+        """The angle may reach 0.2 rad either way, so the open bounds are the next numbers beyond. Shapes ``[O]``."""
+        high = np.full(sum(self.sizes), np.inf)
+        high[1] = np.nextafter(self.max_angle, np.inf)
         return -high, high
 
     def observe(self, worlds: Worlds) -> Array:
@@ -55,7 +57,6 @@ class InvertedDoublePendulum(NoisyTask):
 
     env_id = "InvertedDoublePendulum-v5"
     model_file = "inverted_double_pendulum.xml"
-    num_positions = 3
     normal_velocities = True
 
     frame_skip: int = 5
@@ -89,7 +90,6 @@ class Reacher(Task):
 
     env_id = "Reacher-v5"
     model_file = "reacher.xml"
-    num_positions = 4
     max_episode_steps = 50
     fingertip_id: ClassVar[int] = 3
     target_id: ClassVar[int] = 4
@@ -126,18 +126,71 @@ class Reacher(Task):
         return worlds.body_positions[:, self.fingertip_id] - worlds.body_positions[:, self.target_id]
 
 
-TASKS: Mapping[str, type[Task]] = {
-    task.env_id: task
-    for task in (InvertedPendulum, InvertedDoublePendulum, Hopper, Walker2d, HalfCheetah, Swimmer, Reacher)
-}
+@dataclass(frozen=True, kw_only=True)
+class Pusher(Task):
+    """Push a cylinder to a goal with an arm of seven joints; an episode never fails."""
+
+    env_id = "Pusher-v5"
+    model_file = "pusher_v5.xml"
+    max_episode_steps = 100
+    num_joints: ClassVar[int] = 7
+    tip_id: ClassVar[int] = 10
+    object_id: ClassVar[int] = 11
+    goal_id: ClassVar[int] = 12
+
+    frame_skip: int = 5
+    reward_near_weight: float = 0.5
+    reward_dist_weight: float = 1.0
+    reward_control_weight: float = 0.1
+
+    def initial_state(self, positions: Array, velocities: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+        """The cylinder at least 0.17 m away from the goal, and noise on the velocities of the arm."""
+        cylinder = np.zeros(2)
+        while np.linalg.norm(cylinder) <= 0.17:
+            cylinder = np.concatenate([generator.uniform(-0.3, 0.0, size=1), generator.uniform(-0.2, 0.2, size=1)])
+        positions = positions.copy()
+        positions[-4:-2], positions[-2:] = cylinder, 0.0
+        velocities = velocities + generator.uniform(-0.005, 0.005, size=velocities.shape)
+        velocities[-4:] = 0.0
+        return positions, velocities
+
+    def observe(self, worlds: Worlds) -> Array:
+        """Joints and their velocities, and where tip, cylinder and goal are. Shape ``[N, 23]``."""
+        places = worlds.body_positions[:, [self.tip_id, self.object_id, self.goal_id]]
+        joints = [worlds.positions[:, : self.num_joints], worlds.velocities[:, : self.num_joints]]
+        return np.concatenate([*joints, places.reshape(len(places), -1)], axis=1)
+
+    def outcome(self, worlds: Worlds, actions: NDArray[Any], x_velocities: Array) -> Outcome:
+        """Charge for the ways from tip to cylinder and from cylinder to goal, and for control."""
+        cylinder = worlds.body_positions[:, self.object_id]
+        near = np.linalg.norm(cylinder - worlds.body_positions[:, self.tip_id], axis=1)
+        far = np.linalg.norm(cylinder - worlds.body_positions[:, self.goal_id], axis=1)
+        control = np.square(actions).sum(axis=1)
+        rewards = -self.reward_dist_weight * far - self.reward_control_weight * control - self.reward_near_weight * near
+        return Outcome(rewards, np.zeros(len(rewards), dtype=bool))
+
+
+SHIPPED = (
+    *(InvertedPendulum, InvertedDoublePendulum, Hopper, Walker2d, HalfCheetah, Swimmer, Reacher),
+    *(Ant, Humanoid, HumanoidStandup, Pusher),
+)
+"""The tasks that are Gymnasium's."""
+TASKS: dict[str, type[Task]] = {task.env_id: task for task in SHIPPED}
+"""All tasks by name; :func:`~rrl.envs.register.register_task` adds to them."""
 
 
 def make_task(env_id: str, options: Mapping[str, Any] | None = None) -> Task:
-    """Set up a task with numeric options of the Gymnasium environment; unknown names raise ValueError."""
+    """Set up a task with numeric options of the Gymnasium environment.
+
+    Unknown names raise ValueError, as does a model of one's own (``xml_file``) to which the task does not apply.
+    """
     require_one_of(sorted(TASKS), env_id=env_id)
     task_class = TASKS[env_id]
     known = {field.name for field in fields(task_class)}
     unknown = sorted(set(options or {}) - known)
     if unknown:
         raise ValueError(f"`env_kwargs` of {env_id} may hold {sorted(known)}, got {unknown}.")
-    return task_class(**(options or {}))
+    task = task_class(**(options or {}))
+    if task.xml_file is not None and task_class in SHIPPED:
+        require_equal_to_gymnasium(task, dict(options or {}))
+    return task

@@ -66,7 +66,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self.num_envs = num_envs
         num_threads = num_threads or min(available_cores(), num_envs)
         masses = row.masses if row else {}
-        self._simulations = Simulations(self.task.model_path, num_envs, num_threads, masses=masses)
+        self._simulations = Simulations(
+            self.task.model_path, num_envs, num_threads, masses=masses, fields=self.task.fields
+        )
         self.dt: float = self._simulations.model.opt.timestep * self.task.frame_skip
         """Simulated time of one environment step, seconds."""
         self._set_spaces()
@@ -82,6 +84,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._widths = np.ones(num_envs)  # of the running episodes
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._observations: Array | None = None
+        self._loaded_positions: Array | None = None
         self._reseed(seed)
 
     @property
@@ -95,6 +98,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
             raise ValueError(f"`options` must be empty, got {options}.")
         if seed is not None:
             self._reseed(seed)
+        self._loaded_positions = None
         self._restart(np.arange(self.num_envs))
         self._observations = self.task.observe(self._simulations.worlds)
         return self._observations.copy(), {}
@@ -111,7 +115,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         before = self._require_started()
         actions = _checked("actions", actions, (self.num_envs, self._simulations.model.nu))
         self._exert(forces)
-        step = make_transition(self._simulations, self.task, actions, before)
+        loaded, self._loaded_positions = self._loaded_positions, None
+        step = make_transition(self._simulations, self.task, actions, before, x_before=loaded)
         self._steps += 1
         observations = step.observations
         infos: dict[str, Any] = {"unstable": step.unstable} if step.unstable.any() else {}
@@ -138,13 +143,9 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         return np.concatenate([self._simulations.worlds.positions, self._simulations.worlds.velocities], axis=1)
 
     def restart_in(self, states: Array, weights: Array, share: float) -> None:
-        """Let a share of the episodes that start from now on begin in states ``[P, S]``, drawn by weights ``[P]``.
-
-        Physics, pushes and the time limit are those of any other episode.
-        """
-        model = self._simulations.model
-        states = _checked("states", states, (len(weights), model.nq + model.nv))
-        self._restarts.set(states, weights, share)
+        """Let a share of later episodes begin in states ``[P, S]``, drawn by weights ``[P]``; all else is as ever."""
+        size = self._simulations.model.nq + self._simulations.model.nv
+        self._restarts.set(_checked("states", states, (len(weights), size)), weights, share)
 
     def set_simulator_states(self, states: Array) -> Array:
         """Start an episode in every world from given positions and velocities ``[N, S]``; return raw observations.
@@ -153,6 +154,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         """
         model = self._simulations.model
         states = _checked("states", states, (self.num_envs, model.nq + model.nv))
+        self._loaded_positions = None
         self._begin(np.arange(self.num_envs), states[:, : model.nq], states[:, model.nq :])
         self._observations = self.task.observe(self._simulations.worlds)
         return self._observations.copy()
@@ -162,6 +164,7 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         return {
             "simulations": self._simulations.state.copy(),
             "observations": self._require_started().copy(),
+            "forward_positions": self.task.forward_positions(self._simulations.worlds),
             "steps": self._steps.copy(),
             "physics": self.physics,
             "widths": self._widths.copy(),
@@ -180,6 +183,8 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         self._physics.load_factors(state["physics"])
         self._simulations.state[:] = simulations
         self._observations = np.array(state["observations"])
+        # What the simulators derive from their state is that of the step before, and not part of the state.
+        self._loaded_positions = np.array(state["forward_positions"]) if "forward_positions" in state else None
         self._steps[:] = state["steps"]
         self._widths[:] = state.get("widths", 1.0)  # states from before there were widths have none
         for generator, stream in zip(self._generators, state["streams"], strict=True):

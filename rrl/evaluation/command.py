@@ -82,7 +82,9 @@ class Evaluation:
         attacks = self.settings.attacks
         budget = () if attacks is None or attacks.restarts == 0 else (attacks.budget,)
         origins = tuple(
-            PolicyOrigin(*policy.label, policy.env_steps, policy.mark.get("run_id"), policy.mark.get("tracking_uri"))
+            PolicyOrigin(
+                *policy.label, policy.env_steps, policy.mark.get("run_id"), policy.mark.get("tracking_uri"), policy.note
+            )
             for policy in self.policies.values()
         )
         provenance = Provenance(command, self.settings.seed, origins, (*self.suite.notes, *budget))
@@ -145,7 +147,7 @@ def run_command(args: Sequence[str]) -> int:
     except BAD_INPUT as error:
         # Ours are sentences already, and what they quote must not be taken for a complaint of the parser.
         return _fail(" ".join(str(error).split()), 2)
-    for note in evaluation.suite.notes:
+    for note in (*evaluation.suite.notes, *(policy.note for policy in evaluation.policies.values() if policy.note)):
         sys.stdout.write(f"note: {note}\n")
     try:
         rows = evaluation.run()

@@ -24,7 +24,7 @@ from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attacker
 from rrl.evaluation.attacks.trained import Battlefield
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
-from rrl.evaluation.policies_sb3 import load_sb3_policy
+from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
 from rrl.tracking.logger import require_run_name
 from rrl.tracking.outbox import BoundedCaller, first_line
@@ -45,6 +45,8 @@ class PolicySource(NamedTuple):
     """Path of a file, or ``module:function``."""
     place: int
     """Number within its method, from 0: its training seed where that is not known."""
+    normalization: str | None = FIND
+    """Of a policy of Stable-Baselines3: the file of its statistics, None for none."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,25 @@ class LoadedPolicy:
     """The adversary that it was trained with, never gated."""
     battlefield: Battlefield | None = None
     """Where that one pushes."""
+    note: str = ""
+    """What a reader must know of it, as a sentence."""
     worlds: Mapping[str, Any] = field(default_factory=dict)
     """Those in which a checkpoint of this package was trained, see ``worlds_of``."""
     mark: Mapping[str, Any] = field(default_factory=dict)
     """That in a checkpoint of this package: run, tracking address, version."""
 
 
-def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
+Entry = str | dict[str, str | None]
+
+
+def find_policies(methods: Mapping[str, Sequence[Entry]]) -> list[PolicySource]:
     """Find all policies of an evaluation.
 
     An entry is a checkpoint of this package (``.ckpt``), a policy of Stable-Baselines3 (``.zip``), a pattern (``*``)
     or a folder of such files, the id of an MLflow run, or ``module:function``, where the function takes no argument
     and returns the policy: a callable from observations ``[N, O]`` to actions ``[N, A]``. Of a run it is always the
-    last checkpoint, never the best: that one was chosen for its luck.
+    last checkpoint, never the best: that one was chosen for its luck. ``{zip: ..., normalization: ...}`` names the
+    statistics with which a policy of Stable-Baselines3 was trained, null for none.
 
     The policies come method by method. An entry that leads to nothing, and a policy that is named twice, are a
     CheckpointError; no entries a ValueError.
@@ -82,15 +90,27 @@ def find_policies(methods: Mapping[str, Sequence[str]]) -> list[PolicySource]:
     for method, entries in methods.items():
         if not entries:
             raise ValueError(f"`policies` has no entries for {method!r}.")
-        found = [name for entry in entries for name in ([entry] if FUNCTION.fullmatch(entry) else find_files(entry))]
+        pairs = [pair for entry in entries for pair in _of_entry(entry)]
+        found = [name for name, _ in pairs]
         require_no_formula(method, *found)
         for name in found:
             if FUNCTION.fullmatch(name):
                 _require_own(name)
             if found.count(name) > 1:
                 raise CheckpointError(f"The policy {name} is named twice for {method!r}.")
-        sources += [PolicySource(method, name, place) for place, name in enumerate(found)]
+        sources += [PolicySource(method, name, place, using) for place, (name, using) in enumerate(pairs)]
     return sources
+
+
+def _of_entry(entry: Entry) -> list[tuple[str, str | None]]:
+    """Find the policies of one entry, with the statistics that it names."""
+    if isinstance(entry, dict):
+        if set(entry) != {"zip", "normalization"} or not str(entry["zip"]).endswith(".zip"):
+            raise CheckpointError(f"A policy is a name or {{zip: FILE.zip, normalization: FILE.pkl}}, got {entry}.")
+        return [(name, entry["normalization"]) for name in find_files(str(entry["zip"]))]
+    if FUNCTION.fullmatch(entry):
+        return [(entry, FIND)]
+    return [(name, FIND) for name in find_files(entry)]
 
 
 def find_files(entry: str) -> list[str]:
@@ -114,11 +134,13 @@ def find_files(entry: str) -> list[str]:
 def load_source(source: PolicySource) -> LoadedPolicy:
     """Load a policy; CheckpointError if there is none."""
     if FUNCTION.fullmatch(source.entry):
-        return LoadedPolicy(_call_function(source.entry), PolicyLabel(*source))
+        label = PolicyLabel(source.method, source.entry, source.place)
+        return LoadedPolicy(_call_function(source.entry), label)
     if source.entry.endswith(".zip"):
-        saved = load_sb3_policy(Path(source.entry))
+        saved = load_sb3_policy(Path(source.entry), source.normalization)
         seed = source.place if saved.seed is None else saved.seed
-        return LoadedPolicy(saved.policy, PolicyLabel(source.method, source.entry, seed), env_steps=saved.num_steps)
+        label = PolicyLabel(source.method, source.entry, seed)
+        return LoadedPolicy(saved.policy, label, env_steps=saved.num_steps, note=saved.note)
     return _from_checkpoint(source)
 
 

@@ -19,9 +19,9 @@ class EvaluationSettings:
     env_id: str
     """The environment, ``module:id`` where a module of yours registers it. Where it has no adversary, attacks happen on
     the adversarial task with the same physics."""
-    policies: Mapping[str, Sequence[str]]
-    """Entries by name of the method: checkpoints, folders, patterns, MLflow runs, Stable-Baselines3 zip files, or
-    ``module:function``."""
+    policies: Mapping[str, Sequence[str | dict[str, str | None]]]
+    """Entries by name of the method: checkpoints, folders, patterns, MLflow runs, Stable-Baselines3 zip files (with
+    other statistics: ``{zip: ..., normalization: ...}``), or ``module:function``."""
     suite: str = "quick"
     """Name of a suite in ``conf/evaluation/suites``, ``nominal``, or path of a YAML file."""
     episodes: int = 10

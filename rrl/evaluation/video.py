@@ -10,11 +10,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
 from rrl.evaluation.cells.episode_queue import EpisodeQueue
 from rrl.evaluation.cells.stages import NativeStage
-from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, Trial
 
 FRAMES_PER_SECOND = 25
@@ -35,13 +33,13 @@ def film(policy: BatchPolicy, trial: Trial, condition: Condition, path: Path) ->
     # MuJoCo takes its graphics library when it is imported, and a missing one can take the process with it.
     from joblib.externals.loky import ProcessPoolExecutor
 
-    positions, step_seconds = record_positions(policy, trial, condition)
+    positions, step_seconds, model_path = record_positions(policy, trial, condition)
     every = max(round(1.0 / (FRAMES_PER_SECOND * step_seconds)), 1)
     shown = positions[: int(LONGEST / step_seconds) : every]
     library = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     pool = ProcessPoolExecutor(max_workers=1, env=library)
     try:
-        pool.submit(draw, trial.env_id, shown, path, 1000.0 * every * step_seconds).result()
+        pool.submit(draw, model_path, shown, path, 1000.0 * every * step_seconds).result()
     except Exception as error:  # a missing library shows itself in many ways
         raise VideoError(
             "No video: drawing needs EGL or OSMesa; `apt-get install libegl1`, or `libosmesa6` with MUJOCO_GL=osmesa."
@@ -50,8 +48,10 @@ def film(policy: BatchPolicy, trial: Trial, condition: Condition, path: Path) ->
         pool.shutdown(kill_workers=True)
 
 
-def record_positions(policy: BatchPolicy, trial: Trial, condition: Condition) -> tuple[NDArray[np.float64], float]:
-    """Run one episode; return the positions of the model before each step ``[T, nq]``, and the seconds of a step."""
+def record_positions(
+    policy: BatchPolicy, trial: Trial, condition: Condition
+) -> tuple[NDArray[np.float64], float, Path]:
+    """Run one episode; return the model's positions before each step ``[T, nq]``, seconds of a step, and its file."""
     queue = EpisodeQueue(replace(trial, num_episodes=1), [condition])
     stage = cast(NativeStage, queue.stage)
     seen: list[NDArray[np.float64]] = []
@@ -61,15 +61,15 @@ def record_positions(policy: BatchPolicy, trial: Trial, condition: Condition) ->
         return policy(observations)
 
     list(queue.run(watched))
-    return np.stack(seen), stage.step_seconds
+    return np.stack(seen), stage.step_seconds, stage.model_path
 
 
-def draw(env_id: str, positions: NDArray[np.float64], path: Path, milliseconds: float) -> None:
-    """Draw the model of a task at generalised positions ``[frames, nq]``, each for some milliseconds, as a GIF file."""
+def draw(model_path: Path, positions: NDArray[np.float64], path: Path, milliseconds: float) -> None:
+    """Draw a model at generalised positions ``[frames, nq]``, each for some milliseconds, as a GIF file."""
     import imageio.v3 as imageio
     import mujoco
 
-    model = mujoco.MjModel.from_xml_path(str(make_task(base_task(env_id)).model_path))
+    model = mujoco.MjModel.from_xml_path(str(model_path))
     data, frames = mujoco.MjData(model), []
     tracked = "track" if any(model.camera(index).name == "track" for index in range(model.ncam)) else -1
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:

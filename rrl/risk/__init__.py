@@ -5,6 +5,7 @@ A run holds one `RiskLearner` (`learner`), which brings the labels, predictor, c
 
 from rrl.risk.calibration import Histogram
 from rrl.risk.calibrator import RiskCalibrator
+from rrl.risk.force_control import ForceControl
 from rrl.risk.gate import AdaptiveBudget, BaseRateThreshold, Budget, FixedThreshold, Gate, RiskGate
 from rrl.risk.label_sources import AttackReturnLabels, HorizonLabels, LabelSource, QuantileLabels, ReturnLabels
 from rrl.risk.learner import RiskLearner, RiskModel, gate_metrics
@@ -12,6 +13,7 @@ from rrl.risk.metrics import ReliabilityBand, ScoredStates, reliability_band
 from rrl.risk.networks import GRU, MLP
 from rrl.risk.predictors import Logistic, StochasticLogistic
 from rrl.risk.restarts import Restarts
+from rrl.risk.shaping import Shaping, potential_shaping
 from rrl.risk.starts import Starts
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "BaseRateThreshold",
     "Budget",
     "FixedThreshold",
+    "ForceControl",
     "Gate",
     "Histogram",
     "HorizonLabels",
@@ -36,8 +39,10 @@ __all__ = [
     "RiskLearner",
     "RiskModel",
     "ScoredStates",
+    "Shaping",
     "Starts",
     "StochasticLogistic",
     "gate_metrics",
+    "potential_shaping",
     "reliability_band",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,11 @@ class RiskCalibrator(nn.Module):
         One half everywhere before the first fit. Not differentiable: the risk decides, it is never optimised against.
         """
         risk: Tensor = self.calibration_map(self.predictor(observations))
+        return risk
+
+    def signal(self, observations: Tensor, kind: Literal["calibrated", "raw"]) -> Tensor:
+        """Predict the risk as it is asked for, as ``forward`` or as `raw_risk` does."""
+        risk: Tensor = self(observations) if kind == "calibrated" else self.raw_risk(observations)
         return risk
 
     @torch.no_grad()

@@ -127,15 +127,16 @@ class Gate:
     """How the threshold is set."""
     exploration: float = 0.05
     """Probability that a state is open whatever its risk, in ``[0, 1]``; ``0`` in the paper, 1 is plain RARL."""
-    signal: Literal["calibrated", "raw", "constant"] = "calibrated"
+    signal: Literal["calibrated", "raw", "constant", "uncertain"] = "calibrated"
     """What the gate looks at. ``raw`` is the gate without calibration; ``constant`` opens at random with the same
-    budget: controls that tell what calibration and risk contribute."""
+    budget: controls that tell what calibration and risk contribute. ``uncertain`` is the variance of the failure,
+    :math:`4 r (1 - r)`: it opens where the outcome is open."""
     min_open_steps: int = 500
     """The adversary's policy is left alone on a rollout with fewer open steps."""
 
     def __post_init__(self) -> None:
         require_within("[0, 1]", exploration=self.exploration)
-        require_one_of(("calibrated", "raw", "constant"), signal=self.signal)
+        require_one_of(("calibrated", "raw", "constant", "uncertain"), signal=self.signal)
         if self.signal == "constant" and not isinstance(self.rule, Budget):
             raise ValueError("`signal` 'constant' needs a `rule` with a budget: `Budget` or `AdaptiveBudget`.")
         require_at_least(1, min_open_steps=self.min_open_steps)

@@ -55,6 +55,8 @@ def signal_of(calibrator: RiskCalibrator, gate: RiskGate, observations: Tensor) 
     if gate.settings.signal == "raw":
         return calibrator.raw_risk(observations)
     risk: Tensor = calibrator(observations)
+    if gate.settings.signal == "uncertain":
+        return 4.0 * risk * (1.0 - risk)
     return risk if gate.settings.signal == "calibrated" else torch.full_like(risk, 0.5)
 
 

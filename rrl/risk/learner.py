@@ -132,8 +132,7 @@ class RiskLearner(nn.Module):
 
         They are ordered by world, then by step, so that they do not depend on the number of processes.
         """
-        features = self._features(rollout.transitions)
-        risk = self.calibrator(features) if signal == "calibrated" else self.calibrator.raw_risk(features)
+        risk = self.calibrator.signal(self._features(rollout.transitions), signal)
         states, risks = _of_all_ranks(rollout.simulator_states.transpose(0, 1).flatten(0, 1), risk.t().flatten())
         return states.cpu(), risks.cpu()
 

@@ -50,6 +50,7 @@ class AttackSource:
             explored=torch.empty_like(self._uniforms, dtype=torch.bool),
             risk=torch.empty_like(self._uniforms),
             previous_returns=torch.from_numpy(previous_returns.copy()).float(),
+            strength=torch.empty(num_steps),
         )
 
     def number_episodes(self, episode_starts: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -69,9 +70,10 @@ class AttackSource:
             raise FloatingPointError("the adversary chose actions that are not finite: its parameters have diverged.")
         record.actions[step], record.is_open[step] = attack.actions, attack.is_open
         record.explored[step], record.risk[step] = attack.explored, attack.risk
+        record.strength[step] = attack.strength
         self._step += 1
         executed = torch.where(attack.is_open.unsqueeze(-1), attack.actions, 0.0)
-        return self._forces_of(executed.numpy())
+        return self._forces_of(executed.numpy()) * attack.strength
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact continuation needs."""

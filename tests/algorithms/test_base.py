@@ -14,7 +14,7 @@ from rrl.configuration import from_plain
 from rrl.data import RolloutDataModule, TrajectoryDataModule
 from rrl.diffusion import Score
 from rrl.envs import Pushes
-from rrl.risk import Gate, HorizonLabels, Restarts
+from rrl.risk import ForceControl, Gate, HorizonLabels, Restarts, Shaping
 from tests.fitting import adrrl, fit, rcadrrl, rollouts, trajectories, trpo
 from tests.games import game
 
@@ -112,7 +112,8 @@ def restarting(data: RolloutDataModule) -> RCRARL:
     seed_everything(0, verbose=False)
     settings = {"labels": HorizonLabels(horizon_steps=5), "gate": Gate(min_open_steps=1), "hidden_sizes": [8]}
     # The last iteration before the interruption is one of the protagonist, whose choice no world knows yet.
-    return game(RCRARL, data, **settings, restarts=Restarts(share=0.7), protagonist_updates=2)
+    settings |= {"restarts": Restarts(share=0.7), "shaping": Shaping(), "force_control": ForceControl()}
+    return game(RCRARL, data, **settings, protagonist_updates=2)
 
 
 def assert_same(first, second, where="checkpoint"):

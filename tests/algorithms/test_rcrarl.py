@@ -76,55 +76,6 @@ def test_without_gate_and_restarts_it_is_rarl_bit_for_bit(restarts):
     assert not any(key.startswith("gate/") for key in steps[-1])
 
 
-class Starts(lightning.Callback):
-    """Keeps the simulator states in which episodes began, rollout by rollout, and all states of the rollouts."""
-
-    def __init__(self) -> None:
-        self.starts: list[torch.Tensor] = []
-        self.states: list[torch.Tensor] = []
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        began = torch.zeros_like(batch.transitions.terminated)
-        began[1:] = batch.transitions.ended[:-1]
-        self.starts.append(batch.simulator_states[began])
-        self.states.append(batch.simulator_states.flatten(0, 1))
-
-
-@pytest.mark.mujoco
-def test_episodes_of_both_players_begin_in_states_of_the_newest_rollout_of_the_protagonist():
-    data, kept = hopper(), Starts()
-    lightning.seed_everything(7, verbose=False)
-    module = game(RCRARL, data, labels=SHORT, gate=None, restarts=Restarts(choose="uniform", share=1.0))
-    fit(module, data, callbacks=[kept])
-    for rollout, seen in ((1, 0), (2, 0), (3, 2)):
-        known = {tuple(state) for state in kept.states[seen].tolist()}
-        assert len(kept.starts[rollout]) > 0
-        assert all(tuple(state) in known for state in kept.starts[rollout].tolist())
-
-
-@pytest.mark.mujoco
-@pytest.mark.parametrize("choose", ["band", "riskiest"])
-def test_restarts_are_chosen_by_the_risk_and_reported(choose):
-    _, steps = train(hopper(), epochs=2, restarts=Restarts(choose=choose, share=1.0))
-    assert 0.0 < steps[-2]["restarts/candidates"] < 1.0
-    assert 0.0 < steps[-2]["restarts/risk_mean"] < 1.0
-
-
-@pytest.mark.mujoco
-def test_evaluations_begin_as_the_task_has_it_also_while_restarts_are_on():
-    data = hopper()
-    module, _ = train(data, gate=None, restarts=Restarts(choose="uniform", share=1.0))
-    assert module.rollout_restarts() is not None
-    for nominal in (False, True):
-        own, fresh = data.make_envs(2, seed=5, nominal=nominal), hopper().make_envs(2, seed=5, nominal=nominal)
-        assert (own.reset()[0] == fresh.reset()[0]).all()
-
-
-def test_restarts_in_worlds_whose_states_cannot_be_set_are_refused():
-    with pytest.raises(ValueError, match="`restarts` needs worlds whose states can be set"):
-        game(RCRARL, saddle(1), restarts=Restarts())
-
-
 @pytest.mark.mujoco
 def test_the_gate_is_open_before_the_first_fit_and_holds_its_budget_after_it():
     module, steps = train(hopper(), epochs=2, gate=replace(FREE, rule=Budget(budget=0.3), exploration=0.0))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+import tests.environments  # noqa: F401  (registers the toys)
 from rrl import ADVERSARIAL_IDS
-from rrl.envs import ADVERSARIAL_TASKS, AdversarialForce, MuJoCoVectorEnv, make_vec_env
+from rrl.envs import ADVERSARIAL_TASKS, AdversarialForce, AdversaryBodies, MuJoCoVectorEnv, make_vec_env
 from rrl.envs.make import is_native
 
 pytestmark = pytest.mark.mujoco
@@ -96,7 +97,8 @@ def test_force_is_gone_after_the_step():
 
 @QUIET
 def test_environments_of_gymnasium_are_driven_like_native_worlds():
-    worlds = make_vec_env("rrl/AntAdv-v1", 2, force_limit=2.0, max_episode_steps=5)
+    torso = AdversaryBodies(bodies=["torso"], axes="xyz")
+    worlds = make_vec_env("toy/Ant-v0", 2, adversary=torso, force_limit=2.0, max_episode_steps=5)
     worlds.reset()
     assert worlds.adversary_dim == 3
     forces = worlds.adversary_forces(np.full((2, 3), 7.0))

@@ -4,6 +4,7 @@ import pytest
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
+import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import AdversaryBodies, MuJoCoVectorEnv, Pushes, make_vec_env
 
 COUNTER_ID = "rrl-test/Counter-v0"
@@ -141,9 +142,9 @@ def test_whole_numbers_as_actions_are_refused():
 
 
 @pytest.mark.mujoco
-@pytest.mark.parametrize("env_id", ["Pusher-v5", "Hopper-v5"])
+@pytest.mark.parametrize("env_id", ["toy/Pusher-v0", "Hopper-v5"])
 def test_an_adversary_pushes_named_bodies_of_any_mujoco_environment(env_id):
-    body = "tips_arm" if env_id == "Pusher-v5" else "foot"
+    body = "tips_arm" if env_id == "toy/Pusher-v0" else "foot"
     ends = []
     for share in (0.0, 1.0):
         envs = make_vec_env(env_id, 1, adversary=AdversaryBodies(bodies=[body], axes="x"), force_limit=30.0)
@@ -170,7 +171,7 @@ def test_bodies_of_an_adversary_differ(settings):
 
 @pytest.mark.mujoco
 def test_other_mujoco_environments_work():
-    envs = make_vec_env("Pusher-v5", 2)
+    envs = make_vec_env("toy/Pusher-v0", 2)
     observations, _ = envs.reset()
     assert envs.step(np.zeros(envs.action_space.shape))[0].shape == observations.shape
     envs.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from rrl.checkpoints import CheckpointError
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import find_policies, load_source, require_fit
+from rrl.evaluation.policies_sb3 import find_statistics
 
 TASK = "InvertedPendulum-v5"
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 4))
@@ -64,6 +68,96 @@ def test_statistics_beside_the_file_are_used(tmp_path):
     assert np.abs(expected - model.predict(OBSERVATIONS, deterministic=True)[0]).max() > 1e-3
     (tmp_path / "model.pkl").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"model\.pkl does not hold the statistics of a VecNormalize"):
+        load_policies({"PPO": [str(tmp_path / "model.zip")]}, TASK)
+
+
+def saved_with(tmp_path, zip_name, statistics_name):
+    """A policy whose actions show whether its statistics were used."""
+    pytest.importorskip("stable_baselines3")
+    import gymnasium
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    worlds = VecNormalize(DummyVecEnv([lambda: gymnasium.make(TASK)]))
+    model = train("PPO", worlds)
+    for name in (zip_name, statistics_name):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+    model.save(tmp_path / zip_name)
+    worlds.save(str(tmp_path / statistics_name))
+    return model, worlds
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("zip_name", "statistics_name"),
+    [
+        ("model.zip", "model_vecnormalize.pkl"),
+        ("ppo.zip", "vec_normalize.pkl"),
+        ("model.zip", "vecnormalize.pkl"),
+        ("InvertedPendulum-v5.zip", "InvertedPendulum-v5/vecnormalize.pkl"),
+        ("best_model.zip", "InvertedPendulum-v5/vecnormalize.pkl"),
+        ("rl_model_20000_steps.zip", "rl_model_vecnormalize_20000_steps.pkl"),
+    ],
+)
+def test_statistics_are_found_under_the_names_that_others_give_them(tmp_path, zip_name, statistics_name):
+    model, worlds = saved_with(tmp_path, zip_name, statistics_name)
+    (policy,) = load_policies({"PPO": [str(tmp_path / zip_name)]}, TASK)
+    expected, _ = model.predict(worlds.normalize_obs(OBSERVATIONS), deterministic=True)
+    np.testing.assert_allclose(policy.act(OBSERVATIONS), expected, rtol=1e-5)
+    assert policy.note.endswith(f"observations are normalised with {tmp_path / statistics_name}.")
+
+
+@pytest.mark.mujoco
+def test_statistics_can_be_named_and_refused_and_those_that_lie_about_are_said(tmp_path):
+    model, worlds = saved_with(tmp_path, "model.zip", "other.pkl")
+    entry = str(tmp_path / "model.zip")
+    named = {"zip": entry, "normalization": str(tmp_path / "other.pkl")}
+    plain, normalised = load_policies({"A": [entry], "B": [named]}, TASK)
+    np.testing.assert_allclose(plain.act(OBSERVATIONS), model.predict(OBSERVATIONS, deterministic=True)[0], rtol=1e-5)
+    expected, _ = model.predict(worlds.normalize_obs(OBSERVATIONS), deterministic=True)
+    np.testing.assert_allclose(normalised.act(OBSERVATIONS), expected, rtol=1e-5)
+    assert plain.note.endswith("no statistics of a VecNormalize are used; beside it, and not used: other.pkl.")
+    (tmp_path / "vecnormalize.pkl").write_bytes(b"nothing")
+    (unused,) = load_policies({"A": [{"zip": entry, "normalization": None}]}, TASK)
+    np.testing.assert_array_equal(unused.act(OBSERVATIONS), plain.act(OBSERVATIONS))
+
+
+def test_statistics_that_might_be_several_must_be_named(tmp_path):
+    for folder in ("Hopper-v5", "Ant-v5"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vecnormalize.pkl").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"may have been trained with any of .*Ant-v5.*normalization: \.\.\."):
+        find_statistics(tmp_path / "best_model.zip")
+
+
+@pytest.mark.parametrize("entry", [{"zip": "model.zip"}, {"zip": "model.ckpt", "normalization": None}])
+def test_an_entry_of_another_form_is_named(entry):
+    with pytest.raises(CheckpointError, match=r"A policy is a name or \{zip: FILE\.zip, normalization: FILE\.pkl\}"):
+        find_policies({"A": [entry]})
+
+
+@pytest.mark.mujoco
+def test_a_squashed_policy_with_state_dependent_exploration_acts_as_in_its_own_package(tmp_path):
+    sb3 = pytest.importorskip("stable_baselines3")
+    kwargs = {"squash_output": True, "log_std_init": -1.0}
+    model = sb3.PPO("MlpPolicy", TASK, n_steps=64, batch_size=64, use_sde=True, policy_kwargs=kwargs, device="cpu")
+    model.learn(100).save(tmp_path / "model.zip")
+    (policy,) = load_policies({"PPO": [str(tmp_path)]}, TASK)
+    np.testing.assert_allclose(policy.act(OBSERVATIONS), model.predict(OBSERVATIONS, deterministic=True)[0], rtol=1e-5)
+
+
+@pytest.mark.mujoco
+def test_a_module_that_a_file_of_another_time_needs_is_named(tmp_path):
+    train("PPO", TASK).save(tmp_path / "new.zip")
+    of_gym = base64.b64encode(b"cgym.spaces.box\nBox\n.").decode()  # a pickle of that name
+    with zipfile.ZipFile(tmp_path / "new.zip") as new, zipfile.ZipFile(tmp_path / "model.zip", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "data":
+                data = json.loads(content)
+                data["observation_space"][":serialized:"] = of_gym
+                content = json.dumps(data).encode()
+            old.writestr(name, content)
+    with pytest.raises(CheckpointError, match=r"model\.zip needs the module gym, which is not installed here"):
         load_policies({"PPO": [str(tmp_path / "model.zip")]}, TASK)
 
 

@@ -13,11 +13,12 @@ TRIAL = Trial(TASK, 1)
 
 @pytest.mark.mujoco
 def test_the_positions_are_those_of_the_episode():
-    positions, step_seconds = record_positions(balance, TRIAL, Condition())
+    positions, step_seconds, model_path = record_positions(balance, TRIAL, Condition())
     assert positions.shape == (1000, 2)
     assert step_seconds == pytest.approx(0.04)
+    assert model_path.name == "inverted_pendulum.xml"
     assert np.abs(positions[:, 1]).max() < 0.2
-    fallen, _ = record_positions(limp(), TRIAL, Condition())
+    fallen, *_ = record_positions(limp(), TRIAL, Condition())
     assert len(fallen) < 1000
     np.testing.assert_array_equal(fallen[0], positions[0])
 

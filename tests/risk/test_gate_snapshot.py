@@ -75,3 +75,12 @@ def test_where_there_is_no_shorter_way_the_modules_decide(calibration):
 def test_before_the_first_fit_every_state_is_open():
     rule = gate_snapshot(RiskCalibrator(Logistic().build(4), PlattScaling()), RiskGate(Gate(exploration=0.0)))
     assert rule(torch.randn(5, 4), torch.zeros(5))[1].all()
+
+
+def test_an_uncertain_signal_is_the_variance_of_the_failure():
+    calibrator, new = fitted()
+    risk = calibrator(new)
+    gate = gate_for(4.0 * risk * (1.0 - risk), signal="uncertain", rule=FixedThreshold(threshold=0.8), exploration=0.0)
+    signal, is_open = gate_snapshot(calibrator, gate)(new, torch.rand(2000))
+    torch.testing.assert_close(signal, 4.0 * risk * (1.0 - risk))
+    assert torch.equal(is_open, (risk * (1.0 - risk)) > 0.2)

@@ -22,7 +22,7 @@ def rollout(terminated: torch.Tensor, returns: tuple[float, ...] = ()) -> Rollou
     vector, ones = torch.zeros(num_steps, num_envs, 1), torch.ones(num_steps, num_envs)
     never = torch.zeros_like(terminated)
     batch = RolloutBatch(vector, vector, ones, terminated, never, vector, ones, ones)
-    record = AttackRecord(vector, never, never, ones, torch.zeros(num_envs))
+    record = AttackRecord(vector, never, never, ones, torch.zeros(num_envs), torch.ones(len(vector)))
     episodes = EpisodeStatistics(torch.tensor(returns), *torch.zeros(3, len(returns), dtype=torch.long))
     return Rollout(batch, episodes, vector.double(), torch.zeros(()), never.long(), record)
 

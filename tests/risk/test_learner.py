@@ -63,6 +63,7 @@ def rollout(risk: RiskLearner, generator: torch.Generator, number: int) -> Rollo
         risk.gate.explored(uniforms),
         seen,
         torch.zeros(WORLDS),
+        torch.ones(STEPS),
     )
     ids = trajectory_ids(terminated, never) + 10_000 * number
     batch = RolloutBatch(observations, observations, ones, terminated, never, observations, ones, ones)

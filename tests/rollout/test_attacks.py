@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rrl.algorithms.adversaries import WeakenedAdversary
 from rrl.data import RolloutDataModule
 from rrl.envs import make_vec_env
 from rrl.rollout import RolloutCollector
@@ -40,6 +41,17 @@ def test_forces_are_scaled_and_gated_on_their_way_to_the_worlds(monkeypatch):
     np.testing.assert_allclose(np.stack(forces)[:, :, 0, [0, 2]], 5.0 * attack.executed.numpy(), rtol=1e-6)
     assert not attack.executed[~attack.is_open].any()
     assert 0 < attack.is_open.float().mean() < 1
+
+
+@pytest.mark.mujoco
+def test_a_weakened_adversary_pushes_with_a_share_of_the_limit(monkeypatch):
+    source, forces = collector(), []
+    step = source.envs.step
+    monkeypatch.setattr(source.envs, "step", lambda actions, force: forces.append(force) or step(actions, force))
+    attack = source.collect(Protagonist(), 20, WeakenedAdversary(Pusher(), 0.25)).attack
+    assert attack.actions.abs().max() > 1.0
+    assert attack.executed.abs().max() == 0.25
+    np.testing.assert_allclose(np.stack(forces)[:, :, 0, [0, 2]], 5.0 * attack.executed.numpy(), rtol=1e-6)
 
 
 @pytest.mark.mujoco

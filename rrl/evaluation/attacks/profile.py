@@ -59,13 +59,17 @@ def force_profile(
     """
     attacks = profile_attacks(trial) if attacks is None else attacks
     seed = derived_seed(Purpose.ATTACKED_EPISODE, trial.seed)
-    points = []
+    means: dict[tuple[str, float], tuple[float, ...]] = {}
     for name, make in attacks.items():
         for force in forces:
-            episodes, _ = Battle(policy, trial, force).fight(make, seed)
-            means = episodes.returns.mean(), episodes.lengths.mean(), 1.0 - episodes.failed.mean()
-            points.append(ProfilePoint(name, force, *(float(mean) for mean in means)))
-    return points
+            place = (name if force > 0.0 else "", force)  # without force all attacks are the same
+            if place not in means:
+                episodes, _ = Battle(policy, trial, force).fight(make, seed)
+                found = episodes.returns.mean(), episodes.lengths.mean(), 1.0 - episodes.failed.mean()
+                means[place] = tuple(map(float, found))
+    return [
+        ProfilePoint(name, force, *means[name if force > 0.0 else "", force]) for name in attacks for force in forces
+    ]
 
 
 def profile_area(forces: Sequence[float], returns: NDArray[np.float64] | Sequence[float]) -> float:

@@ -76,7 +76,10 @@ class NativeStage:
         adversarial = ADVERSARIAL_TASKS.get(env_id)
         self._task = make_task(adversarial.env_id if adversarial else env_id, trial.env_kwargs)
         masses = adversarial.masses if adversarial else {}
-        self._simulations = Simulations(self._task.model_path, num_worlds, num_threads, masses=masses)
+        self.model_path = self._task.model_path
+        self._simulations = Simulations(
+            self.model_path, num_worlds, num_threads, masses=masses, fields=self._task.fields
+        )
         model = self._simulations.model
         subject = subject_of_task(self._task, model, trial)
         for condition in conditions:

@@ -34,6 +34,8 @@ class PolicyOrigin:
     run_id: str | None = None
     """MLflow run that trained it."""
     tracking_uri: str | None = None
+    note: str = ""
+    """What a reader must know of it, such as which statistics normalise its observations."""
 
 
 @dataclass(frozen=True)

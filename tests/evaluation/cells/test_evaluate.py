@@ -5,6 +5,7 @@ import mujoco
 import numpy as np
 import pytest
 
+import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs.tasks import make_task
 from rrl.evaluation.cells.conditions import Condition
 from rrl.evaluation.cells.disturbances import EpisodeDraws
@@ -174,9 +175,9 @@ def test_nothing_to_evaluate_gives_no_row():
 
 
 def test_other_environments_have_their_nominal_cell():
-    row = evaluate(load_suite("nominal", Trial("Pusher-v5", 1)).cells, env_id="Pusher-v5", policy=linear_policy(23, 7))[
-        "nominal"
-    ]
+    row = evaluate(
+        load_suite("nominal", Trial("toy/Pusher-v0", 1)).cells, env_id="toy/Pusher-v0", policy=linear_policy(23, 7)
+    )["nominal"]
     assert (row["length_mean"], row["failure_rate"], row["episodes"]) == (100.0, 0.0, EPISODES)
     assert row["return_mean"] < 0.0
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import tests.environments  # noqa: F401  (registers the toys)
 from rrl.envs import TASKS
 from rrl.evaluation.cells.suites import load_suite, suite_names
 from rrl.evaluation.episodes import Trial
@@ -12,10 +13,10 @@ CLAIMED = {
     "adrrl-paper": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Reacher-v5", "Walker2d-v5"],
     "rarl-paper": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Swimmer-v5", "Walker2d-v5"],
     "rap": ["Hopper-v5"],
-    "rrls": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Walker2d-v5"],
-    "m2td3": ["HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5", "Walker2d-v5"],
-    "rrls-3d": ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"],
-    "m2td3-3d": ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"],
+    "rrls": ["Ant-v5", "HalfCheetah-v5", "Hopper-v5", "HumanoidStandup-v5", "InvertedPendulum-v5", "Walker2d-v5"],
+    "m2td3": ["Ant-v5", "HalfCheetah-v5", "Hopper-v5", "HumanoidStandup-v5", "InvertedPendulum-v5", "Walker2d-v5"],
+    "rrls-3d": ["Ant-v5", "HalfCheetah-v5", "Hopper-v5", "HumanoidStandup-v5", "Walker2d-v5"],
+    "m2td3-3d": ["Ant-v5", "HalfCheetah-v5", "Hopper-v5", "HumanoidStandup-v5", "Walker2d-v5"],
 }
 
 
@@ -98,11 +99,11 @@ def test_adversarial_tasks_have_the_suite_of_the_task_below():
 
 
 def test_any_environment_has_the_nominal_suite():
-    assert [cell.place.kind for cell in load_suite("nominal", Trial("Ant-v5", 1)).cells] == ["nominal"]
+    assert [cell.place.kind for cell in load_suite("nominal", Trial("toy/Pusher-v0", 1)).cells] == ["nominal"]
 
 
 def test_sweeps_without_tasks_are_for_every_environment():
-    sweeps = [cell.sweep for cell in load_suite("quick", Trial("Pusher-v5", 1)).cells]
+    sweeps = [cell.sweep for cell in load_suite("quick", Trial("toy/Pusher-v0", 1)).cells]
     assert sweeps == ["nominal", "observation noise", "observation noise"]
 
 
@@ -118,13 +119,17 @@ def test_what_an_environment_cannot_have_is_left_out_of_sweeps_that_allow_it_and
     ("trial", "setting", "message"),
     [
         (Trial("Pendulum-v1", 1), "mass", "it can have observation_noise, action_noise, action_delay"),
-        (Trial("Pusher-v5", 1), "frictionloss", "can change in mass, mass_only"),
-        (Trial("Pusher-v5", 1), "mass of torso", "has the parts .*tips_arm.*, got 'torso'"),
-        (Trial("Pusher-v5", 1), "floor_friction", "needs a geom named 'floor', Pusher-v5 has none"),
-        (Trial("Pusher-v5", 1), "push_step", "`push_body` must name the body of Pusher-v5"),
-        (Trial("Pusher-v5", 1, push_body="torso"), "push_step", "`push_body` must be among .*tips_arm.*got 'torso'"),
+        (Trial("toy/Pusher-v0", 1), "frictionloss", "can change in mass, mass_only"),
+        (Trial("toy/Pusher-v0", 1), "mass of torso", "has the parts .*tips_arm.*, got 'torso'"),
+        (Trial("toy/Pusher-v0", 1), "floor_friction", "needs a geom named 'floor', toy/Pusher-v0 has none"),
+        (Trial("toy/Pusher-v0", 1), "push_step", "`push_body` must name the body of toy/Pusher-v0"),
+        (
+            Trial("toy/Pusher-v0", 1, push_body="torso"),
+            "push_step",
+            "`push_body` must be among .*tips_arm.*got 'torso'",
+        ),
         (Trial("Pendulum-v1", 1, push_body="pole"), "push_step", "`push_body` needs a MuJoCo environment"),
-        (Trial("Pusher-v5", 1), "reset_noise", "`reset_noise` has no effect on Pusher-v5; it can have mass"),
+        (Trial("toy/Pusher-v0", 1), "reset_noise", "`reset_noise` has no effect on toy/Pusher-v0; it can have mass"),
     ],
 )
 def test_what_an_environment_cannot_have_is_refused_with_what_it_can(write_suite, trial, setting, message):
