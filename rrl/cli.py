@@ -42,7 +42,7 @@ from rrl.serving import ModelCallback
 from rrl.tracking import METRICS_FILE, MLflowRunLogger
 from rrl.tracking.claim import ClaimedError, read_identity
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.provenance import flatten_config, git_commit, new_run_name, package_versions
+from rrl.tracking.provenance import flatten_config, new_run_name, telling_params, training_tags
 
 LOGGER = "trainer.logger"
 KINDS = (
@@ -82,14 +82,9 @@ class RecordConfig(SaveConfigCallback):
         if not isinstance(logger, MLflowRunLogger):
             return
         config = self.config.as_dict()
-        logger.log_tags({
-            "algo": type(pl_module).__name__,
-            "env": str(config["data"].get("init_args", {}).get("env_id", "")),
-            "seed": str(config["seed_everything"]),
-            **git_commit(Path(__file__).parent),
-            **{f"version.{name}": version for name, version in package_versions().items()},
-        })
-        logger.log_params(flatten_config(config), whole_config=True)
+        env_id = str(config["data"].get("init_args", {}).get("env_id", ""))
+        logger.log_tags(training_tags(type(pl_module).__name__, env_id, config["seed_everything"], sys.argv))
+        logger.log_params(telling_params(flatten_config(config)), whole_config=True)
         logger.log_artifact(logger.run_dir / self.config_filename)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -29,12 +30,35 @@ DEFAULTS = CONF / "defaults.yaml"
 """Read before every configuration."""
 
 
+HELP = """usage: rrl train --config FILE [--config FILE ...] [--SETTING VALUE ...]
+
+Train a policy: rrl train --config conf/quickstart.yaml
+
+  --config FILE                            a YAML file of conf/; a later one lies over the earlier
+  --trainer.max_epochs N                   length of the training
+  --seed_everything N                      seed of everything that is random
+  --trainer.logger.init_args.run_name NAME name of the run and of its folder
+  --ckpt_path runs/NAME/checkpoints/last.ckpt  continue a run, with the same --config
+  --model.init_args.learner.gamma 0.98     any setting of the algorithm
+  --data.init_args.num_envs 32             any setting of the worlds
+  --print_config                           print all settings with their values and end
+  --help_all                               every setting with its meaning: hundreds of lines
+
+Settings by file: docs/reference/configurations.md. Judging: `rrl evaluate --help`. Several runs: `rrl study --help`.
+"""
+
+
 def main(args: list[str] | None = None) -> int:
     """Run one training, or list the shipped configurations (``--list``); see :func:`run_training` for the exit code.
 
     Args:
         args: Command line arguments; those of the process by default.
     """
+    args = sys.argv[1:] if args is None else args
+    if {"-h", "--help"} & {*args} or not args:
+        sys.stdout.write(HELP)
+        return 0 if args else 2
+    args = ["--help" if argument == "--help_all" else argument for argument in args]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
     args = with_shipped(sys.argv[1:] if args is None else args)
     if args == ["--list"]:
@@ -55,7 +79,7 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
         sys.stderr.write("\ntrain.py: stopped before training began\n")
         return 130
     code = fit(cli)
-    report_end(cli.trainer)
+    report_end(cli.trainer, stopped=code in {130, 143})
     # Lightning ends the first process hard as soon as another one ends with an error, but a signal is none.
     return code if cli.trainer.is_global_zero or code == 1 else 0
 
@@ -121,8 +145,8 @@ def quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def report_end(trainer: Trainer) -> None:
-    """Say where the results are."""
+def report_end(trainer: Trainer, *, stopped: bool) -> None:
+    """Say where the results are, and after an interruption how to go on."""
     checkpoint = trainer.checkpoint_callback
     if not (trainer.is_global_zero and isinstance(checkpoint, BestAndLastCheckpoint)):
         return
@@ -130,4 +154,8 @@ def report_end(trainer: Trainer) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, MLflowRunLogger):
             lines["all runs"] = logger.page
+            if stopped and checkpoint.last_model_path:
+                config = shlex.quote(str(logger.run_dir / "config.yaml"))
+                last = shlex.quote(str(checkpoint.last_model_path))
+                lines["continue"] = f"rrl train --config {config} --ckpt_path {last}"
     sys.stdout.writelines(f"{name}: {path}\n" for name, path in lines.items() if path)

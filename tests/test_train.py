@@ -215,3 +215,11 @@ def test_address_that_can_never_work_is_refused_before_a_file_is_written(workdir
     assert train.main([*TOY, "--trainer.logger.init_args.tracking_uri", "htp://127.0.0.1:1"]) == 2
     assert "`tracking_uri` must be the address of a server" in capsys.readouterr().err
     assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]
+
+
+def test_help_is_short_and_nothing_at_all_is_answered_with_it(workdir, capsys):
+    assert train.main(["--help"]) == 0
+    assert train.main([]) == 2
+    printed = capsys.readouterr().out
+    assert printed.count("conf/quickstart.yaml") == 2
+    assert printed.count("\n") < 2 * 20

@@ -174,8 +174,8 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
-        self._post({"tags": dict(tags)})
+        """Set tags of the run; those of the configuration win."""
+        self._post({"tags": {**tags, **self._tags}})
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str | None = None) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import shlex
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+TELLING = {f"trainer.{name}" for name in ("accelerator", "devices", "max_epochs", "num_nodes", "strategy")}
+"""Parameters of the Trainer that say something of a run."""
 PACKAGES = ("rrl", "torch", "lightning", "gymnasium", "mujoco", "diffusers", "torchmetrics", "mlflow", "numpy")
 
 
@@ -29,6 +34,31 @@ def package_versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
+
+
+def training_tags(algorithm: str, env_id: str, seed: int, command: Sequence[str]) -> dict[str, str]:
+    """Make the tags by which runs are told apart, grouped and repeated, and those that MLflow itself shows of a run.
+
+    ``method`` is the algorithm unless a study says more. Addresses in the command line lose their passwords.
+    """
+    said = shlex.join([Path(command[0]).name, *map(without_password, command[1:])]) if command else ""
+    tags = {"algo": algorithm, "method": algorithm, "env": env_id, "seed": str(seed)}
+    tags |= {"mlflow.source.name": said, "mlflow.source.type": "LOCAL"}
+    tags["mlflow.note.content"] = f"{algorithm} on {env_id}, seed {seed}\n\n    {said}\n"
+    with contextlib.suppress(OSError, KeyError, ImportError):  # nobody has a name in some containers
+        tags["mlflow.user"] = getpass.getuser()
+    versions = {f"version.{name}": version for name, version in package_versions().items()}
+    return tags | git_commit(Path(__file__).parent) | versions
+
+
+def telling_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a run's parameters the many of the Trainer that hardly anybody sets; ``config.yaml`` has them.
+
+    Example:
+        >>> telling_params({"trainer.max_epochs": 5, "trainer.barebones": False, "model.gamma": 0.99})
+        {'trainer.max_epochs': 5, 'model.gamma': 0.99}
+    """
+    return {name: value for name, value in params.items() if not name.startswith("trainer.") or name in TELLING}
 
 
 def new_run_name(class_path: str, env_id: str, seed: int) -> str:

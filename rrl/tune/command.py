@@ -87,10 +87,11 @@ class Tuning:
         self.plan("as configured", {})  # whose files and sizes are checked here
         storage = f"sqlite:///{self.output / 'optuna.db'}"
         pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-        sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=6)
         self.study: Study = optuna.create_study(
-            storage=storage, study_name="rrl", direction="maximize", load_if_exists=True, pruner=pruner, sampler=sampler
+            storage=storage, study_name="rrl", direction="maximize", load_if_exists=True, pruner=pruner
         )
+        # Whoever goes on draws anew, not what was drawn before.
+        self.study.sampler = optuna.samplers.TPESampler(seed=len(self.study.trials), n_startup_trials=6)
 
     def plan(self, name: str, values: Mapping[str, Any]) -> list[StudyRun]:
         """Describe the trainings of a trial."""

@@ -1,10 +1,10 @@
-"""Names of runs."""
+"""Names of runs, and what is told of them."""
 
 from __future__ import annotations
 
 import re
 
-from rrl.tracking.provenance import new_run_name
+from rrl.tracking.provenance import new_run_name, training_tags
 
 
 def test_run_names_say_what_runs_and_differ():
@@ -15,3 +15,12 @@ def test_run_names_say_what_runs_and_differ():
 
 def test_run_name_without_an_environment_is_still_a_name():
     assert new_run_name("TRPO", "", 0).startswith("trpo-s0-")
+
+
+def test_the_tags_of_a_training_say_what_and_how_without_passwords():
+    command = ["/home/ada/train.py", "--config", "a.yaml", "https://ada:secret@mlflow.example.org"]
+    tags = training_tags("TRPO", "Hopper-v5", 3, command)
+    assert tags["mlflow.source.name"] == "train.py --config a.yaml https://mlflow.example.org"
+    assert tags["mlflow.note.content"].startswith("TRPO on Hopper-v5, seed 3")
+    assert tags["method"] == "TRPO"
+    assert "secret" not in str(tags)

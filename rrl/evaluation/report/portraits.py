@@ -38,7 +38,7 @@ def _sentences(cells: DataFrame, summary: Summary, name: str) -> list[str]:
         (value,) = format_numbers([policies.worst[worst]])
         sentences.append(f"Its worst world is “{policies.worst_cell[worst]}”, where it returns {value}.")
     sweeps = summary.sweeps.xs(name).agg(mean_or_nan).dropna()
-    if len(sweeps) > 1:
+    if len(sweeps) > 1 and sweeps.min() < policies.nominal.mean():
         (lowest,) = format_numbers([sweeps.min()])
         sentences.append(f"What costs it most is {sweeps.idxmin()} (mean return {lowest}).")
     return [sentence for sentence in sentences if sentence]
