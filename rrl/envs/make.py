@@ -87,7 +87,9 @@ def is_native(env_id: str) -> bool:
 
 def nominal_limit(env_id: str, max_episode_steps: int | None) -> int | None:
     """Return the time limit of unchanged worlds: None for a task's own, or the given one where it has none."""
-    own = is_native(env_id) or gymnasium.spec(require_registered(env_id)).max_episode_steps is not None
+    if max_episode_steps is None or is_native(env_id):
+        return None
+    own = gymnasium.spec(require_registered(env_id)).max_episode_steps is not None
     return None if own else max_episode_steps
 
 
