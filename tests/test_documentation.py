@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -32,7 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     arguments = ["--config", str(PROJECT / "conf" / "trpo_invertedpendulum.yaml"), *TINY, "--trainer.max_epochs=1"]
     place = ["--trainer.logger=false", f"--checkpoint.dirpath={folder / 'checkpoints'}"]
-    assert main(["train", *arguments, *place, "--evaluation.num_episodes=1"]) == 0
+    with contextlib.chdir(folder):  # without a logger the configuration is written where one stands
+        assert main(["train", *arguments, *place, "--evaluation.num_episodes=1"]) == 0
     return folder
 
 
