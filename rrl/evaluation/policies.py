@@ -26,6 +26,7 @@ from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
 from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
+from rrl.serving.model import MODEL
 from rrl.tracking.addresses import database_uri, lacks_database
 from rrl.tracking.logger import require_run_name
 from rrl.tracking.outbox import BoundedCaller, first_line
@@ -35,6 +36,8 @@ from rrl.types import HasActor
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 LAST = "last.ckpt"
+COPIES = {"mlruns", MODEL}
+"""Folders of copies of what stands elsewhere."""
 SUFFIXES = {".ckpt", ".zip"}
 
 
@@ -162,7 +165,7 @@ def _files_at(path: Path) -> list[str]:
             raise CheckpointError(f"A policy is a .ckpt or a .zip file, got {path}.")
         return [str(path)]
     # MLflow keeps copies of checkpoints: the same policy twice would count twice.
-    found = sorted(file for file in path.rglob(LAST) if "mlruns" not in file.relative_to(path).parts)
+    found = sorted(file for file in path.rglob(LAST) if COPIES.isdisjoint(file.relative_to(path).parts))
     found = found or sorted(path.glob("*.zip"))
     if not found:
         raise CheckpointError(f"The folder {path} holds neither {LAST} nor .zip files.")

@@ -46,19 +46,19 @@ class ModelCallback(Callback):
 
 def save_model(checkpoint: Path, folder: Path, spaces: Spaces) -> None:
     """Write a folder that ``mlflow.pyfunc.load_model`` takes: code, checkpoint, signature and an example."""
-    from mlflow.models import ModelSignature
-    from mlflow.pyfunc import save_model as save
-    from mlflow.types import Schema, TensorSpec
-
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     shutil.rmtree(folder, ignore_errors=True)
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.float64), (-1, spaces.obs_dim))]),
-        Schema([TensorSpec(np.dtype(spaces.action_dtype), (-1, spaces.action_dim))]),
-    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MLflow about itself
+        warnings.simplefilter("ignore")  # of MLflow about itself, also where it is imported
+        from mlflow.models import ModelSignature
+        from mlflow.pyfunc import save_model as save
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.float64), (-1, spaces.obs_dim))]),
+            Schema([TensorSpec(np.dtype(spaces.action_dtype), (-1, spaces.action_dim))]),
+        )
         save(
             folder,
             python_model=str(Path(__file__).with_name("served_policy.py")),

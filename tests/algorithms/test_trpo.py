@@ -18,7 +18,7 @@ def test_one_update_changes_policy_value_function_normaliser_and_counter():
 def test_the_normaliser_moves_after_the_update():
     data = rollouts(iterations_per_epoch=1)
     module, seen = trpo(data), []
-    module.update_player = lambda *args: seen.append(module.protagonist.normalizer.count.item())
+    module.update_player = lambda *args, **options: seen.append(module.protagonist.normalizer.count.item())
     fit(module, data)
     assert seen == [0.0]
     assert module.protagonist.normalizer.count == 32.0

@@ -72,7 +72,7 @@ def test_missing_database_is_not_created(checkpoint, workdir, capsys):
         (["--checkpoint", "missing", "--episodes", "x"], "argument --episodes: invalid int value: 'x'"),
         (
             ["--checkpoint", "missing", "--episode", "3"],
-            "There is no option --episode; did you mean",
+            "There is no option --episode; did you mean '--episodes'? See --help.",
         ),
     ],
 )

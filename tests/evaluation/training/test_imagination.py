@@ -204,7 +204,7 @@ def test_worlds_that_cannot_be_replayed_show_the_shift_alone():
 
 @pytest.mark.parametrize("name", ["every_n_epochs", "starts", "draws"])
 def test_bad_sizes_are_refused(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"`diagnostics.{name}` must be at least 1, got 0"):
         ImaginationDiagnostics(**{name: 0})
 
 
