@@ -218,7 +218,7 @@ def test_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch, capsys
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rrl.cli.tempfile.TemporaryFile", refuse)  # an administrator may write everywhere
+    monkeypatch.setattr("rrl.cli_checks.tempfile.TemporaryFile", refuse)  # an administrator may write everywhere
     assert train.main(TOY) == 2
     assert error_of(capsys) == "The output folder . cannot be written (permission denied)."
     assert list(tmp_path.iterdir()) == []
