@@ -1,4 +1,4 @@
-"""Draw the figure of the README from the tables of ``results/robustness``: means over the seeds with 95 % intervals.
+"""Draw the figure of the README from the tables of ``results/adrrl``: means over the seeds with 95 % intervals.
 
 python docs/make_results_figure.py --output docs/images/robustness.png
 """
@@ -20,7 +20,7 @@ MEASURES = {"mean": "mean return in perturbed worlds", "attack": "return under t
 def main() -> None:
     """Draw and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results/robustness"))
+    parser.add_argument("--results", type=Path, default=Path("results/adrrl"))
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     with mpl.rc_context(REPORT_STYLE):
