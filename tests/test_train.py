@@ -59,7 +59,7 @@ def test_process_leaves_checkpoints_config_and_metrics_against_env_steps(workdir
     evaluations = client_of(workdir).get_metric_history(run.info.run_id, "eval/return_mean")
     assert [metric.step for metric in evaluations] == [32, 64]
     uploaded = workdir / "mlruns" / run.info.run_id / "artifacts"
-    assert {path.name for path in uploaded.iterdir()} == {"checkpoints", "config.yaml", "figures"}
+    assert {path.name for path in uploaded.iterdir()} == {"checkpoints", "config.yaml", "figures", "policy_model"}
     assert {path.name for path in (uploaded / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
