@@ -166,8 +166,7 @@ def trpo_step(
     """
     num_dimensions, entropy_weight = actions.shape[-1], region.entropy_weight
     max_kl = region.max_kl * num_dimensions
-    shares = sample_shares(weights)
-    parameters = list(policy.parameters())
+    shares, parameters = sample_shares(weights), list(policy.parameters())
     old_distribution = _frozen(policy(observations))
     old_log_probs = old_distribution.log_prob(actions)
 
