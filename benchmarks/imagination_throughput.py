@@ -21,11 +21,19 @@ from rrl.diffusion import CausalGRU, FewStep, ResidualMLP, RowwiseGRU, TemporalU
 def transitions_per_second(module: ADRRL, starts: torch.Tensor, *, guided: bool, repeats: int) -> float:
     """Return the rate over several draws, after one to warm up."""
     module.imagine(starts, guided=guided)
+    wait_for(starts.device)
     start = time.perf_counter()
     for _ in range(repeats):
         module.imagine(starts, guided=guided)
+    wait_for(starts.device)
     horizon = module.world_model.models.normalizer.horizon
     return repeats * len(starts) * (horizon - 1) / (time.perf_counter() - start)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when everything that was asked of an accelerator is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
 def main() -> None:
@@ -36,14 +44,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--row_steps", type=int, default=3, help="reverse steps of a row, where it goes row by row")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="where the networks are, as PyTorch names it")
     args = parser.parse_args()
     data = TrajectoryDataModule(args.env)
-    starts = torch.randn(args.batch, data.spaces.obs_dim)
+    starts = torch.randn(args.batch, data.spaces.obs_dim).to(args.device)
     first: list[float] = []
     for network in (TemporalUNet(), ResidualMLP(), CausalGRU(), RowwiseGRU(width=64, hidden_dim=128)):
         steps = args.row_steps if isinstance(network, RowwiseGRU) else args.steps
         settings = WorldModelSettings(denoiser=network, solver=FewStep(steps=steps))
-        module = ADRRL(data.spaces, world_model=settings)
+        module = ADRRL(data.spaces, world_model=settings).to(args.device)
         rates = [
             transitions_per_second(module, starts, guided=guided, repeats=args.repeats) for guided in (False, True)
         ]
