@@ -207,7 +207,8 @@ class RLModule(LightningModule):
         """Hand the metrics to the loggers, and to the callbacks as Lightning does."""
         tensors = {key: value for key, value in self._metrics.items() if isinstance(value, Tensor)}
         # One transfer to the host for all of them.
-        moved = torch.stack([value.float() for value in tensors.values()]).tolist() if tensors else []
+        on_device = [value.to(self.device, torch.float) for value in tensors.values()]
+        moved = torch.stack(on_device).tolist() if tensors else []
         values = {key: float(value) for key, value in (self._metrics | dict(zip(tensors, moved, strict=True))).items()}
         self._metrics = {}
         self.trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
