@@ -18,6 +18,7 @@ from rrl.algorithms.advantage_batch import AdvantageBatch, advantage_batch, expl
 from rrl.configuration import to_plain
 from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
+from rrl.progress import training_progress
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, Adversary, EpisodeStatistics, RestartStates, Rollout, RolloutBatch
@@ -139,8 +140,10 @@ class RLModule(LightningModule):
         if isinstance(update, A2C):
             return a2c_step(player.policy, *batch.policy_samples, update, optimizer)
 
+        region = update if update.final_max_kl is None else update.at(training_progress(self.trainer))
+
         def closure() -> TrustRegionStep:
-            return trpo_step(player.policy, *batch.policy_samples, update, held=held)
+            return trpo_step(player.policy, *batch.policy_samples, region, held=held)
 
         step: TrustRegionStep = optimizer.step(closure=closure)
         return step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch.nn import Parameter
@@ -23,6 +23,9 @@ class TrustRegion:
 
     max_kl: float = 0.01
     """Bound on the mean KL divergence, nats per action dimension. The TRPO paper bounds the sum by ``0.01``."""
+    final_max_kl: float | None = None
+    """The bound at the end of the training, to which it falls linearly; the same throughout where None. Needs a fixed
+    number of epochs. Steps that help a bad policy shake a good one: its return jumps from one step to the next."""
     cg_iterations: int = 15
     """Conjugate-gradient steps."""
     cg_damping: float = 0.1
@@ -39,11 +42,25 @@ class TrustRegion:
     """Weight of the policy's entropy in the objective, in standardised advantages per nat; not in the TRPO paper."""
 
     def __post_init__(self) -> None:
-        require_positive(max_kl=self.max_kl)
+        require_positive(
+            max_kl=self.max_kl, **({} if self.final_max_kl is None else {"final_max_kl": self.final_max_kl})
+        )
         require_at_least(1, cg_iterations=self.cg_iterations, max_backtracks=self.max_backtracks)
         require_not_negative(cg_damping=self.cg_damping, entropy_weight=self.entropy_weight)
         require_within("(0, 1)", backtrack_ratio=self.backtrack_ratio)
         require_within("(0, 1]", fisher_fraction=self.fisher_fraction)
+
+    def at(self, progress: float) -> TrustRegion:
+        """Return the region after a share ``progress``, in ``[0, 1]``, of the training.
+
+        Example:
+            >>> TrustRegion(max_kl=0.02, final_max_kl=0.01).at(0.5).max_kl
+            0.015
+        """
+        if self.final_max_kl is None:
+            return self
+        bound = (1.0 - progress) * self.max_kl + progress * self.final_max_kl
+        return replace(self, max_kl=bound, final_max_kl=None)
 
 
 class TrustRegionOptimizer(Optimizer):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from rrl.algorithms import base
 from tests.fitting import changed, fit, rollouts, snapshot, trpo
 
 
@@ -28,6 +30,22 @@ def test_the_policy_stays_in_its_trust_region():
     data = rollouts(iterations_per_epoch=4)
     module = trpo(data, max_kl=0.003)
     assert 0.0 < fit(module, data).callback_metrics["protagonist/kl_divergence"] <= 0.003
+
+
+def test_the_trust_region_shrinks_linearly_to_its_last_bound(monkeypatch):
+    data, bounds = rollouts(iterations_per_epoch=2), []
+    step = base.trpo_step
+    monkeypatch.setattr(
+        base, "trpo_step", lambda *args, **options: (bounds.append(args[-1].max_kl), step(*args, **options))[1]
+    )
+    fit(trpo(data, max_kl=0.01, final_max_kl=0.002), data, max_epochs=2)
+    assert bounds == pytest.approx([0.008, 0.006, 0.004, 0.002])
+
+
+def test_a_trust_region_that_shrinks_needs_an_end():
+    data = rollouts()
+    with pytest.raises(ValueError, match="`final_max_kl` needs a fixed number of epochs, got `max_epochs` -1"):
+        fit(trpo(data, final_max_kl=0.002), data, max_epochs=-1)
 
 
 def test_same_seed_gives_the_same_parameters():

@@ -156,6 +156,7 @@ def test_bound_and_damping_are_per_action_dimension(size: int):
     [
         ("max_kl", 0.0, "`max_kl` must be positive, got 0"),
         ("max_kl", float("nan"), "`max_kl` must be positive, got nan"),
+        ("final_max_kl", 0.0, "`final_max_kl` must be positive, got 0"),
         ("cg_iterations", 0, "`cg_iterations` must be at least 1, got 0"),
         ("cg_damping", float("inf"), "`cg_damping` must be at least 0 and finite, got inf"),
         ("backtrack_ratio", 0.0, "`backtrack_ratio` must lie in"),
