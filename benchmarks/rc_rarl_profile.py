@@ -12,12 +12,11 @@ import argparse
 import csv
 import os
 from concurrent.futures import ProcessPoolExecutor
-from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rc_rarl_runs import METHODS, SETTINGS, Run, complete_runs
+from rc_rarl_runs import EPOCHS, ITERATIONS, METHODS, Run, complete_runs
 
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.evaluation.attacks.profile import ProfilePoint, force_profile
@@ -51,16 +50,17 @@ def main() -> None:
     """Measure whatever is complete and not measured yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, nargs="+", default=[60])
+    parser.add_argument("--iterations", type=int, nargs="+", help="multiples of 20; all of them where left out")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=EPOCHS, default=list(EPOCHS))
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     path = args.folder.resolve() / "profile.csv"
     done = measured(path)
     jobs = [
         (run, iteration)
-        for iteration, run in product(args.iterations, list(complete_runs(args.folder.resolve())))
+        for run in complete_runs(args.folder.resolve())
+        for iteration in args.iterations or [ITERATIONS[run.setting]]
         if run.method in args.methods
         and run.setting in args.settings
         and (run.setting, run.method, run.seed, iteration) not in done

@@ -44,19 +44,20 @@ ONE_PLAYER = {"trpo", "random_adversary"}
 ROLLOUT_STEPS = 4000
 LABELS = {
     "rarl": "RARL",
-    "rcrarl": "RC-RARL (default)",
+    "rcrarl": "gate, calibrated risk",
     "rcrarl_paper": "RC-RARL (paper)",
-    "rcrarl_adaptive": "RC-RARL (adaptive)",
+    "rcrarl_adaptive": "adaptive gate",
     "trpo": "TRPO, no adversary",
-    "random_gate": "random gate",
+    "random_gate": "gate, at random",
     "rarl_force_matched": "RARL, force matched",
-    "uncalibrated_gate": "uncalibrated gate",
-    "restarts": "restarts, calibrated band",
+    "uncalibrated_gate": "gate, raw risk",
+    "restarts": "RC-RARL (calibrated band)",
     "restarts_at_risk": "restarts by r (1 - r)",
     "restarts_riskiest": "restarts, riskiest",
     "restarts_uniform": "restarts, random states",
     "restarts_raw": "restarts, raw band",
     "random_adversary": "random adversary",
+    "gate_and_restarts": "band and gate",
 }
 TAB20 = plt.get_cmap("tab20").colors
 COLORS = dict(zip(LABELS, (*TAB20[::2], *TAB20[1::2]), strict=False))

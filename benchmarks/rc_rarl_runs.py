@@ -17,16 +17,22 @@ SETTINGS = {
     "hopper6_05": "Hopper with a 6 kg torso, reset noise 0.05",
 }
 """The five settings of the paper's Figures 2 and 3."""
+WALKER = {"walker": "Walker2d, pushed at the heels"}
+"""A setting that is not the paper's."""
+EPOCHS = {setting: 60 for setting in SETTINGS} | {"walker": 15}
+ITERATIONS = EPOCHS | {"walker": 150}
+"""Updates of each player."""
 METHODS = {
     "rarl": ("conf/rarl_{setting}.yaml",),
-    "rcrarl": ("conf/rcrarl_{setting}.yaml",),
+    "restarts": ("conf/rcrarl_{setting}.yaml",),
+    "rcrarl": ("conf/rcrarl_{setting}.yaml", "conf/controls/gate.yaml"),
     "rcrarl_paper": ("conf/rcrarl_{setting}_paper.yaml",),
     "rcrarl_adaptive": ("conf/rcrarl_{setting}.yaml", "conf/controls/adaptive_gate.yaml"),
     "trpo": ("conf/rarl_{setting}.yaml", "conf/controls/no_adversary.yaml"),
     "random_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/random_gate.yaml"),
     "rarl_force_matched": ("conf/rarl_{setting}.yaml", "conf/controls/force_matched.yaml"),
     "uncalibrated_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/uncalibrated_gate.yaml"),
-    "restarts": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts.yaml"),
+    "gate_and_restarts": ("conf/rcrarl_{setting}.yaml", "conf/controls/gate_and_restarts.yaml"),
     "restarts_at_risk": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_at_risk.yaml"),
     "restarts_riskiest": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_riskiest.yaml"),
     "restarts_uniform": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_uniform.yaml"),
@@ -69,7 +75,9 @@ class Run:
         return max(self.folder.glob("runs/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
 
     def checkpoint_after(self, iteration: int) -> Path:
-        """The checkpoint after some iterations, which are multiples of ``KEEP_EVERY``."""
+        """The checkpoint after some iterations: all of them, or a multiple of ``KEEP_EVERY``."""
+        if iteration == ITERATIONS[self.setting]:
+            return self.checkpoint
         return self.folder / "iterations" / f"epoch={iteration - 1}.ckpt"
 
     def sibling(self, method: str) -> Run:
@@ -79,7 +87,7 @@ class Run:
 
 def complete_runs(folder: Path) -> Iterator[Run]:
     """List the runs that came to their end."""
-    for setting in SETTINGS:
+    for setting in EPOCHS:
         for method in METHODS:
             for path in sorted((folder / setting / method).glob("*")):
                 run = Run(folder, setting, method, int(path.name))

@@ -13,18 +13,16 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from rc_rarl_runs import KEEP_EVERY, METHODS, SETTINGS, Run, mean_metric
+from rc_rarl_runs import EPOCHS, KEEP_EVERY, METHODS, SETTINGS, Run, mean_metric
 from training_queue import ROOT, Training, train_all
 
-EPOCHS = 60
-"""Iterations; each has one rollout of 4000 steps for each player that learns."""
 FORCE_LIMIT = 5.0
 """Newtons, in all five settings."""
 
 
 def overrides(run: Run) -> list[str]:
     """Return the command line of a run after its configurations."""
-    arguments = ["--trainer.max_epochs", str(EPOCHS), "--seed_everything", str(run.seed)]
+    arguments = ["--trainer.max_epochs", str(EPOCHS[run.setting]), "--seed_everything", str(run.seed)]
     keep = {"every_n_epochs": KEEP_EVERY, "save_top_k": -1, "dirpath": run.folder / "iterations", "filename": "{epoch}"}
     arguments += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
     arguments += [f"--trainer.callbacks.{name}={value}" for name, value in keep.items()]
@@ -53,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=EPOCHS, default=list(SETTINGS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
