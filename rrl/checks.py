@@ -5,8 +5,11 @@ A value that does not is a ValueError of one sentence that names the setting, wh
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,6 +88,28 @@ def require_tensor(dtype: str, shape: Sequence[int], **values: Tensor) -> None:
 def _is_number(value: Any) -> bool:
     """Tell numbers from what a file may hold in their place."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """End a complaint about an unknown name with the nearest known name, if one is near it or its first part.
+
+    Example:
+        >>> "There is no suite 'quik'" + suggestion("quik", ["quick", "rrls"])
+        "There is no suite 'quik'; did you mean 'quick'?"
+    """
+    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.partition(".")[0], known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else "."
+
+
+def near_file(path: str | os.PathLike[str]) -> str:
+    """End a complaint about a missing file with the nearest file or folder that is there, if one is near."""
+    missing = Path(path)
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    try:
+        return suggestion(str(missing), [str(each) for each in missing.parent.iterdir()])
+    except OSError:  # a folder that may not be listed
+        return "."
 
 
 def has_types(value: Any, types: Mapping[str, Any]) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from rrl.cli_errors import ConfigurationError, suggestion
+from rrl.checks import suggestion
+from rrl.cli_errors import ConfigurationError
 from rrl.evaluation import NominalEvaluation
 from rrl.tracking.provenance import leaks_credentials
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -17,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 
+from rrl.checks import suggestion
 from rrl.configuration import LIBRARIES, OWN, own_modules
 from rrl.spaces import Spaces
 
@@ -180,12 +180,6 @@ def given_keys(args: list[str]) -> set[str]:
     keys.update(argument.partition("=")[0][2:] for argument in args if argument.startswith("--"))
     keys.discard("config")
     return {key.replace("init_args.", "") for key in keys}
-
-
-def suggestion(name: str, known: Collection[str]) -> str:
-    """End a complaint about an unknown name with the nearest known name, if one is near it or its first part."""
-    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.partition(".")[0], known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 def _wrong_value(message: str, place: str) -> str | None:

@@ -9,7 +9,7 @@ import sys
 import torch
 
 from rrl.checkpoints import CheckpointError
-from rrl.cli_errors import suggestion
+from rrl.checks import suggestion
 from rrl.evaluation.command import run_command
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
 from rrl.shipped import with_shipped

@@ -1,4 +1,7 @@
-"""Policies that leave: ``rrl export CHECKPOINT FILE`` writes a file that a robot runs without this package."""
+"""Policies that leave: ``rrl export CHECKPOINT FILE`` writes a file that a robot runs without this package.
+
+``rrl export CHECKPOINT policy.ckpt`` writes a small checkpoint that holds the policy alone.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 import rrl
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER, worlds_of
+from rrl.checkpoints.policy_only import TRAINED_BY, write_policy
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.tasks import SHIPPED
 from rrl.policies import ActorCritic
@@ -27,7 +31,7 @@ from rrl.types import Actor, HasActor
 
 INPUT, OUTPUT = "observations", "actions"
 """Names of what the file takes, raw observations ``[N, O]``, and gives, actions ``[N, A]``; float32."""
-SUFFIXES = {".onnx": "ONNX", ".pt2": "torch.export"}
+SUFFIXES = (".onnx", ".pt2", ".ckpt")
 
 
 class ExportedPolicy(nn.Module):
@@ -46,10 +50,11 @@ class ExportedPolicy(nn.Module):
 
 
 def export_policy(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
-    """Write the policy of a checkpoint to ``target``, by its ending: ``.onnx``, or ``.pt2`` for ``torch.export``.
+    """Write the policy of a checkpoint as its ending says: ``.onnx``, ``.pt2`` (``torch.export``) or ``.ckpt``.
 
     It takes any number of raw observations and gives actions inside their box. The description that
     :func:`describe` makes lies in the metadata of the ONNX file, or as ``policy.json`` in that of ``torch.export``.
+    A ``.ckpt`` is for this package: a checkpoint without all that a policy does not need, see :func:`write_policy`.
 
     Raises:
         CheckpointError: If the checkpoint holds no usable policy.
@@ -57,7 +62,9 @@ def export_policy(checkpoint: str | os.PathLike[str], target: str | os.PathLike[
     """
     target = Path(target)
     if target.suffix not in SUFFIXES:
-        raise ValueError(f"The file must end in {' or '.join(SUFFIXES)}, got {target}.")
+        raise ValueError(f"The file must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, got {target}.")
+    if target.suffix == ".ckpt":
+        return write_policy(checkpoint, target)
     content = read_checkpoint(checkpoint)
     algorithm = build_algorithm(content, checkpoint)
     spaces = cast(HasActor, algorithm).spaces
@@ -82,7 +89,7 @@ def describe(spaces: Spaces, mark: Mapping[str, Any], player: Any) -> dict[str, 
     env_id = str(mark["worlds"]["env_id"])
     facts: dict[str, Any] = {
         "rrl_version": rrl.__version__,
-        "algorithm": mark["algorithm"],
+        "algorithm": mark.get(TRAINED_BY, mark["algorithm"]),
         "env_id": env_id,
         "env_kwargs": mark["worlds"]["env_kwargs"],
         "wrappers": mark["worlds"]["wrappers"],
@@ -146,8 +153,8 @@ def _text(value: Any) -> str:
 def main(args: list[str] | None = None) -> int:
     """Export as the arguments say; the exit code is 2 for bad input."""
     parser = argparse.ArgumentParser(prog="rrl export", description=__doc__, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("checkpoint", help="checkpoint that a training has written")
-    parser.add_argument("target", help="file to write: policy.onnx, or policy.pt2 for torch.export")
+    parser.add_argument("checkpoint", help="checkpoint that a training has written, or zoo:NAME")
+    parser.add_argument("target", help="file to write: policy.onnx, policy.pt2 for torch.export, or policy.ckpt")
     try:
         options = parser.parse_args(args)
         path = export_policy(options.checkpoint, options.target)

@@ -34,6 +34,7 @@ COMMANDS = {
     "study": Command(
         "rrl.study.command:main", "methods x tasks x seeds, to the report: rrl study conf/studies/smoke.yaml"
     ),
+    "zoo": Command("rrl.zoo.command:main", "policies that come with rrl, zoo:NAME in place of a checkpoint: rrl zoo"),
     "deliver": Command("rrl.tracking.deliver:main", "send to MLflow what runs could not send: rrl deliver"),
 }
 
@@ -48,7 +49,7 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout.write("usage: rrl COMMAND ...\n\n" + "\n".join(lines) + "\n\nrrl COMMAND --help says more.\n")
         return 0
     if name not in COMMANDS:
-        from rrl.cli_errors import suggestion
+        from rrl.checks import suggestion
 
         sys.stderr.write(f"rrl: error: There is no command '{name}'{suggestion(name, COMMANDS)}\n")
         return 2

@@ -8,6 +8,14 @@ from pathlib import Path
 
 CONF = next(path for path in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf") if path.is_dir())
 """Folder of the shipped configurations, suites and studies."""
+POLICIES = Path(__file__).parent / "zoo" / "policies"
+"""Folder of the shipped policies: ``<task>/<method>.ckpt``, with a card ``<task>/<method>.json`` beside each."""
+
+
+def shipped_policies() -> dict[str, Path]:
+    """Find the checkpoints of the shipped policies by name, such as ``hopper/adrrl``."""
+    files = sorted(POLICIES.glob("*/*.ckpt"))
+    return {path.relative_to(POLICIES).with_suffix("").as_posix(): path for path in files}
 
 
 def with_shipped(args: Sequence[str]) -> list[str]:

@@ -65,7 +65,7 @@ def test_the_program_of_pytorch_acts_as_the_policy(checkpoint, tmp_path):
     [
         (b"nothing", "policy.onnx", "is not a checkpoint, or is damaged"),
         (None, "policy.onnx", "There is no checkpoint"),
-        (b"nothing", "policy.pkl", "The file must end in .onnx or .pt2, got "),
+        (b"nothing", "policy.pkl", "The file must end in .onnx, .pt2 or .ckpt, got "),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, capsys, content, target, message):

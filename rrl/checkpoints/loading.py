@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.checkpoints.digest import DIGEST, digest
-from rrl.checks import has_types
+from rrl.checks import has_types, near_file, suggestion
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
+from rrl.shipped import shipped_policies
 from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
 
 if TYPE_CHECKING:
     from lightning import LightningDataModule, LightningModule
 
+ZOO = "zoo:"
+"""What the name of a shipped policy begins with wherever the path of a checkpoint may stand: ``zoo:hopper/adrrl``."""
 MARKER = "rrl"
 """Key under which a checkpoint of this package says so."""
 FORMAT = 3
@@ -81,7 +84,10 @@ class Policy:
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Load the policy of a checkpoint, on the CPU; a file that holds none raises a ``CheckpointError``."""
+    """Load the policy of a checkpoint, or a shipped one such as ``zoo:hopper/adrrl``, on the CPU.
+
+    A file that holds no policy, or a name that the zoo does not know, raises a ``CheckpointError``.
+    """
     algorithm = load_algorithm(path)
     spaces = cast(HasActor, algorithm).spaces
     return Policy(actor_of(algorithm), spaces)
@@ -95,16 +101,15 @@ def load_algorithm(path: str | os.PathLike[str]) -> LightningModule:
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read Lightning's dictionary from a checkpoint that ``train.py`` has written, with tensors on the CPU.
 
-    Safe for files of unknown origin: only plain types are accepted.
+    Safe for files of unknown origin: only plain types are accepted. ``zoo:NAME`` means a shipped policy.
 
     Raises:
         CheckpointError: If the file is missing, damaged or not a checkpoint of this package.
     """
-    if not Path(path).is_file():
-        raise CheckpointError(f"There is no checkpoint at {path}.")
+    file = checkpoint_file(path)
     try:
-        check_whole(path)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        check_whole(file)
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types for a file that is not one of its own
         raise CheckpointError(f"{path} is not a checkpoint, or is damaged.") from error
     if not (has_types(checkpoint, {MARKER: dict, "state_dict": dict}) and has_types(checkpoint[MARKER], MARK)):
@@ -119,6 +124,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             "use it with that version, or train it anew."
         )
     return checkpoint
+
+
+def checkpoint_file(path: str | os.PathLike[str]) -> Path:
+    """Find the file of a checkpoint, or of the shipped policy ``zoo:NAME``; CheckpointError if there is none."""
+    is_shipped, name = str(path).startswith(ZOO), str(path).removeprefix(ZOO)
+    if is_shipped and name not in (known := shipped_policies()):
+        raise CheckpointError(f"The zoo has no policy '{name}'{suggestion(name, known)} `rrl zoo` lists them.")
+    file = known[name] if is_shipped else Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}{near_file(path)}")
+    return file
 
 
 def check_whole(path: str | os.PathLike[str]) -> None:

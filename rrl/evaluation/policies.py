@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
-from rrl.checkpoints.loading import MARKER, worlds_of
-from rrl.cli_errors import suggestion
+from rrl.checkpoints.loading import MARKER, ZOO, checkpoint_file, worlds_of
+from rrl.checks import near_file, suggestion
 from rrl.configuration import OWN, own_modules
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
@@ -80,10 +80,11 @@ def find_policies(methods: Mapping[str, Sequence[Entry]]) -> list[PolicySource]:
     """Find all policies of an evaluation.
 
     An entry is a checkpoint of this package (``.ckpt``), a policy of Stable-Baselines3 (``.zip``), a pattern (``*``)
-    or a folder of such files, the id of an MLflow run, or ``module:function``, where the function takes no argument
-    and returns the policy: a callable from observations ``[N, O]`` to actions ``[N, A]``. Of a run it is always the
-    last checkpoint, never the best: that one was chosen for its luck. ``{zip: ..., normalization: ...}`` names the
-    statistics with which a policy of Stable-Baselines3 was trained, null for none.
+    or a folder of such files, a shipped policy (``zoo:NAME``), the id of an MLflow run, or ``module:function``, where
+    the function takes no argument and returns the policy: a callable from observations ``[N, O]`` to actions
+    ``[N, A]``. Of a run it is always the last checkpoint, never the best: that one was chosen for its luck.
+    ``{zip: ..., normalization: ...}`` names the statistics with which a policy of Stable-Baselines3 was trained, null
+    for none.
 
     The policies come method by method. An entry that leads to nothing, and a policy that is named twice, are a
     CheckpointError; no entries a ValueError.
@@ -98,7 +99,7 @@ def find_policies(methods: Mapping[str, Sequence[Entry]]) -> list[PolicySource]:
         found = [name for name, _ in pairs]
         require_no_formula(method, *found)
         for name in found:
-            if FUNCTION.fullmatch(name):
+            if _is_function(name):
                 _require_own(name)
             if found.count(name) > 1:
                 raise CheckpointError(f"The policy {name} is named twice for {method!r}.")
@@ -112,7 +113,7 @@ def _of_entry(entry: Entry) -> list[tuple[str, str | None]]:
         if set(entry) != {"zip", "normalization"} or not str(entry["zip"]).endswith(".zip"):
             raise CheckpointError(f"A policy is a name or {{zip: FILE.zip, normalization: FILE.pkl}}, got {entry}.")
         return [(name, entry["normalization"]) for name in find_files(str(entry["zip"]))]
-    if FUNCTION.fullmatch(entry):
+    if _is_function(entry):
         return [(entry, FIND)]
     return [(name, FIND) for name in find_files(entry)]
 
@@ -122,13 +123,16 @@ def find_files(entry: str) -> list[str]:
 
     A folder means every ``last.ckpt`` below it, or else the ``.zip`` files in it.
     """
+    if entry.startswith(ZOO):
+        checkpoint_file(entry)
+        return [entry]
     path = Path(entry).expanduser()
     if path.exists():
         return _files_at(path)
     if RUN_ID.fullmatch(entry):
         return [_of_run(entry)]
     if not glob.has_magic(entry):
-        raise CheckpointError(f"There is no checkpoint, folder, run or function {entry}.")
+        raise CheckpointError(f"There is no checkpoint, folder, run or function {entry}{near_file(path)}")
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
     if not matches:
         raise CheckpointError(f"Nothing matches {entry}.")
@@ -137,7 +141,7 @@ def find_files(entry: str) -> list[str]:
 
 def load_source(source: PolicySource) -> LoadedPolicy:
     """Load a policy; CheckpointError if there is none."""
-    if FUNCTION.fullmatch(source.entry):
+    if _is_function(source.entry):
         label = PolicyLabel(source.method, source.entry, source.place)
         return LoadedPolicy(_call_function(source.entry), label)
     if source.entry.endswith(".zip"):
@@ -210,6 +214,10 @@ def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
         worlds=worlds,
         mark=mark,
     )
+
+
+def _is_function(entry: str) -> bool:
+    return FUNCTION.fullmatch(entry) is not None and not entry.startswith(ZOO)
 
 
 def _require_own(entry: str) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rrl.checks import require_at_least
-from rrl.cli_errors import ConfigurationError, suggestion
+from rrl.checks import require_at_least, suggestion
+from rrl.cli_errors import ConfigurationError
 from rrl.study.plan import LOGGER, StudyRun, plan_runs
 from rrl.study.runs import train
 from rrl.study.settings import Method, StudySettings, Task, read_yaml

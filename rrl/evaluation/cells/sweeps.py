@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from rrl.cli_errors import suggestion
+from rrl.checks import suggestion
 from rrl.envs.tasks import TASKS
 from rrl.evaluation.cells.conditions import Condition, Parameter
 
