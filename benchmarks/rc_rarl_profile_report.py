@@ -105,6 +105,18 @@ def plot_profile(axes: Axes, rows: pd.DataFrame, method: str) -> None:
     axes.fill_between(table.index, low, high, color=COLORS[method], alpha=0.15, linewidth=0)
 
 
+def area_table(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return the areas of the final policies: a row for each method, a column for each setting."""
+    rows = []
+    for method in (method for method in METHODS if method in set(areas.method)):
+        row = {"method": LABELS[method]}
+        for setting in (setting for setting in TITLES if setting in set(areas.setting)):
+            mine = areas[(areas.method == method) & (areas.setting == setting)].area.to_numpy()
+            row[TITLES[setting]] = f"{cell(mine)} ({len(mine)})" if len(mine) else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def relative_gains(areas: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Return the areas beyond a baseline's of the same setting and seed, in percent of its mean in that setting."""
     base = areas[areas.method == baseline]
@@ -168,7 +180,8 @@ def main() -> None:
         rows = rows[rows.iteration == rows.iteration.max()]
         plot_profiles(rows, TITLES[setting]).savefig(args.output / f"profile_{setting}.png", dpi=80)
     final = areas[areas.iteration == areas.groupby("setting").iteration.transform("max")]
-    for baseline in ("rarl", "restarts_uniform"):
+    print(f"\nArea (seeds)\n\n{to_markdown(area_table(final))}")
+    for baseline in ("rarl", "restarts_uniform", "restarts_raw"):
         print(f"\nAll settings\n\n{to_markdown(pooled_table(final, baseline))}")
     plot_gains(final).savefig(args.output / "gains.png", dpi=90)
 
