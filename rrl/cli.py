@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
-from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds, check_unchanged
+from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_checks import (
     check_address,
     check_monitor,
@@ -166,7 +166,6 @@ class RRLCLI(LightningCLI):
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
             require_buffer(self.checkpoint, self.config.ckpt_path)
-            check_unchanged(self.checkpoint, self.config.ckpt_path)
             check_same_worlds(self.checkpoint, self.datamodule, self.trainer.num_nodes * self.trainer.num_devices)
         if self._logger_options is not None:
             # The recorded configuration must start a run of its own when it is used again.

@@ -104,7 +104,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Safe for files of unknown origin: only plain types are accepted. ``zoo:NAME`` means a shipped policy.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or not a checkpoint of this package.
+        CheckpointError: If the file is missing, damaged, changed since, or not a checkpoint of this package.
     """
     file = checkpoint_file(path)
     try:
@@ -123,6 +123,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} was written by the {age} rrl {mark['version']} (format {mark['format']}, here {FORMAT}): "
             "use it with that version, or train it anew."
         )
+    if DIGEST in checkpoint and checkpoint[DIGEST] != digest(checkpoint):  # written by other plugins there is none
+        raise CheckpointError(f"{path} has been changed since it was written.")
     return checkpoint
 
 
@@ -149,12 +151,6 @@ def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str
     for name, _ in module.named_parameters():
         if name in state and not state[name].isfinite().all():
             raise CheckpointError(f"{path} holds parameters that are not finite: `{name}`.")
-
-
-def check_unchanged(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError if an entry is not the one that was written, since a run could not go on exactly."""
-    if DIGEST in checkpoint and checkpoint[DIGEST] != digest(checkpoint):  # written by other plugins there is none
-        raise CheckpointError(f"{path} has been changed since it was written; a run cannot go on from it.")
 
 
 def worlds_of(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -226,12 +222,13 @@ def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) ->
         settings = from_plain(checkpoint.get("hyper_parameters", {}))
     except UnknownClassError as error:
         raise CheckpointError(f"{path} holds {error}.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} holds settings that are not those of today: {error}") from error
     try:
         module = cls(**settings)
         module.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError, ValueError) as error:  # of parameters, of arguments, of their values
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        # Of parameters, of arguments, of their values, and of one kind of setting in the place of another.
         raise CheckpointError(
             f"{path} holds a {cls.__name__} whose parameters or settings are not those of today."
         ) from error

@@ -58,6 +58,7 @@ def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint
 )
 def test_mark_that_cannot_be_followed_is_refused(checkpoint, change, message):
     content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
     content["rrl"] |= change
     torch.save(content, checkpoint)
     with pytest.raises(CheckpointError, match=message):
@@ -90,6 +91,7 @@ def test_no_module_is_imported_that_the_user_has_not_named(checkpoint, tmp_path,
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nclass TRPO: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
     for change in ({"rrl": content["rrl"] | {"algorithm": "evil_module.TRPO"}}, {"hyper_parameters": {"spaces": EVIL}}):
         torch.save(content | change, checkpoint)
         with pytest.raises(CheckpointError, match=r"holds a evil_module\.TRPO, which cannot be found"):
@@ -113,6 +115,7 @@ def test_flipped_bit_is_noticed(checkpoint):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_parameters_must_be_finite(value, checkpoint):
     content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
     content["state_dict"]["mean.weight"][0, 1] = value
     torch.save(content, checkpoint)
     with pytest.raises(CheckpointError, match=r"holds parameters that are not finite: `mean\.weight`"):
@@ -124,6 +127,7 @@ def test_parameters_must_be_finite(value, checkpoint):
 @pytest.mark.parametrize("change", [{"format": "2"}, {"algorithm": 3}, {"run_name": ["x"]}, {"version": None}])
 def test_mark_of_other_types_is_not_ours(change, checkpoint):
     content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
     torch.save(content | {"rrl": content["rrl"] | change}, checkpoint)
     with pytest.raises(CheckpointError, match="is not a checkpoint that rrl has written"):
         read_checkpoint(checkpoint)
@@ -155,3 +159,22 @@ def test_policy_refuses_what_is_no_observation(observation, message):
 
     with pytest.raises(ValueError, match=message):
         Policy(Still(), Spaces(3, 1, [-1.0], [1.0])).act(observation)
+
+
+def test_changed_checkpoint_is_refused(checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"]["mean.weight"] += 1.0
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match="has been changed since it was written"):
+        rrl.load_policy(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"spaces": -1}, {"spaces": {"class_path": None, "init_args": {}}}, {"spaces": {}}]
+)
+def test_settings_of_another_kind_are_a_sentence(settings, checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
+    torch.save(content | {"hyper_parameters": settings}, checkpoint)
+    with pytest.raises(CheckpointError, match="settings"):
+        rrl.load_policy(checkpoint)

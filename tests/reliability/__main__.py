@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.reliability import preloaded  # noqa: F401  # before anything starts a thread
 from tests.reliability.fuzz_checkpoints import fuzz_checkpoints
 from tests.reliability.fuzz_configurations import fuzz_configurations
-from tests.reliability.runs import arguments, start
+from tests.reliability.runs import arguments, last_checkpoint, start
 from tests.reliability.servers import SICK, try_server
 from tests.reliability.starts import start_at_once
 from tests.reliability.stops import STOPS, Tally, stop_runs
@@ -85,9 +85,11 @@ def empty_database(folder: Path) -> Path:
 
 
 def finished_runs(folder: Path) -> dict[str, Path]:
-    """Train a small run of some algorithms to the end."""
+    """Train a small run of some algorithms to the end, unless the folder has it from before."""
     runs = {name: folder / f"run-{name}" for name in CHECKPOINTS}
     for name, where in runs.items():
+        if last_checkpoint(where).exists():
+            continue
         where.mkdir(parents=True, exist_ok=True)
         process = start(arguments(name), where)
         process.join()

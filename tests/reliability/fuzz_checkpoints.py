@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import os
 import random
 import shutil
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from rrl.checkpoints import CheckpointError, Policy, actor_of, build_algorithm, read_checkpoint
-from rrl.checkpoints.digest import digest
+from rrl.checkpoints import CheckpointError, read_checkpoint
+from rrl.checkpoints.digest import DIGEST, digest
 from rrl.cli import RRLCLI
 from rrl.cli_errors import ConfigurationError
+from rrl.evaluation.policies import PolicySource, load_source
 from tests.conftest import PROJECT
 from tests.reliability.runs import arguments, last_checkpoint
 from tests.reliability.stops import Tally
@@ -44,32 +44,92 @@ VALUES: list[Any] = [
 def fuzz_checkpoints(count: int, seed: int, folder: Path, runs: dict[str, Path]) -> Tally:
     """Damage the last checkpoints of finished runs, by name of the algorithm, and read them as the commands do."""
     tally, generator = Tally("checkpoint"), random.Random(seed)
+    bases = {algorithm: Base(algorithm, whole) for algorithm, whole in runs.items()}
     for number in range(count):
-        algorithm = generator.choice(list(runs))
+        base = bases[generator.choice(list(bases))]
         where = folder / f"case-{number}"
-        shutil.copytree(last_checkpoint(runs[algorithm]).parent, where / "runs" / "run" / "checkpoints")
-        last = last_checkpoint(where)
-        observation = np.zeros(len(read_checkpoint(last)["state_dict"]["protagonist.normalizer.mean"]), np.float32)
-        whole = read_policy(last, observation)[1]
-        what, is_other = generator.choice([damage_bytes, damage_bytes, edit])(last, generator)
+        where.mkdir(parents=True)
+        last = Path(shutil.copy(base.files / "last.ckpt", where))
+        for buffer in base.files.glob("*.buffer"):
+            (where / buffer.name).symlink_to(buffer)
+        damage = generator.choice([damage_bytes, edit])(last, generator)
         tally.injected += 1
         for command, (verdict, said) in {
-            "evaluate": read_policy(last, observation),
-            "train": go_on(algorithm, where),
+            "evaluate": read_policy(last, base.observations),
+            "train": base.go_on(last),
         }.items():
             tally.seen[f"{command}: {verdict}"] += 1
-            if verdict == "traceback" or "\n" in said:
-                tally.lost.append(f"{number} {algorithm} {what}, {command}: {said}")
-            elif verdict == "accepted" and said != whole and command == "evaluate":
-                tally.lost.append(f"{number} {algorithm} {what}: the policy is another one")
-            elif verdict == "accepted" and command == "train" and is_other:
-                tally.lost.append(f"{number} {algorithm} {what}: the run went on")
+            if (found := objection(command, verdict, said, damage, base)) is not None:
+                tally.lost.append(f"{number} {base.algorithm} {damage.what}, {command}: {found}")
         shutil.rmtree(where)
     return tally
 
 
-def damage_bytes(path: Path, generator: random.Random) -> tuple[str, bool]:
-    """Damage the bytes of a file; say how, and whether another content can come of it: its digest would not fit."""
+class Base:
+    """A finished run whose last checkpoint is whole: what it does, and a command that reads checkpoints like it."""
+
+    def __init__(self, algorithm: str, run: Path) -> None:
+        self.algorithm, self.files = algorithm, last_checkpoint(run).parent
+        size = len(read_checkpoint(last_checkpoint(run))["state_dict"]["protagonist.normalizer.mean"])
+        self.observations = np.full((2, size), 0.1)
+        verdict, self.policy = read_policy(last_checkpoint(run), self.observations)
+        if verdict != "accepted":
+            raise RuntimeError(f"the checkpoint of {algorithm} is {verdict}: {self.policy}")
+        args = [*arguments(algorithm), f"--ckpt_path={last_checkpoint(run)}", "--trainer.logger=false"]
+        args = [argument for argument in args if "logger.init_args" not in argument]
+        with quiet():
+            self._cli = RRLCLI(args, PROJECT / "conf" / "defaults.yaml")
+
+    def go_on(self, path: Path) -> tuple[str, str]:
+        """Read a checkpoint as ``train.py --ckpt_path`` does, up to the point at which files would be written."""
+        self._cli.config.ckpt_path = str(path)
+        try:
+            with quiet():  # the configuration is the same for all: only what depends on the checkpoint runs anew
+                self._cli.before_instantiate_classes()
+                self._cli.after_instantiate_classes()
+        except (ConfigurationError, CheckpointError) as error:
+            return "refused", str(error)
+        except (Exception, SystemExit):
+            return "traceback", traceback.format_exc()[-500:]
+        return "accepted", ""
+
+
+def objection(command: str, verdict: str, said: str, damage: Damage, base: Base) -> str | None:
+    """Say what is wrong with the outcome of a case; None where nothing is."""
+    if verdict == "traceback" or "\n" in said:
+        return said
+    if verdict == "accepted" and damage.is_other:
+        return "it was accepted"
+    if verdict == "accepted" and command == "evaluate" and "nan" in said:
+        return "the policy answers with nan"
+    if verdict == "accepted" and command == "evaluate" and not damage.is_signed and said != base.policy:
+        return "the policy is another one"
+    return None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Print nothing."""
+    said = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Damage(NamedTuple):
+    """What was done to a file."""
+
+    what: str
+    is_other: bool
+    """It is whole and holds something else, which its fingerprint tells."""
+    is_signed: bool
+    """Its fingerprint was written anew: somebody has edited it on purpose."""
+
+
+def damage_bytes(path: Path, generator: random.Random) -> Damage:
+    """Damage the bytes of a file, or of the replay buffer beside it."""
+    if (buffers := list(path.parent.glob("*.buffer"))) and generator.random() < 0.3:
+        path = Path(shutil.move(shutil.copy(buffers[0], path.with_suffix(".copy")), buffers[0]))
     whole = path.read_bytes()
     content, place = bytearray(whole), generator.randrange(len(whole))
     kind = generator.choice(["flip", "cut", "zeros", "shift", "longer"])
@@ -84,59 +144,48 @@ def damage_bytes(path: Path, generator: random.Random) -> tuple[str, bool]:
     else:
         content += generator.randbytes(100)
     path.write_bytes(bytes(content))
-    return f"{kind} at {place} of {len(whole)}", False
+    return Damage(f"{path.suffix}: {kind} at {place} of {len(whole)}", False, False)
 
 
-def edit(path: Path, generator: random.Random) -> tuple[str, bool]:
-    """Remove or replace an entry, and write a whole file; say which, and whether that has changed anything."""
+def edit(path: Path, generator: random.Random) -> Damage:
+    """Remove or replace an entry, and write a whole file, in half of the cases with a new fingerprint."""
     checkpoint = torch.load(path, weights_only=True)
     before = digest(checkpoint)
-    entries = list(walk(checkpoint))
-    place, parent, key = generator.choice(entries)
+    place, parent, key = generator.choice(list(walk(checkpoint)))
+    what = f"{place} removed"
     if generator.random() < 0.3:
         del parent[key]
-        torch.save(checkpoint, path)
-        return f"{place} removed", digest(checkpoint) != before
-    old = parent[key]
-    value = copy.deepcopy(generator.choice(VALUES))
-    if isinstance(old, torch.Tensor) and old.is_floating_point() and generator.random() < 0.5:
-        value = torch.full_like(old, float("nan"))
-    parent[key] = value
+    else:
+        parent[key] = another(parent[key], generator)
+        what = f"{place} = {' '.join(repr(parent[key]).split())[:60]}"
+    is_other, is_signed = digest(checkpoint) != before, generator.random() < 0.5
+    if is_signed:
+        checkpoint[DIGEST] = digest(checkpoint)
     torch.save(checkpoint, path)
-    return f"{place} = {value!r}", digest(checkpoint) != before
+    return Damage(f"{what}{' (signed)' if is_signed else ''}", is_other and not is_signed, is_signed)
+
+
+def another(value: Any, generator: random.Random) -> Any:
+    """Return what is put in the place of a value."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and generator.random() < 0.7:
+        return generator.choice([torch.full_like(value, float("nan")), value + 1.0, value.double(), value[..., None]])
+    return copy.deepcopy(generator.choice(VALUES))
 
 
 def walk(value: Any, place: str = "", depth: int = 5) -> Iterator[tuple[str, Any, Any]]:
-    """List entries down to some depth: their names, what holds them, and by which key."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    """List entries down to some depth, of long lists only the first: their names, what holds them, by which key."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
     for key, item in list(items) if depth > 0 else ():
         yield f"{place}[{key!r}]", value, key
         yield from walk(item, f"{place}[{key!r}]", depth - 1)
 
 
-def read_policy(path: Path, observation: np.ndarray[Any, Any]) -> tuple[str, str]:
+def read_policy(path: Path, observations: np.ndarray[Any, Any]) -> tuple[str, str]:
     """Read a policy as ``evaluate.py`` does; return ``accepted`` and what it does, or ``refused`` and what was said."""
     try:
-        algorithm: Any = build_algorithm(read_checkpoint(path), path)
-        return "accepted", str(Policy(actor_of(algorithm), algorithm.spaces).act(observation).tolist())
+        policy = load_source(PolicySource("method", str(path), 0))
+        return "accepted", str([policy.act(observations).tolist(), policy.env_steps, dict(policy.worlds)])
     except CheckpointError as error:
         return "refused", str(error)
     except Exception:
         return "traceback", traceback.format_exc()[-500:]
-
-
-def go_on(algorithm: str, where: Path) -> tuple[str, str]:
-    """Read a checkpoint as ``train.py --ckpt_path`` does, up to the point at which files would be written."""
-    os.chdir(where)
-    args = [*arguments(algorithm), f"--ckpt_path={last_checkpoint(where)}", "--trainer.logger=false"]
-    args = [argument for argument in args if "logger.init_args" not in argument]
-    said = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        warnings.simplefilter("ignore")
-        try:
-            RRLCLI(args, PROJECT / "conf" / "defaults.yaml")
-        except (ConfigurationError, CheckpointError) as error:
-            return "refused", str(error)
-        except (Exception, SystemExit):
-            return "traceback", traceback.format_exc()[-500:]
-    return "accepted", ""
