@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from learning_curves import curve_of
 from training_queue import ROOT, Training, train_all
+
+from rrl.tracking.outbox import read_lines
 
 STEPS = {"invertedpendulum": 20_000, "hopper": 100_000, "walker": 100_000, "halfcheetah": 100_000, "reacher": 60_000}
 UPDATE, LEARNER, DATA = "--model.init_args.policy_update.", "--model.init_args.learner.", "--data.init_args."
@@ -32,6 +33,7 @@ SETTINGS = {
 }
 """What each run changes; ``default`` is ``conf/trpo_<task>_uncertain.yaml``."""
 EVALUATIONS = 6
+METRIC = "eval/return_mean"
 
 
 def training(task: str, setting: str, seed: int) -> Training:
@@ -55,8 +57,9 @@ def scores(tasks: list[str], seeds: list[int]) -> pd.DataFrame:
             for seed in seeds:
                 run = training(task, setting, seed)
                 if run.marker.is_file():
-                    curve = curve_of(Path("runs") / run.name, "eval/return_mean")["eval/return_mean"]
-                    score = curve.iloc[-EVALUATIONS // 2 :].mean()
+                    records = read_lines(Path("runs") / run.name / "metrics.jsonl")
+                    returns = [each["metrics"][METRIC] for each in records if METRIC in each["metrics"]]
+                    score = pd.Series(returns[-EVALUATIONS // 2 :]).mean()
                     rows.append({"task": task, "setting": setting, "seed": seed, "score": score})
     return pd.DataFrame(rows, columns=["task", "setting", "seed", "score"])
 

@@ -91,13 +91,14 @@ def _is_number(value: Any) -> bool:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """End a complaint about an unknown name with the nearest known name, if one is near it or its first part.
+    """End a complaint about an unknown name with the nearest known name, if one is near it, its first part or a part.
 
     Example:
         >>> "There is no suite 'quik'" + suggestion("quik", ["quick", "rrls"])
         "There is no suite 'quik'; did you mean 'quick'?"
     """
     near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.partition(".")[0], known, n=1)
+    near = near or [each for each in known if each.startswith(f"{name}_") or each.endswith(f".{name}")]
     return f"; did you mean '{near[0]}'?" if near else "."
 
 
@@ -107,9 +108,21 @@ def near_file(path: str | os.PathLike[str]) -> str:
     while not missing.parent.is_dir():
         missing = missing.parent
     try:
-        return suggestion(str(missing), [str(each) for each in missing.parent.iterdir()])
+        return near_path(missing, [str(each) for each in missing.parent.iterdir()])
     except OSError:  # a folder that may not be listed
         return "."
+
+
+def near_path(path: Path, known: Collection[str]) -> str:
+    """End a complaint about a missing file with the known one whose name without ending is nearest, if one is near.
+
+    Example:
+        >>> near_path(Path("conf/smok.yaml"), ["conf/toy.yaml", "conf/smoke.yaml"])
+        "; did you mean 'conf/smoke.yaml'?"
+    """
+    stems = {Path(name).stem: name for name in known}
+    near = difflib.get_close_matches(path.stem, stems, n=1)
+    return f"; did you mean '{stems[near[0]]}'?" if near else "."
 
 
 def has_types(value: Any, types: Mapping[str, Any]) -> bool:

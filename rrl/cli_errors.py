@@ -16,8 +16,9 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 
-from rrl.checks import suggestion
+from rrl.checks import near_file, near_path, suggestion
 from rrl.configuration import LIBRARIES, OWN, own_modules
+from rrl.shipped import shipped_configurations
 from rrl.spaces import Spaces
 
 STRUCTURE = (
@@ -131,7 +132,8 @@ def check_files(args: Sequence[str]) -> None:
             content = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         except (OSError, ValueError) as error:  # ValueError: other encodings, impossible names
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ConfigurationError(f"The configuration {path} cannot be read: {reason}.") from error
+            near = near_configuration(path) if isinstance(error, FileNotFoundError) else "."
+            raise ConfigurationError(f"The configuration {path} cannot be read: {reason}{near}") from error
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.problem}.") from error
@@ -142,6 +144,12 @@ def check_files(args: Sequence[str]) -> None:
             got = "nothing" if content is None else f"a {content.id}"
             raise ConfigurationError(f"{path} must hold settings by name, got {got}.")
         _check_entries(content, path, set())
+
+
+def near_configuration(path: Path) -> str:
+    """End a complaint about a missing configuration with the nearest one, of its folder or else of the shipped ones."""
+    near = near_file(path)
+    return near_path(path, shipped_configurations()) if near == "." else near
 
 
 def config_files(args: Sequence[str]) -> list[Path]:

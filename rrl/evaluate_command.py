@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 import torch
 
 from rrl.checkpoints import CheckpointError
-from rrl.checks import suggestion
 from rrl.evaluation.command import run_command
 from rrl.evaluation.training.checkpoint import evaluate_checkpoint, format_table, log_to_run
+from rrl.options import OptionParser
 from rrl.shipped import with_shipped
 
 DESCRIPTION = """Evaluate a trained policy: ``python evaluate.py --checkpoint runs/<run>/checkpoints/best.ckpt``.
@@ -43,26 +42,14 @@ def run(args: list[str]) -> int:
     """Evaluate as the arguments say; return the exit code of :func:`main`."""
     if any(argument.partition("=")[0] == "--config" for argument in args):
         return run_command(args)
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description=DESCRIPTION,
-        allow_abbrev=False,
-        exit_on_error=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--checkpoint", required=True, help="checkpoint that train.py has written")
+    parser = OptionParser(prog="evaluate.py", description=DESCRIPTION)
+    parser.add_argument("--checkpoint", required=True, help="checkpoint that train.py has written, or zoo:NAME")
     parser.add_argument("--episodes", type=int, default=100, help="episodes to run (default: %(default)s)")
     parser.add_argument("--env_id", help="module:id, to allow the import of the module in which it was trained")
     try:
-        names = [name for action in parser._actions for name in action.option_strings]
-        for name in (argument.partition("=")[0] for argument in args if argument.startswith("--")):
-            if name not in names:
-                raise ValueError(f"There is no option {name}{suggestion(name, names)} See --help.")
-        options, unknown = parser.parse_known_args(args)
-        if unknown:
-            raise ValueError(f"There is no option {unknown[0]}. See --help.")
+        options = parser.parse_args(args)
         result = evaluate_checkpoint(options.checkpoint, options.episodes, options.env_id)
-    except (CheckpointError, ValueError, argparse.ArgumentError) as error:
+    except (CheckpointError, ValueError) as error:
         sys.stderr.write(f"evaluate.py: error: {error}\n")
         return 2
     sys.stdout.write(format_table(result) + "\n")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from rrl.checkpoints.loading import MARKER, worlds_of
 from rrl.checkpoints.policy_only import TRAINED_BY, write_policy
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.tasks import SHIPPED
+from rrl.options import OptionParser
 from rrl.policies import ActorCritic
 from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
@@ -152,13 +152,13 @@ def _text(value: Any) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Export as the arguments say; the exit code is 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="rrl export", description=__doc__, allow_abbrev=False, exit_on_error=False)
+    parser = OptionParser(prog="rrl export", description=__doc__)
     parser.add_argument("checkpoint", help="checkpoint that a training has written, or zoo:NAME")
     parser.add_argument("target", help="file to write: policy.onnx, policy.pt2 for torch.export, or policy.ckpt")
     try:
         options = parser.parse_args(args)
         path = export_policy(options.checkpoint, options.target)
-    except (CheckpointError, ValueError, OSError, argparse.ArgumentError) as error:
+    except (CheckpointError, ValueError, OSError) as error:
         sys.stderr.write(f"rrl export: error: {' '.join(str(error).split())}\n")
         return 2
     sys.stdout.write(f"policy: {path}\n")

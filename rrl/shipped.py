@@ -26,17 +26,23 @@ def with_shipped(args: Sequence[str]) -> list[str]:
         if name != "--config":
             continue
         if equals:
-            found[place] = f"{name}={_shipped(value)}"
+            found[place] = f"{name}={shipped_file(value)}"
         elif place + 1 < len(found):
-            found[place + 1] = _shipped(found[place + 1])
+            found[place + 1] = str(shipped_file(found[place + 1]))
     return found
 
 
-def _shipped(path: str) -> str:
+def shipped_file(path: str | Path) -> Path:
+    """Return the shipped file where ``conf/NAME`` is not in the working folder; any other path as it is."""
     parts = Path(path).parts
     file = CONF.joinpath(*parts[1:])
     is_ours = parts[:1] == ("conf",) and ".." not in parts and not Path(path).exists() and file.is_file()
-    return str(file) if is_ours else path
+    return file if is_ours else Path(path)
+
+
+def shipped_configurations() -> list[str]:
+    """List all files of ``conf`` by the name under which ``--config`` finds them."""
+    return [str(Path("conf", path.relative_to(CONF))) for path in sorted(CONF.rglob("*.yaml"))]
 
 
 def list_configurations() -> str:

@@ -83,7 +83,12 @@ class Evaluation:
         budget = () if attacks is None or attacks.restarts == 0 else (attacks.budget,)
         origins = tuple(
             PolicyOrigin(
-                *policy.label, policy.env_steps, policy.mark.get("run_id"), policy.mark.get("tracking_uri"), policy.note
+                *policy.label,
+                policy.env_steps,
+                policy.mark.get("run_id"),
+                policy.mark.get("tracking_uri"),
+                policy.note,
+                policy.physics,
             )
             for policy in self.policies.values()
         )

@@ -11,6 +11,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from rrl.checks import require_at_least
 from rrl.envs import AdversaryBodies, flat_box, make_vec_env
@@ -105,15 +106,25 @@ class MeanActions:
 
 def run_episodes(envs: VectorEnv[Any, Any, Any], actor: Actor, num_episodes: int) -> EpisodeReturns:
     """Run episodes with the mean action of an actor, see :func:`collect_episodes`."""
-    return collect_episodes(envs, MeanActions(actor, len(flat_box(envs.single_action_space).low)), num_episodes)
+    act = MeanActions(actor, len(flat_box(envs.single_action_space).low))
+    # Only seen in a terminal, and if it takes its time: a bar that stands at 100 % looks like a run that hangs.
+    about = {"desc": f"evaluation, {num_episodes} episodes", "unit": " steps", "unit_scale": envs.num_envs}
+    with tqdm(**about, delay=2.0, leave=False, disable=None, dynamic_ncols=True) as bar:
+        return collect_episodes(envs, act, num_episodes, on_step=bar.update)
 
 
-def collect_episodes(envs: VectorEnv[Any, Any, Any], policy: BatchPolicy, num_episodes: int) -> EpisodeReturns:
+def collect_episodes(
+    envs: VectorEnv[Any, Any, Any],
+    policy: BatchPolicy,
+    num_episodes: int,
+    on_step: Callable[[], object] = lambda: None,
+) -> EpisodeReturns:
     """Run episodes, shared out evenly among the worlds, and return exactly so many, world by world.
 
     Each world runs a number of episodes that is fixed beforehand. Taking whichever episodes end first would favour
     short ones, and a short episode is a failed one. The worlds are reset first, have a time limit and reset themselves
     within the step (``AutoresetMode.SAME_STEP``). Actions are clipped to their action box.
+    ``on_step`` is called after each step of all worlds.
     """
     require_at_least(1, num_episodes=num_episodes)
     box = flat_box(envs.single_action_space)
@@ -123,6 +134,7 @@ def collect_episodes(envs: VectorEnv[Any, Any, Any], policy: BatchPolicy, num_ep
         actions = np.clip(policy(observations), box.low, box.high)
         observations, rewards, terminated, truncated, _ = envs.step(actions)
         records.add(np.asarray(rewards), terminated, terminated | truncated)
+        on_step()
     return records.result()
 
 

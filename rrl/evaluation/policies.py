@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,13 +15,13 @@ import numpy as np
 
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER, ZOO, checkpoint_file, worlds_of
-from rrl.checks import near_file, suggestion
-from rrl.configuration import OWN, own_modules
+from rrl.checks import near_file
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.attacks.trained import Battlefield
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
+from rrl.evaluation.policies_functions import call_function, is_function, kind_of, require_own
 from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
 from rrl.serving.model import MODEL
@@ -33,7 +31,6 @@ from rrl.tracking.outbox import BoundedCaller, first_line
 from rrl.tracking.remote_run import DEADLINE, connect
 from rrl.types import HasActor
 
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 LAST = "last.ckpt"
 COPIES = {"mlruns", MODEL}
@@ -67,6 +64,8 @@ class LoadedPolicy:
     """Where that one pushes."""
     note: str = ""
     """What a reader must know of it, as a sentence."""
+    physics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Factors of the nominal physics that its training drew from, by parameter."""
     worlds: Mapping[str, Any] = field(default_factory=dict)
     """Those in which a checkpoint of this package was trained, see ``worlds_of``."""
     mark: Mapping[str, Any] = field(default_factory=dict)
@@ -99,8 +98,8 @@ def find_policies(methods: Mapping[str, Sequence[Entry]]) -> list[PolicySource]:
         found = [name for name, _ in pairs]
         require_no_formula(method, *found)
         for name in found:
-            if _is_function(name):
-                _require_own(name)
+            if is_function(name):
+                require_own(name)
             if found.count(name) > 1:
                 raise CheckpointError(f"The policy {name} is named twice for {method!r}.")
         sources += [PolicySource(method, name, place, using) for place, (name, using) in enumerate(pairs)]
@@ -113,7 +112,7 @@ def _of_entry(entry: Entry) -> list[tuple[str, str | None]]:
         if set(entry) != {"zip", "normalization"} or not str(entry["zip"]).endswith(".zip"):
             raise CheckpointError(f"A policy is a name or {{zip: FILE.zip, normalization: FILE.pkl}}, got {entry}.")
         return [(name, entry["normalization"]) for name in find_files(str(entry["zip"]))]
-    if _is_function(entry):
+    if is_function(entry):
         return [(entry, FIND)]
     return [(name, FIND) for name in find_files(entry)]
 
@@ -141,9 +140,9 @@ def find_files(entry: str) -> list[str]:
 
 def load_source(source: PolicySource) -> LoadedPolicy:
     """Load a policy; CheckpointError if there is none."""
-    if _is_function(source.entry):
+    if is_function(source.entry):
         label = PolicyLabel(source.method, source.entry, source.place)
-        return LoadedPolicy(_call_function(source.entry), label)
+        return LoadedPolicy(call_function(source.entry), label)
     if source.entry.endswith(".zip"):
         saved = load_sb3_policy(Path(source.entry), source.normalization)
         seed = source.place if saved.seed is None else saved.seed
@@ -211,51 +210,10 @@ def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
         env_steps=int(checkpoint["state_dict"].get("env_steps", 0)),
         adversary=own,
         battlefield=_battlefield_of(worlds) if own else None,
+        physics=_physics_of(checkpoint),
         worlds=worlds,
         mark=mark,
     )
-
-
-def _is_function(entry: str) -> bool:
-    return FUNCTION.fullmatch(entry) is not None and not entry.startswith(ZOO)
-
-
-def _require_own(entry: str) -> None:
-    """Refuse to import installed modules: the entry may come from a stranger's file."""
-    top = entry.partition(":")[0].partition(".")[0]
-    if top not in sys.modules and top not in own_modules() and importlib.util.find_spec(top) is not None:
-        raise CheckpointError(f"{entry} must be a function of a module of yours; list {top} in {OWN} to allow it.")
-
-
-def _call_function(entry: str) -> BatchPolicy:
-    module_name, _, name = entry.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # it runs as it is imported, so anything can happen
-        reason = f"importing the module {module_name} failed ({_kind(error)})"
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            reason = f"there is no module {error.name}"
-        raise CheckpointError(f"{entry} must be an importable module:function, but {reason}.") from error
-    if not hasattr(module, name):
-        functions = [known for known, item in vars(module).items() if callable(item)]
-        reason = f"the module {module_name} has no function {name}{suggestion(name, functions)}"
-        raise CheckpointError(f"{entry} must be an importable module:function, but {reason}")
-    make: Callable[[], BatchPolicy] = getattr(module, name)
-    if not callable(make):
-        raise CheckpointError(f"{entry} must be a function that returns the policy, got {type(make).__name__}.")
-    try:
-        policy = make()
-    except Exception as error:  # whatever its author raises
-        message = f"{entry} must take no argument and return the policy, but calling it failed ({_kind(error)})."
-        raise CheckpointError(message) from error
-    if not callable(policy):
-        raise CheckpointError(f"{entry} must return a callable, got {type(policy).__name__}.")
-    return policy
-
-
-def _kind(error: Exception) -> str:
-    """Name an error with the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _battlefield_of(worlds: Mapping[str, Any]) -> Battlefield | None:
@@ -264,6 +222,15 @@ def _battlefield_of(worlds: Mapping[str, Any]) -> Battlefield | None:
     if bodies is not None:
         return Battlefield(env_id, AdversaryBodies(**bodies))
     return Battlefield(env_id, ADVERSARIAL_TASKS[env_id].adversary) if env_id in ADVERSARIAL_TASKS else None
+
+
+def _physics_of(checkpoint: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Read which factors of the physics a run drew from; nothing where a file says it in another way."""
+    try:
+        ranges = checkpoint["datamodule_hyper_parameters"]["physics"] or {}
+        return {str(name): (float(low), float(high)) for name, (low, high) in ranges.items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _check_acts(policy: BatchPolicy, entry: str, trial: Trial) -> None:
@@ -279,7 +246,7 @@ def _check_acts(policy: BatchPolicy, entry: str, trial: Trial) -> None:
         actions = np.asarray(policy(observations), dtype=np.float64)
     except Exception as error:  # whatever a network says of a wrong size
         size = observations.shape[1]
-        message = f"{entry} cannot act on the {size} observations of {env_id} ({_kind(error)})."
+        message = f"{entry} cannot act on the {size} observations of {env_id} ({kind_of(error)})."
         raise CheckpointError(message) from error
     if actions.shape != wanted or not np.isfinite(actions).all():
         raise CheckpointError(

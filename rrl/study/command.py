@@ -24,6 +24,7 @@ from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.tasks import WorkerError
 from rrl.evaluation.video import VideoError
+from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
 from rrl.study.plan import StudyError, StudyRun, plan_runs
 from rrl.study.queue import TrainingQueue
@@ -140,6 +141,7 @@ def main(args: Sequence[str]) -> int:
     given = list(args)
     if given and not given[0].startswith("-"):
         given = ["--config", *given]
+    given = with_shipped(given)
     try:
         settings = read_settings(parser, given)
     except BAD_INPUT as error:

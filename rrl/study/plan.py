@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from rrl.cli_errors import near_configuration
+from rrl.shipped import shipped_file
 from rrl.study.settings import TASK, Method, StudySettings, folder_name, read_yaml, seed_numbers
 from rrl.tracking import METRICS_FILE
 
@@ -104,7 +106,7 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
 
 def _plan(study: StudySettings, method: str, task: str, seed: int, tracking_uri: str | None) -> StudyRun:
     how, output = study.methods[method], Path(study.output)
-    files = [Path(name.replace(TASK, task)) for name in how.configs]
+    files = [shipped_file(name.replace(TASK, task)) for name in how.configs]
     content = _content(how, files, method)
     settings = dict(how.settings)
     if study.steps is not None:
@@ -130,7 +132,7 @@ def _content(how: Method, files: Sequence[Path], method: str) -> dict[str, Any]:
         raise StudyError(f"`methods.{method}.configs` must name at least one file.")
     for path in files:
         if not path.is_file():
-            raise StudyError(f"There is no configuration {path} of the method {method}.")
+            raise StudyError(f"There is no configuration {path} of the method {method}{near_configuration(path)}")
         content = merge(content, read_yaml(path))
     return content
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rrl.checks import near_file
+from rrl.options import OptionParser
 from rrl.tracking.claim import IDENTITY_FILE, Identity, RunFolder, read_identity, unclaimed
 from rrl.tracking.logger import UNSENT_FILE
 from rrl.tracking.outbox import Outbox, append_lines
@@ -56,15 +57,16 @@ def _signed(folder: Path, identity: Identity, run_id: str | None) -> Identity:
 
 def main(args: Sequence[str]) -> int:
     """Run the command; 0 if nothing waits any more, 1 otherwise, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="rrl deliver",
-        description="Send to MLflow what runs that have ended could not send while they ran.",
-        allow_abbrev=False,
-    )
+    about = "Send to MLflow what runs that have ended could not send while they ran."
+    parser = OptionParser(prog="rrl deliver", description=about)
     parser.add_argument("root", nargs="?", default=".", help="folder that holds `runs` (default: the present one)")
-    root = Path(parser.parse_args(args).root).resolve()
+    try:
+        root = Path(parser.parse_args(args).root).resolve()
+    except ValueError as error:
+        sys.stderr.write(f"rrl deliver: error: {error}\n")
+        return 2
     if not (root / "runs").is_dir():
-        sys.stderr.write(f"rrl deliver: error: There is no folder {root / 'runs'}.\n")
+        sys.stderr.write(f"rrl deliver: error: There is no folder {root / 'runs'}{near_file(root / 'runs')}\n")
         return 2
     all_arrived = True
     for arrived, sentence in deliver(root):

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rrl.checks import require_at_least, suggestion
-from rrl.cli_errors import ConfigurationError
+from rrl.checks import require_at_least
+from rrl.cli_errors import ConfigurationError, near_configuration
+from rrl.options import OptionParser
+from rrl.shipped import shipped_file
 from rrl.study.plan import LOGGER, StudyRun, plan_runs
 from rrl.study.runs import train
 from rrl.study.settings import Method, StudySettings, Task, read_yaml
@@ -54,11 +56,11 @@ def main(args: Sequence[str]) -> int:
         return _fail(f"stopped; what is finished is in {tuning.output}, and the same command goes on from there.", 130)
 
 
-def make_parser() -> ArgumentParser:
+def make_parser() -> OptionParser:
     """Make the parser of the options."""
-    parser = ArgumentParser(prog="rrl tune", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("config", type=Path, help="configuration of rrl train")
-    parser.add_argument("--space", type=Path, required=True, help="YAML file of ranges by dotted setting")
+    parser = OptionParser(prog="rrl tune", description=DESCRIPTION)
+    parser.add_argument("config", type=shipped_file, help="configuration of rrl train")
+    parser.add_argument("--space", type=shipped_file, required=True, help="YAML file of ranges by dotted setting")
     parser.add_argument("--trials", type=int, default=20, help="finished trials in all (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="environment steps of a trial; as configured if not given")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of a trial, whose scores are averaged")
@@ -77,8 +79,7 @@ class Tuning:
         require_at_least(1, **{"--trials": options.trials, "--seeds": options.seeds})
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if not options.config.is_file():
-            near = suggestion(options.config.name, [path.name for path in options.config.parent.glob("*.yaml")])
-            raise ValueError(f"There is no configuration {options.config}{near}")
+            raise ValueError(f"There is no configuration {options.config}{near_configuration(options.config)}")
         self.space = read_space(options.space)
         self.options = options
         self.output = options.output or Path("tuning") / options.config.stem

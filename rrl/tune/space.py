@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rrl.checks import require_one_of
-from rrl.cli_errors import check_files
+from rrl.cli_errors import check_files, near_configuration
 from rrl.study.settings import read_yaml
 from rrl.tracking.outbox import first_line
 
@@ -50,7 +50,7 @@ class Range:
 def read_space(path: Path) -> dict[str, Range]:
     """Read a search space, ranges by dotted setting; a ValueError of one sentence if it is none."""
     if not path.is_file():
-        raise ValueError(f"There is no search space {path}.")
+        raise ValueError(f"There is no search space {path}{near_configuration(path)}")
     check_files(["--config", str(path)])
     space = {}
     for name, content in read_yaml(path).items():

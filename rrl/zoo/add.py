@@ -9,7 +9,6 @@ an even number, the lower of the two). The file that it writes is loaded again, 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from rrl.checkpoints import CheckpointError, load_policy, read_checkpoint
 from rrl.checkpoints.loading import worlds_of
 from rrl.checkpoints.policy_only import write_policy
 from rrl.checks import near_file, suggestion
+from rrl.options import OptionParser
 from rrl.shipped import POLICIES
 from rrl.zoo.cards import Card, worlds_in_words, write_card
 
@@ -99,14 +99,14 @@ def _check(source: Path, target: Path) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Add as the arguments say; the exit code is 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m rrl.zoo.add", description=__doc__.partition("\n")[0])
+    parser = OptionParser(prog="python -m rrl.zoo.add", description=__doc__.partition("\n")[0])
     parser.add_argument("name", help="<task>/<method>, such as hopper/adrrl")
     parser.add_argument("--report", type=Path, required=True, help="folder with policies.csv of an evaluation")
     parser.add_argument("--method", required=True, help="as the report names it")
     parser.add_argument("--command", required=True, help="what trains it, without the seed")
     parser.add_argument("--root", type=Path, default=Path(), help="folder from which the report was made")
-    options = parser.parse_args(args)
     try:
+        options = parser.parse_args(sys.argv[1:] if args is None else args)
         path = add(options.name, options.report, options.method, options.command, options.root)
     except (CheckpointError, ValueError, OSError) as error:
         sys.stderr.write(f"python -m rrl.zoo.add: error: {' '.join(str(error).split())}\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from rrl.checks import suggestion
+from rrl.options import OptionParser
 from rrl.zoo.cards import RULE, read_cards, table
 
 DESCRIPTION = """Trained policies that come with rrl; zoo:NAME stands wherever the path of a checkpoint may.
@@ -17,11 +17,13 @@ rrl zoo lists them with their row of the report, rrl zoo NAME says all about one
 
 def main(args: Sequence[str]) -> int:
     """List the policies, or print the card of one; the exit code is 2 for a name that is not there."""
-    parser = argparse.ArgumentParser(
-        prog="rrl zoo", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OptionParser(prog="rrl zoo", description=DESCRIPTION)
     parser.add_argument("name", nargs="?", help="such as hopper/adrrl")
-    name, cards = parser.parse_args(list(args)).name, read_cards()
+    try:
+        name, cards = parser.parse_args(list(args)).name, read_cards()
+    except ValueError as error:
+        sys.stderr.write(f"rrl zoo: error: {error}\n")
+        return 2
     if name is None:
         sys.stdout.write(f"{table(cards)}\n\nseed: {RULE}; falls: of the episodes in the cells\n")
         return 0

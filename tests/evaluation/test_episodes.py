@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rrl.evaluation import run_episodes
+from rrl.evaluation.episodes import collect_episodes
 
 
 class Countdown(gymnasium.Env):
@@ -53,6 +54,12 @@ def test_each_world_contributes_its_share(envs):
     assert episodes.returns.tolist() == [1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
     assert episodes.failed.tolist() == [False] * 3 + [True] * 2 + [False] * 2
     assert episodes.forward_distances is None
+
+
+def test_each_step_is_told_to_whoever_shows_progress(envs):
+    steps = []
+    collect_episodes(envs, lambda observations: observations, 3, on_step=lambda: steps.append(None))
+    assert len(steps) == 3  # the world that takes longest needs three
 
 
 def test_fewer_episodes_than_worlds_are_possible(envs):

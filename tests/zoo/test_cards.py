@@ -11,6 +11,7 @@ import pytest
 import rrl
 from rrl.checkpoints import CheckpointError, read_checkpoint
 from rrl.checkpoints.policy_only import TRAINED_BY
+from rrl.evaluation.policies import find_policies, load_source
 from rrl.main import main
 from rrl.shipped import shipped_policies
 from rrl.zoo.add import LARGEST
@@ -90,3 +91,10 @@ def test_an_unknown_name_is_one_sentence_with_the_near_one(tmp_path, capsys):
 def test_a_policy_of_the_zoo_is_evaluated_by_name(capsys):
     assert main(["evaluate", "--checkpoint", "zoo:hopper/trpo", "--episodes", "1"]) == 0
     assert "Hopper-v5, nominal, 1 episodes, 143,360 training steps: zoo:hopper/trpo" in capsys.readouterr().out
+
+
+def test_an_evaluation_knows_in_which_physics_a_policy_was_trained():
+    (source,) = find_policies({"AD-RRL": ["zoo:hopper/adrrl"]})
+    assert load_source(source).physics == {"mass": (0.7, 1.3), "gear": (0.8, 1.2), "friction": (0.7, 1.3)}
+    (source,) = find_policies({"TRPO": ["zoo:hopper/trpo"]})
+    assert load_source(source).physics == {}

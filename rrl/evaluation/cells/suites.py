@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from rrl.checks import near_file
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.physics import floor_note
 from rrl.evaluation.cells.conditions import Condition
@@ -110,6 +111,7 @@ def _read(text: str) -> tuple[str, list[object]]:
     if path.suffix not in {".yaml", ".yml"} or not path.is_file():
         near = difflib.get_close_matches(text, suite_names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(suite_names())}, or YAML files."
+        hint = near_file(path) if path.suffix else hint
         raise ValueError(f"There is no suite {text!r}{hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.figure import Figure
 
 from rrl.evaluation.report.figures_panels import (
+    Ranges,
     plot_attacks,
     plot_curves,
     plot_differences,
@@ -70,15 +72,33 @@ TEXTS = {
     ),
 }
 """Title and caption, by the name of the figure without its number."""
+TRAINED = {
+    "curves": " Bars at the foot of a panel span the physics that a method was trained in.",
+    "heat_map": " The dashed frame holds the physics that a method was trained in.",
+}
+"""What is added to a caption where such ranges are known."""
 
 
-def draw_report_figures(cells: DataFrame, summary: Summary, baseline: str) -> list[ReportFigure]:
-    """Draw whatever the rows have data for, in the order of the report; others are compared with ``baseline``."""
+def draw_report_figures(
+    cells: DataFrame, summary: Summary, baseline: str, ranges: Ranges = MappingProxyType({})
+) -> list[ReportFigure]:
+    """Draw whatever the rows have data for, in the order of the report; others are compared with ``baseline``.
+
+    ``ranges`` are the factors of the physics that each method was trained in, where that is known.
+    """
     figures = []
-    for name, sweep, figure in _figures(cells, summary, baseline):
-        title, caption = (text.format(sweep=sweep, baseline=baseline) for text in TEXTS[name.rstrip("_0123456789")])
+    for name, sweep, figure in _figures(cells, summary, baseline, ranges):
+        kind = name.rstrip("_0123456789")
+        title, caption = (text.format(sweep=sweep, baseline=baseline) for text in TEXTS[kind])
+        caption += TRAINED[kind] if kind in TRAINED and _shows_ranges(cells, sweep, ranges) else ""
         figures.append(ReportFigure(name, title, caption, to_svg(figure)))
     return figures
+
+
+def _shows_ranges(cells: DataFrame, sweep: str, ranges: Ranges) -> bool:
+    """Tell whether a method was trained in a range of what changes in a sweep, or in any along one axis."""
+    rows = cells[cells.sweep == sweep] if sweep else cells[cells.axis_2 == ""]
+    return any({*rows.axis_1, *rows.axis_2} & {*each} for each in ranges.values())
 
 
 def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
@@ -87,7 +107,7 @@ def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
     return list(cells.sweep[first & ~second].unique()), list(cells.sweep[first & second].unique())
 
 
-def _figures(cells: DataFrame, summary: Summary, baseline: str) -> Iterator[tuple[str, str, Figure]]:
+def _figures(cells: DataFrame, summary: Summary, baseline: str, ranges: Ranges) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name of each figure, its sweep if it is about one, and the figure."""
     styles = method_styles(summary.names)
     if len(summary.policies) > 1:
@@ -99,9 +119,9 @@ def _figures(cells: DataFrame, summary: Summary, baseline: str) -> Iterator[tupl
         yield "attacks", "", plot_attacks(attacks, styles)
     one_axis, two_axes = sweeps_by_axes(changed)
     if one_axis:
-        yield "curves", "", plot_curves(changed, one_axis, styles)
+        yield "curves", "", plot_curves(changed, one_axis, styles, ranges)
     for place, sweep in enumerate(two_axes):
         table = tabulate(changed[changed.sweep == sweep])
-        yield f"heat_map_{place}", sweep, plot_heat_maps(table)
+        yield f"heat_map_{place}", sweep, plot_heat_maps(table, ranges)
         if baseline in table.returns and len(table.returns) > 1:
             yield f"difference_{place}", sweep, plot_differences(table, baseline)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rrl.evaluation.intervals import mean_over_seeds, performance_profile
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Array = NDArray[np.float64]
+Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
+"""By method and parameter: the factors of the nominal physics that its training drew from."""
 
 NUM_THRESHOLDS = 201
 ATTACKERS = {
@@ -91,23 +95,27 @@ def plot_attacks(cells: DataFrame, styles: Mapping[str, MethodStyle]) -> Figure:
 
 
 @mpl.rc_context(REPORT_STYLE)
-def plot_curves(cells: DataFrame, sweeps: Sequence[str], styles: Mapping[str, MethodStyle]) -> Figure:
+def plot_curves(
+    cells: DataFrame, sweeps: Sequence[str], styles: Mapping[str, MethodStyle], ranges: Ranges = MappingProxyType({})
+) -> Figure:
     """Draw returns along one-dimensional sweeps: mean over the seeds with its 95 % interval, a panel for each sweep."""
     figure, panels = _sweep_panels(sweeps, (3.6, 2.7))
     for sweep, axes in panels.items():
-        _draw_curves(axes, tabulate(cells[cells.sweep == sweep]), styles)
+        table = tabulate(cells[cells.sweep == sweep])
+        _draw_curves(axes, table, styles)
+        _draw_ranges(axes, table.cells.axis_1.iloc[0], styles, ranges)
         axes.set_title(sweep)
     add_legend(figure, styles)
     return figure
 
 
 @mpl.rc_context(REPORT_STYLE)
-def plot_heat_maps(table: CellTable) -> Figure:
+def plot_heat_maps(table: CellTable, ranges: Ranges = MappingProxyType({})) -> Figure:
     """Draw the mean returns of each method in the cells of a sweep along two axes, on one colour scale."""
     means = {method: returns.mean(axis=0) for method, returns in table.returns.items()}
     values = np.concatenate(list(means.values()))
     limits = (min(0.0, float(np.nanmin(values))), float(np.nanmax(values)))
-    return _heat_panels(table.cells, means, limits=limits, label=RETURN, mark_worst=True)
+    return _heat_panels(table.cells, means, limits=limits, label=RETURN, mark_worst=True, ranges=ranges)
 
 
 @mpl.rc_context(REPORT_STYLE)
@@ -166,8 +174,26 @@ def _draw_curves(axes: Axes, table: CellTable, styles: Mapping[str, MethodStyle]
     axes.set_xlabel(axis_label(parameter), fontsize=9)
 
 
+def _draw_ranges(axes: Axes, parameter: str, styles: Mapping[str, MethodStyle], ranges: Ranges) -> None:
+    """Draw a bar at the foot of a panel for each method that was trained in a range of its parameter."""
+    low, high = axes.get_xlim()
+    known = [method for method in styles if parameter in ranges.get(method, {})]
+    for place, method in enumerate(known):
+        ends = np.clip(ranges[method][parameter], low, high)
+        height, transform = 0.02 + 0.03 * place, axes.get_xaxis_transform()
+        color = styles[method].color
+        axes.plot(ends, [height] * 2, color=color, linewidth=3.5, solid_capstyle="butt", transform=transform)
+    axes.set_xlim(low, high)
+
+
 def _heat_panels(
-    cells: DataFrame, values: Mapping[str, Array], *, limits: tuple[float, float], label: str, mark_worst: bool
+    cells: DataFrame,
+    values: Mapping[str, Array],
+    *,
+    limits: tuple[float, float],
+    label: str,
+    mark_worst: bool,
+    ranges: Ranges = MappingProxyType({}),
 ) -> Figure:
     columns = 2 if len(values) == 4 else min(len(values), 3)
     figure, panels = new_panels(len(values), columns=columns, size=(3.4, 3.1), sharex=True, sharey=True)
@@ -178,6 +204,7 @@ def _heat_panels(
         mesh = axes.pcolormesh(xs, ys, grid, vmin=limits[0], vmax=limits[1], cmap=colors, shading="nearest")
         axes.set_title(method)
         axes.grid(visible=False)
+        _frame_range(axes, parameters, ranges.get(method, {}))
         _mark_nominal(axes, *map(nominal_value, parameters))
         if mark_worst and np.isfinite(grid).any():
             _mark_worst(axes, xs, ys, grid)
@@ -188,6 +215,16 @@ def _heat_panels(
     bar = figure.colorbar(mesh, ax=panels, label=label, aspect=30, pad=0.015)
     bar.outline.set_visible(False)
     return figure
+
+
+def _frame_range(axes: Axes, parameters: tuple[str, str], ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Frame the cells that lie in a training's ranges; what it has not drawn stayed as it is."""
+    if not {*parameters} & {*ranges}:
+        return
+    (left, right), (bottom, top) = (ranges.get(name, (nominal_value(name),) * 2) for name in parameters)
+    for color, style in (("white", "-"), (INK, "--")):
+        frame = Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor=color, linestyle=style)
+        axes.add_patch(frame)
 
 
 def _mark_nominal(axes: Axes, x: float, y: float) -> None:

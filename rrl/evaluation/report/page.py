@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rrl.evaluation.intervals import Estimate, compare
 from rrl.evaluation.report.figures import ReportFigure
+from rrl.evaluation.report.figures_panels import Ranges
 from rrl.evaluation.report.figures_style import method_styles
 from rrl.evaluation.report.portraits import portray
 from rrl.evaluation.report.summary import IQM, MEASURES, POLICY, Measure, Summary, mean_or_nan
 from rrl.evaluation.report.verdict import TOPICS, UNKNOWN, format_estimates, format_numbers, judge, warnings
+from rrl.tracking.provenance import git_commit, package_versions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rrl.tracking.provenance import git_commit, package_versions
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class PolicyOrigin:
     tracking_uri: str | None = None
     note: str = ""
     """What a reader must know of it, such as which statistics normalise its observations."""
+    physics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Factors of the nominal physics that its training drew from, by parameter."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ class Provenance:
         key = (method, policy, train_seed)
         known = (origin for origin in self.policies if (origin.method, origin.policy, origin.train_seed) == key)
         return next(known, PolicyOrigin(*key))
+
+    def training_ranges(self) -> Ranges:
+        """Return the physics that the policies of each method were trained in, where that is one range for all."""
+        found: dict[str, Mapping[str, tuple[float, float]]] = {}
+        for origin in self.policies:
+            found[origin.method] = origin.physics if found.get(origin.method, origin.physics) == origin.physics else {}
+        return {method: ranges for method, ranges in found.items() if ranges}
 
     def describe(self, cells: DataFrame) -> list[tuple[str, str]]:
         """Describe in terms and texts how the rows were made."""
@@ -114,7 +122,8 @@ def render_html(
     return template.render(
         title=f"Robustness of {subject} on {cells.env_id.iloc[0]}",
         subtitle=f"{len(summary.policies)} {noun}, {cells.cell.nunique()} cells each,"
-        f" {cells.episodes.sum():,} episodes in all{_budget(provenance)}",
+        f" {cells.episodes.sum():,} episodes in all ({cells.seconds.sum() / 60:,.1f} minutes of"
+        f" simulation){_budget(provenance)}",
         findings=judge(summary),
         portraits=portray(cells, summary),
         warnings=warnings(cells, summary),
@@ -146,14 +155,16 @@ def _budget(provenance: Provenance) -> str:
 
 
 def _methods(summary: Summary) -> dict[str, Any]:
-    """Columns of all numbers that are known, and of the interquartile mean."""
+    """Columns of all numbers that are known, and of the interquartile mean; the best mean over the cells first."""
     measures = {name: MEASURES[name] for name in summary.known}
     columns = [_estimates(summary.estimates(name), measure) for name, measure in measures.items()]
     labels = list(measures.values())
     if np.isfinite(summary.methods.iqm).any():
         columns.insert(2, _estimates(summary.estimates("iqm"), IQM))
         labels.insert(2, IQM)
-    rows = zip(summary.methods.seeds.items(), zip(*columns, strict=True), strict=True)
+    found = list(zip(summary.methods.seeds.items(), zip(*columns, strict=True), strict=True))
+    order = np.argsort(-summary.methods["mean"].to_numpy(np.float64), kind="stable")  # NaN last
+    rows = [found[place] for place in order]
     return {
         "columns": labels,
         "rows": [{"method": name, "num_seeds": seeds, "cells": cells} for (name, seeds), cells in rows],

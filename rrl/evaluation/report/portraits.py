@@ -50,10 +50,10 @@ def _nominal(cells: DataFrame, num_policies: int) -> str:
     if nominal.empty:
         return ""
     (value,) = format_numbers([nominal.return_mean.mean()])
-    if num_policies > 1:
-        return f"It returns {value} in the unchanged world."
     row = nominal.iloc[0]
-    spread = NORMAL_QUANTILE * row.return_std / np.sqrt(max(row.episodes - 1, 1))
+    if num_policies > 1 or row.episodes < 2:
+        return f"It returns {value} in the unchanged world."
+    spread = NORMAL_QUANTILE * row.return_std / np.sqrt(row.episodes - 1)
     low, high = format_numbers([row.return_mean - spread, row.return_mean + spread])
     return (
         f"It returns {value} in the unchanged world ({low} to {high}: 95 % interval over its {row.episodes} episodes)."

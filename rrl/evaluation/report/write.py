@@ -107,7 +107,7 @@ def _write(
     from rrl.evaluation.report.page import render_html
 
     summary = summarize(cells)
-    figures = draw_report_figures(cells, summary, baseline)
+    figures = draw_report_figures(cells, summary, baseline, provenance.training_ranges())
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawn = {folder / "figures" / f"{figure.name}.svg": figure.svg for figure in figures}
     for path, svg in drawn.items():

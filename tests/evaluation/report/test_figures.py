@@ -163,3 +163,31 @@ def test_same_numbers_give_the_same_file_and_strange_names_are_drawn():
     first, second = (to_svg(plot_curves(cells, ["mass"], method_styles(list(shapes)))) for _ in range(2))
     assert first == second
     assert legend_texts(plot_curves(cells, ["mass"], method_styles(list(shapes)))) == list(shapes)
+
+
+def test_training_ranges_lie_at_the_foot_of_their_parameter_s_panel(cells):
+    ranges = {"RARL": {"mass": (0.7, 1.3)}, "TRPO": {"gear": (0.9, 1.1)}}
+    mass, delay = plot_curves(cells, ["mass", "action delay"], STYLES, ranges).axes
+    (bar,) = [line for line in mass.lines if line.get_linewidth() == 3.5]
+    assert list(bar.get_xdata()) == [0.7, 1.3]
+    assert bar.get_color() == STYLES["RARL"].color
+    assert not [line for line in delay.lines if line.get_linewidth() == 3.5]
+
+
+def test_training_ranges_frame_the_cells_in_the_panel_of_their_method(plane):
+    *panels, _ = plot_heat_maps(
+        plane, {"RARL": {"mass": (0.7, 1.3), "friction": (0.5, 1.5)}, "TRPO": {"gear": (1, 2)}}
+    ).axes
+    boxes = {axes.get_title("left"): [patch.get_bbox().bounds for patch in axes.patches] for axes in panels}
+    assert boxes["RARL"] == [pytest.approx((0.7, 0.5, 0.6, 1.0))] * 2  # white beneath dashed ink
+    assert boxes["TRPO"] == []
+
+
+def test_a_caption_speaks_of_training_ranges_only_where_they_are_known():
+    cells = table(synthetic_results(1, {"RARL": METHODS["RARL"]}))
+    captions = [
+        {figure.name: figure.caption for figure in draw_report_figures(cells, summarize(cells), "RARL", ranges)}
+        for ranges in ({}, {"RARL": {"mass": (0.7, 1.3)}})
+    ]
+    assert ["trained in" in caption["curves"] for caption in captions] == [False, True]
+    assert "trained in" in captions[1]["heat_map_0"]

@@ -120,3 +120,21 @@ def test_method_is_compared_with_the_baseline_that_is_asked_for(tmp_path):
     rows = [row for row in synthetic_results() if row.sweep == "nominal"]
     files = write_report(rows, tmp_path, provenance=PROVENANCE, baseline="RARL")
     assert "Compared with RARL" in files.html.read_text(encoding="utf-8")
+
+
+def test_the_summary_is_in_the_order_of_the_means_over_the_cells(report):
+    _, files = report
+    text = files.html.read_text(encoding="utf-8")
+    table = text[text.index('<section id="summary">') : text.index("Compared with")]
+    means = files.summary.methods["mean"].sort_values(ascending=False)
+    places = [table.index(f"</span>{method}") for method in means.index]
+    assert places == sorted(places)
+
+
+def test_a_range_is_that_of_a_method_only_if_all_of_its_policies_have_it():
+    def origins(*pairs: tuple[str, dict]):
+        return [PolicyOrigin(method, f"{place}", place, physics=ranges) for place, (method, ranges) in enumerate(pairs)]
+
+    one, other = {"mass": (0.7, 1.3)}, {"mass": (0.5, 1.5)}
+    policies = origins(("A", one), ("A", one), ("B", one), ("B", other), ("C", {}))
+    assert Provenance("", 0, tuple(policies)).training_ranges() == {"A": one}

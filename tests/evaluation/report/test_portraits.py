@@ -40,3 +40,8 @@ def test_several_seeds_have_no_interval_over_episodes():
     portraits = portray(cells, summarize(cells))
     assert [portrait.method for portrait in portraits] == summarize(cells).names
     assert all("interval" not in portrait.sentence for portrait in portraits)
+
+
+def test_a_single_episode_has_no_interval():
+    row = cell_result(sweep="nominal", cell="nominal", kind="nominal", return_mean=1000.0, episodes=1)
+    assert sentence_of([row]) == "It returns 1,000 in the unchanged world."
