@@ -18,7 +18,7 @@ from rrl.algorithms.advantage_batch import AdvantageBatch, advantage_batch, expl
 from rrl.configuration import to_plain
 from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
-from rrl.progress import training_progress
+from rrl.schedule import training_progress
 from rrl.spaces import Spaces
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, Adversary, EpisodeStatistics, RestartStates, Rollout, RolloutBatch
