@@ -190,7 +190,10 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
     Raises:
         CheckpointError: If such a setting or the number of processes differs.
     """
-    stored = checkpoint.get("datamodule_hyper_parameters", {})
+    stored, state = checkpoint.get("datamodule_hyper_parameters", {}), checkpoint.get(type(data).__qualname__, {})
+    ranks = state.get("ranks", [None] * num_processes) if isinstance(state, dict) else None
+    if not (isinstance(stored, dict) and isinstance(ranks, list)):
+        raise CheckpointError("The checkpoint holds no state of its worlds that a run could go on from.")
     for name in sorted((stored.keys() & data.hparams.keys()) - SIZES_OF_WORK):
         if stored[name] != data.hparams[name]:
             setting = "seed_everything" if name == "seed" else f"data.{name}"
@@ -198,7 +201,6 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
                 f"The checkpoint has `{setting}` {stored[name]}, but the configuration {data.hparams[name]}; "
                 "a run must be continued with the same."
             )
-    ranks = checkpoint.get(type(data).__qualname__, {}).get("ranks", [None] * num_processes)
     if len(ranks) != num_processes:
         raise CheckpointError(
             f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}; "

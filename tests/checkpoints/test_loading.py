@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lightning import LightningDataModule
 
 import rrl
 import train
 from rrl.checkpoints import CheckpointError, Policy, load_algorithm, read_checkpoint
+from rrl.checkpoints.loading import check_same_worlds
 from rrl.spaces import Spaces
 from tests.conftest import PROJECT
 
@@ -178,3 +180,17 @@ def test_settings_of_another_kind_are_a_sentence(settings, checkpoint):
     torch.save(content | {"hyper_parameters": settings}, checkpoint)
     with pytest.raises(CheckpointError, match="settings"):
         rrl.load_policy(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"LightningDataModule": {"ranks": torch.tensor(1.0)}},
+        {"LightningDataModule": -1},
+        {"datamodule_hyper_parameters": []},
+    ],
+)
+def test_worlds_of_another_type_are_a_sentence(change):
+    with pytest.raises(CheckpointError, match="no state of its worlds"):
+        check_same_worlds(change, LightningDataModule(), 1)
+    check_same_worlds({}, LightningDataModule(), 1)
