@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 # Imported so that configurations can name their classes by short names.
 import rrl.algorithms  # noqa: F401
 import rrl.data  # noqa: F401
+from rrl.algorithms.base import RLModule
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.cli_checks import (
@@ -158,6 +159,8 @@ class RRLCLI(LightningCLI):
         """Build data, algorithm and trainer; ConfigurationError if one of them refuses its arguments."""
         try:
             super().instantiate_classes()
+            if isinstance(self.model, RLModule):
+                self.model.check_rollouts(self.datamodule.num_steps)
         except INPUT_ERRORS as error:
             raise ConfigurationError(self._explain(error)) from error
 

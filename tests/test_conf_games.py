@@ -159,6 +159,7 @@ def test_a_resumed_game_ends_as_an_uninterrupted_one(workdir):
         ("--model.init_args.gate.exploration=1.5", "`exploration` must lie in [0, 1], got 1.5."),
         ("--model.init_args.gate.rule.budget=1.5", "`budget` must lie in [0, 1], got 1.5."),
         ("--model.init_args.risk_model.calibration.num_bins=0", "`num_bins` must be at least 1, got 0."),
+        ("--data.init_args.num_steps=24", "the horizon of the labels must be shorter than a rollout of 24 steps"),
         ("--data.init_args.force_limit=-2", "`force_limit` must be at least 0 and finite, got -2.0."),
         ("--data.init_args.env_id=rrl/SwimmerAdv-v1", "`labels: HorizonLabels` needs a task whose episodes can fail"),
         ("--data.init_args.env_id=Hopper-v5", "the game needs a task with an adversary"),

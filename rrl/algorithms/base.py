@@ -82,6 +82,9 @@ class RLModule(LightningModule):
         """Return where some episodes begin: all as the task has it, unless the algorithm chooses."""
         return None
 
+    def check_rollouts(self, num_steps: int) -> None:
+        """Refuse, with a ValueError, rollouts of so few steps of a world that the algorithm cannot learn from them."""
+
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""
         self._iteration_end = time.perf_counter()

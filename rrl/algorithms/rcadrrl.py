@@ -81,6 +81,10 @@ class RCADRRL(ADRRL):
         """Iterations so far."""
         return int(self.risk.states.num_iterations)
 
+    def check_rollouts(self, num_steps: int) -> None:
+        """Refuse rollouts in which no state could be labelled."""
+        self.risk.labeller.check_rollouts(num_steps)
+
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Learn the risk from the fresh rollout, choose start states, and perform one pass of AD-RRL."""
         with self.timed("risk"):

@@ -119,6 +119,10 @@ class RCRARL(RARL):
         """Return the states in which some episodes begin, chosen among those of the newest rollout."""
         return self._restart_states
 
+    def check_rollouts(self, num_steps: int) -> None:
+        """Refuse rollouts in which no state could be labelled."""
+        self.risk.labeller.check_rollouts(num_steps)
+
     def on_fit_start(self) -> None:
         """Refuse labels that need test returns where nobody supplies them."""
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor

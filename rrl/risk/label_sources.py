@@ -19,6 +19,7 @@ from rrl.risk.labels import (
     failure_labels_batch_quantile,
     failure_labels_below_return,
     failure_labels_within_horizon,
+    require_longer_rollout,
 )
 from rrl.spaces import Spaces
 from rrl.types import Rollout, RolloutBatch
@@ -33,6 +34,9 @@ class Labeller(nn.Module, ABC):
     @abstractmethod
     def forward(self, rollout: Rollout) -> FailureLabels:
         """Label the states ``[T, N]`` of a rollout."""
+
+    def check_rollouts(self, num_steps: int) -> None:
+        """Refuse, with a ValueError, rollouts of too few steps to label any state."""
 
     def take_test(self, mean_return: float) -> None:
         """Take in the mean return of a test against the learned adversary; ignored unless `needs_tests`."""
@@ -162,6 +166,10 @@ class HorizonLabeller(Labeller):
     def __init__(self, label: Callable[[RolloutBatch, int], FailureLabels], steps: int) -> None:
         super().__init__()
         self._label, self._steps = label, steps
+
+    def check_rollouts(self, num_steps: int) -> None:
+        """Refuse rollouts that are not longer than the horizon."""
+        require_longer_rollout(num_steps, self._steps)
 
     def forward(self, rollout: Rollout) -> FailureLabels:
         """Label by the settings' own ``label``."""

@@ -116,17 +116,29 @@ def trajectory_returns(
     return sums[ids], complete
 
 
+def require_longer_rollout(num_steps: int, horizon_steps: int) -> None:
+    """Refuse, with a ValueError, rollouts of so few steps that no state has a known label.
+
+    Example:
+        >>> require_longer_rollout(24, 62)
+        Traceback (most recent call last):
+        ...
+        ValueError: the horizon of the labels must be shorter than a rollout of 24 steps (`num_steps`), got 62 steps.
+    """
+    if num_steps <= horizon_steps:
+        raise ValueError(
+            f"the horizon of the labels must be shorter than a rollout of {num_steps} steps (`num_steps`), "
+            f"got {horizon_steps} steps."
+        )
+
+
 def decided_within(result: FailureLabels, horizon_steps: int) -> FailureLabels:
     """Make the states unknown whose horizon reaches beyond the rollout's end, whatever became of them.
 
     There a failure is seen but not that there is none, so that failures would be counted too often.
     """
     num_steps = len(result.known)
-    if num_steps <= horizon_steps:
-        raise ValueError(
-            f"the horizon of the labels must be shorter than a rollout of {num_steps} steps (`num_steps`), "
-            f"got {horizon_steps} steps."
-        )
+    require_longer_rollout(num_steps, horizon_steps)
     step = torch.arange(num_steps, device=result.known.device).unsqueeze(1)
     decided = step <= num_steps - horizon_steps
     return FailureLabels(result.labels & decided, result.known & decided)

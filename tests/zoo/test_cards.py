@@ -20,7 +20,11 @@ from tests.conftest import PROJECT
 
 NAMES = list(shipped_policies())
 SIZES = {"Hopper-v5": (11, 3), "Walker2d-v5": (17, 6)}
-ALGORITHMS = {"AD-RRL": "rrl.algorithms.adrrl.ADRRL", "TRPO": "rrl.algorithms.trpo.TRPO"}
+ALGORITHMS = {
+    "AD-RRL": "rrl.algorithms.adrrl.ADRRL",
+    "TRPO": "rrl.algorithms.trpo.TRPO",
+    "TRPO, same worlds": "rrl.algorithms.trpo.TRPO",
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -69,7 +69,7 @@ def test_missing_database_is_not_created(checkpoint, workdir, capsys):
     [
         (["--checkpoint", "missing"], "There is no checkpoint at missing."),
         (["--checkpoint", "missing", "--episodes", "0"], "`--episodes` must be at least 1, got 0."),
-        (["--checkpoint", "missing", "--episodes", "x"], "argument --episodes: invalid int value: 'x'"),
+        (["--checkpoint", "missing", "--episodes", "x"], "Argument --episodes: invalid int value: 'x'. See --help."),
         (
             ["--checkpoint", "missing", "--episode", "3"],
             "There is no option --episode; did you mean '--episodes'? See --help.",
