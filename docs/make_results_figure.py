@@ -13,7 +13,8 @@ import pandas as pd
 
 from rrl.evaluation.report.figures_style import REPORT_STYLE, method_styles, new_panels
 
-TASKS = {"hopper": "Hopper", "walker": "Walker2d"}
+TASKS = {"hopper": "Hopper, 150k steps", "walker_300k": "Walker2d, 300k steps"}
+METHODS = ("AD-RRL", "AD-RRL unguided", "TRPO, same worlds")
 MEASURES = {"mean": "mean return in perturbed worlds", "attack": "return under the strongest attack"}
 
 
@@ -27,7 +28,7 @@ def main() -> None:
         figure, panels = new_panels(4, columns=4, size=(2.75, 2.9), sharey=True)
         for place, (task, measure) in enumerate((task, measure) for task in TASKS for measure in MEASURES):
             table, axes = pd.read_csv(args.results / task / "methods.csv", index_col="method"), panels[place]
-            for height, (name, look) in enumerate(method_styles(list(table.index)).items()):
+            for height, (name, look) in enumerate(method_styles(METHODS).items()):
                 value, low, high = table.loc[name, [measure, f"{measure}_low", f"{measure}_high"]]
                 axes.plot([low, high], [height, height], color=look.color, linewidth=3, solid_capstyle="butt")
                 axes.plot([value], [height], marker=look.marker, color=look.color, markersize=7)
@@ -35,8 +36,8 @@ def main() -> None:
             axes.set_xlabel(MEASURES[measure], fontsize=9)
             axes.set_xlim(left=0)
             axes.grid(visible=False, axis="y")
-            axes.set_yticks(range(len(table)), list(table.index))
-            axes.set_ylim(len(table) - 0.5, -0.5)
+            axes.set_yticks(range(len(METHODS)), METHODS)
+            axes.set_ylim(len(METHODS) - 0.5, -0.5)
         figure.savefig(args.output, dpi=110)
 
 
