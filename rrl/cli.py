@@ -161,6 +161,7 @@ class RRLCLI(LightningCLI):
             super().instantiate_classes()
             if isinstance(self.model, RLModule):
                 self.model.check_rollouts(self.datamodule.num_steps)
+                self.model.check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
         except INPUT_ERRORS as error:
             raise ConfigurationError(self._explain(error)) from error
 

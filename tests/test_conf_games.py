@@ -170,3 +170,10 @@ def test_bad_input_is_one_sentence(argument: str, message: str, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set to")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+@pytest.mark.mujoco
+def test_labels_without_the_tests_that_they_need_are_refused_before_anything_is_written(workdir, capsys):
+    assert train.main(["--config", str(CONF / "rcrarl_hopper6_01_paper.yaml"), "--attacks.every_n_epochs=0"]) == 2
+    assert "`labels: AttackReturnLabels` needs tests against the learned adversary" in capsys.readouterr().err
+    assert not (workdir / "runs").exists()

@@ -85,6 +85,13 @@ class RLModule(LightningModule):
     def check_rollouts(self, num_steps: int) -> None:
         """Refuse, with a ValueError, rollouts of so few steps of a world that the algorithm cannot learn from them."""
 
+    def check_callbacks(self, callbacks: Sequence[Any]) -> None:
+        """Refuse, with a ValueError, a training without a callback that the algorithm depends on."""
+
+    def on_fit_start(self) -> None:
+        """Check that the callbacks are there."""
+        self.check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
+
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""
         self._iteration_end = time.perf_counter()

@@ -1,7 +1,8 @@
-"""RC-RARL: the game in which a calibrated failure risk decides where the adversary may push."""
+"""RC-RARL: the game in which a calibrated failure risk decides where episodes begin or the adversary may push."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -123,9 +124,8 @@ class RCRARL(RARL):
         """Refuse rollouts in which no state could be labelled."""
         self.risk.labeller.check_rollouts(num_steps)
 
-    def on_fit_start(self) -> None:
+    def check_callbacks(self, callbacks: Sequence[Any]) -> None:
         """Refuse labels that need test returns where nobody supplies them."""
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
         tested = any(isinstance(item, HasAttackTests) and item.tests_learned_adversary for item in callbacks)
         if self.risk.labeller.needs_tests and not tested:
             raise ValueError(
