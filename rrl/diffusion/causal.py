@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,7 @@ class CausalDenoiser(WindowDenoiser):
         weights[:, -1, self.obs_dim :] = 0.0
         return super().training_loss(noisy, actions, context, sigma, x0=x0, weights=weights)
 
+    @abstractmethod
     def denoise_rows(self, states: Tensor, causes: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate from each row and those before it its clean state, and the outcome that came with it.
 
@@ -68,7 +70,6 @@ class CausalDenoiser(WindowDenoiser):
         Returns:
             Shape ``[B, H, O + 2]``.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,13 @@ DenoiseFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A ``WindowDenoiser``, or a function with the arguments and result of its ``forward``."""
 
 
-class Denoiser(nn.Module):
+class Denoiser(nn.Module, ABC):
     """A network that estimates what is behind noisy trajectories, and learns it from windows of real experience.
 
     The output layer of each starts at zero: an untrained model predicts that nothing changes.
     """
 
+    @abstractmethod
     def loss(
         self,
         windows: WindowBatch,
@@ -43,12 +44,12 @@ class Denoiser(nn.Module):
         Returns:
             Differentiable scalar.
         """
-        raise NotImplementedError
 
 
 class WindowDenoiser(Denoiser):
     """A denoiser of whole trajectories, at one noise level each."""
 
+    @abstractmethod
     def forward(self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
         """Estimate ``E[x0 | noisy]``.
 
@@ -61,7 +62,6 @@ class WindowDenoiser(Denoiser):
         Returns:
             Clean trajectories. Shape ``[B, H, D]``.
         """
-        raise NotImplementedError
 
     def training_loss(
         self, noisy: Tensor, actions: Tensor, context: Tensor, sigma: Tensor, *, x0: Tensor, weights: Tensor
