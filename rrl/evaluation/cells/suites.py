@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from rrl.checks import near_file
+from rrl.checks import near_file, suggestion
 from rrl.envs.bodies import ADVERSARIAL_TASKS
 from rrl.envs.physics import floor_note
 from rrl.evaluation.cells.conditions import Condition
@@ -109,9 +108,8 @@ def _read(text: str) -> tuple[str, list[object]]:
         return NOMINAL, []
     path = SUITE_FOLDER / f"{text}.yaml" if text in suite_names() else Path(text)
     if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-        near = difflib.get_close_matches(text, suite_names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(suite_names())}, or YAML files."
-        hint = near_file(path) if path.suffix else hint
+        hint = near_file(path) if path.suffix else suggestion(text, suite_names())
+        hint = f"; there are {', '.join(suite_names())}, or YAML files." if hint == "." else hint
         raise ValueError(f"There is no suite {text!r}{hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
