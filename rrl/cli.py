@@ -14,7 +14,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 # Imported so that configurations can name their classes by short names.
 import rrl.algorithms  # noqa: F401
-import rrl.data  # noqa: F401
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
@@ -35,6 +34,7 @@ from rrl.cli_errors import (
     refuse_nulls,
     restrict_classes,
 )
+from rrl.data import RolloutDataModule
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
 from rrl.interrupts import GracefulInterrupt
@@ -159,9 +159,9 @@ class RRLCLI(LightningCLI):
         """Build data, algorithm and trainer; ConfigurationError if one of them refuses its arguments."""
         try:
             super().instantiate_classes()
-            if isinstance(self.model, RLModule):
+            if isinstance(self.model, RLModule) and isinstance(self.datamodule, RolloutDataModule):
                 self.model.check_rollouts(self.datamodule.num_steps)
-                self.model.check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
+                self.model.check_trainer(self.trainer)
         except INPUT_ERRORS as error:
             raise ConfigurationError(self._explain(error)) from error
 

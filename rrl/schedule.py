@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from lightning import Trainer
 
 
@@ -14,11 +16,5 @@ def remaining_iterations(trainer: Trainer) -> int:
 
 
 def training_progress(trainer: Trainer) -> float:
-    """Return which share of the training is over with the training step that is under way, in ``(0, 1]``.
-
-    Raises:
-        ValueError: If the run has no fixed number of epochs.
-    """
-    if trainer.max_epochs is None or trainer.max_epochs < 0:
-        raise ValueError(f"`final_max_kl` needs a fixed number of epochs, got `max_epochs` {trainer.max_epochs}.")
-    return 1.0 - remaining_iterations(trainer) / (trainer.max_epochs * int(trainer.num_training_batches))
+    """Return which share of a training of a fixed number of epochs is over with the step under way, in ``(0, 1]``."""
+    return 1.0 - remaining_iterations(trainer) / (cast(int, trainer.max_epochs) * int(trainer.num_training_batches))

@@ -177,3 +177,10 @@ def test_labels_without_the_tests_that_they_need_are_refused_before_anything_is_
     assert train.main(["--config", str(CONF / "rcrarl_hopper6_01_paper.yaml"), "--attacks.every_n_epochs=0"]) == 2
     assert "`labels: AttackReturnLabels` needs tests against the learned adversary" in capsys.readouterr().err
     assert not (workdir / "runs").exists()
+
+
+@pytest.mark.mujoco
+def test_a_trust_region_that_shrinks_without_an_end_is_refused_before_anything_is_written(workdir, capsys):
+    assert train.main(["--config", str(CONF / "adrrl_walker.yaml"), "--trainer.max_epochs=-1"]) == 2
+    assert "`final_max_kl` needs a fixed number of epochs, got `max_epochs` -1" in capsys.readouterr().err
+    assert not (workdir / "runs").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -106,9 +106,10 @@ class ADRRL(RLModule):
         self.register_buffer("replay_error_ratio", torch.tensor(math.inf), persistent=persistent)
         self._starts: Tensor | None = None
 
-    def check_callbacks(self, callbacks: Sequence[Any]) -> None:
+    def check_trainer(self, trainer: Any) -> None:
         """Refuse a bound on the replay error where nobody measures it."""
-        judged = any(isinstance(item, JudgesImagination) for item in callbacks)
+        super().check_trainer(trainer)
+        judged = any(isinstance(item, JudgesImagination) for item in trainer.callbacks)
         if self.imagination.max_replay_error is not None and not judged:
             raise ValueError("`imagination.max_replay_error` needs the callback ImaginationDiagnostics, got none.")
 

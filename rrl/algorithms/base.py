@@ -85,12 +85,15 @@ class RLModule(LightningModule):
     def check_rollouts(self, num_steps: int) -> None:
         """Refuse, with a ValueError, rollouts of so few steps of a world that the algorithm cannot learn from them."""
 
-    def check_callbacks(self, callbacks: Sequence[Any]) -> None:
-        """Refuse, with a ValueError, a training without a callback that the algorithm depends on."""
+    def check_trainer(self, trainer: Any) -> None:
+        """Refuse, with a ValueError, a Trainer without what the algorithm depends on: an end, or a callback."""
+        shrinks = isinstance(self.policy_update, TrustRegion) and self.policy_update.final_max_kl is not None
+        if shrinks and trainer.max_epochs < 0:
+            raise ValueError(f"`final_max_kl` needs a fixed number of epochs, got `max_epochs` {trainer.max_epochs}.")
 
     def on_fit_start(self) -> None:
-        """Check that the callbacks are there."""
-        self.check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
+        """Check the Trainer."""
+        self.check_trainer(self.trainer)
 
     def on_train_start(self) -> None:
         """Start the clock of the first iteration."""

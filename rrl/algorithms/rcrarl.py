@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -124,9 +123,10 @@ class RCRARL(RARL):
         """Refuse rollouts in which no state could be labelled."""
         self.risk.labeller.check_rollouts(num_steps)
 
-    def check_callbacks(self, callbacks: Sequence[Any]) -> None:
+    def check_trainer(self, trainer: Any) -> None:
         """Refuse labels that need test returns where nobody supplies them."""
-        tested = any(isinstance(item, HasAttackTests) and item.tests_learned_adversary for item in callbacks)
+        super().check_trainer(trainer)
+        tested = any(isinstance(item, HasAttackTests) and item.tests_learned_adversary for item in trainer.callbacks)
         if self.risk.labeller.needs_tests and not tested:
             raise ValueError(
                 "`labels: AttackReturnLabels` needs tests against the learned adversary: "

@@ -25,7 +25,8 @@ class TrustRegion:
     """Bound on the mean KL divergence, nats per action dimension. The TRPO paper bounds the sum by ``0.01``."""
     final_max_kl: float | None = None
     """The bound at the end of the training, to which it falls linearly; the same throughout where None. Needs a fixed
-    number of epochs. Steps that help a bad policy shake a good one: its return jumps from one step to the next."""
+    number of epochs; a run that is continued with another number shrinks towards its new end. Steps that help a bad
+    policy shake a good one: its return jumps from one step to the next."""
     cg_iterations: int = 15
     """Conjugate-gradient steps."""
     cg_damping: float = 0.1
