@@ -101,7 +101,8 @@ def plot_profile(axes: Axes, rows: pd.DataFrame, method: str) -> None:
     """Draw a method's line with its bootstrap band."""
     table = rows.pivot_table(index="force_limit", columns="seed", values="return_mean")
     mean, low, high = zip(*(interval(row) for row in table.to_numpy()), strict=True)
-    axes.plot(table.index, mean, "o-", markersize=3, color=COLORS[method], label=LABELS[method])
+    label = f"{LABELS[method]}, seeds: {table.shape[1]}"
+    axes.plot(table.index, mean, "o-", markersize=3, color=COLORS[method], label=label)
     axes.fill_between(table.index, low, high, color=COLORS[method], alpha=0.15, linewidth=0)
 
 
