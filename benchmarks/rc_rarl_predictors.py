@@ -61,7 +61,7 @@ def plot_skills(table: pd.DataFrame) -> Figure:
     """Draw each skill against the reset noise, a line for each predictor."""
     figure, panels = plt.subplots(1, len(SKILLS), figsize=(12, 3.4), layout="constrained")
     for axes, (skill, title) in zip(panels, SKILLS.items(), strict=True):
-        for predictor in PREDICTORS:
+        for predictor in (predictor for predictor in PREDICTORS if predictor in set(table.predictor)):
             line = table[table.predictor == predictor].groupby("noise")[skill].mean()
             axes.plot(line.index, line, "o-", markersize=4, label=predictor)
         axes.set(title=title, xlabel="reset noise", xscale="log", xticks=NOISES, xticklabels=[f"{x:g}" for x in NOISES])
@@ -77,10 +77,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--predictors", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    parts = [(noise, predictor, seed) for seed in args.seeds for noise in NOISES for predictor in PREDICTORS]
+    parts = [(noise, predictor, seed) for seed in args.seeds for noise in NOISES for predictor in args.predictors]
     runs = {part: run_of(args.folder.resolve(), *part) for part in parts}
     train_all([partial(training, runs[part], *part[:2], args.iterations) for part in parts], args.jobs)
     columns = ["noise", "predictor", "seed"]
