@@ -58,7 +58,7 @@ class Study:
 
     def run(self) -> int:
         """Train, evaluate, report; the exit code is 1 if a training has failed."""
-        self.tracking.begin(f"`{self.command}`")
+        self.tracking.begin(self.command)
         status = "KILLED"
         try:
             self.train()
