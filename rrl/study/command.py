@@ -23,7 +23,6 @@ from rrl.evaluation.command import BAD_INPUT, Evaluation
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.tasks import WorkerError
-from rrl.evaluation.video import VideoError
 from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
 from rrl.study.plan import StudyError, StudyRun, plan_runs
@@ -117,11 +116,6 @@ class Study:
             files, provenance = evaluation.report(rows, self.command)
             sys.stdout.write(f"\n{task}\n{format_summary(files.summary)}\n\nreport: {files.html}\n")
             self.tracking.log_report(task, files, provenance)
-            if evaluation.settings.video:
-                try:
-                    sys.stdout.writelines(f"video: {path}\n" for path in evaluation.film_worst(rows))
-                except VideoError as error:  # everything else is there
-                    sys.stdout.write(f"{error}\n")
 
     def _policies(self, task: str) -> dict[str, list[str]]:
         """Checkpoints by method; a method without a finished training is named and left out."""
