@@ -20,7 +20,6 @@ from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, res
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
-from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.tasks import WorkerError
 from rrl.shipped import with_shipped
@@ -46,7 +45,7 @@ class Study:
         self.output = Path(settings.output)
         if (suite := settings.evaluation.suite) is not None:
             for task in settings.tasks.values():
-                trial = Trial(task.env_id, settings.evaluation.episodes, env_kwargs=task.env_kwargs)
+                trial = task.trial(settings.evaluation.episodes)
                 load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
                     battlefield(trial)
