@@ -179,10 +179,13 @@ def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     env_id = data.get("env_id")
     if env_id is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
+    base = base_task(env_id)
+    if env_id.endswith(f":{base}"):
+        base = env_id  # with the module of yours that registers it
     own = {name: data[name] for name in ("wrappers", "max_episode_steps", "adversary") if name in data}
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {env_id.rpartition("/")[2]: {"env_id": base_task(env_id), **own}},
+        "tasks": {env_id.rpartition(":")[2].rpartition("/")[2]: {"env_id": base, **own}},
         "output": str(Path("studies") / path.stem),
     }
 
