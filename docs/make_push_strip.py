@@ -27,7 +27,7 @@ from rrl.evaluation.cells.disturbances import EpisodeDraws
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source
 from rrl.evaluation.report.figures_style import COLORS, INK
-from rrl.evaluation.video import record_positions
+from rrl.evaluation.video import record
 
 ENV_ID, EPISODES = "Hopper-v5", 20
 WINDOW, BEFORE, FRAMES = 2.0, 0.1, 8
@@ -66,12 +66,12 @@ def find_episode(policies: list[LoadedPolicy], push: float) -> tuple[list[np.nda
     """Find the episode: the positions of each policy, the step of the push, the seconds of a step."""
     condition = Condition.of({"push_impulse": push})
     for seed in range(EPISODES):
-        found = [record_positions(policy.act, Trial(ENV_ID, 1, seed, {}), condition) for policy in policies]
-        num_steps, seconds = make_task(ENV_ID).max_episode_steps, found[0][1]
+        found = [record(policy.act, Trial(ENV_ID, 1, seed, {}), condition) for policy in policies]
+        num_steps, seconds = make_task(ENV_ID).max_episode_steps, found[0].step_seconds
         at = int(EpisodeDraws(seed, 1, num_steps=num_steps, obs_dim=1, action_dim=1).push_times[0])
-        until = [len(positions) - at for positions, _ in found]
+        until = [len(each.positions) - at for each in found]
         if min(until) > 0 and until[0] * seconds < WINDOW <= until[1] * seconds:
-            return [positions for positions, _ in found], at, seconds
+            return [each.positions for each in found], at, seconds
     raise SystemExit(f"In none of {EPISODES} episodes the first alone falls within {WINDOW} s; choose another --push.")
 
 

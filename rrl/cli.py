@@ -43,7 +43,7 @@ from rrl.serving import ModelCallback
 from rrl.tracking import METRICS_FILE, MLflowRunLogger
 from rrl.tracking.claim import ClaimedError, read_identity
 from rrl.tracking.figures import FigureCallback
-from rrl.tracking.provenance import flatten_config, new_run_name, telling_params, training_tags
+from rrl.tracking.provenance import flatten_config, new_run_name, package_versions, telling_params, training_tags
 
 LOGGER = "trainer.logger"
 KINDS = (
@@ -85,6 +85,7 @@ class RecordConfig(SaveConfigCallback):
         config = self.config.as_dict()
         env_id = str(config["data"].get("init_args", {}).get("env_id", ""))
         logger.log_tags(training_tags(type(pl_module).__name__, env_id, config["seed_everything"], sys.argv))
+        logger.log_environment(env_id or "none", f"mujoco {package_versions().get('mujoco')}")
         logger.log_params(telling_params(flatten_config(config)), whole_config=True)
         logger.log_artifact(logger.run_dir / self.config_filename)
 

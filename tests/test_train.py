@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -54,10 +55,19 @@ def test_process_leaves_checkpoints_config_and_metrics_against_env_steps(workdir
     assert run.data.tags["env"] == "Pendulum-v1"
     assert run.data.tags["seed"] == "0"
     assert run.data.params["model.alpha"] == "0.1"
+    assert not {"config", "__default_config__"} & run.data.params.keys()
+    (environment,) = run.inputs.dataset_inputs
+    assert environment.dataset.name == "Pendulum-v1"
+    description, model = (run.data.tags[name] for name in ("mlflow.note.content", "mlflow.log-model.history"))
+    assert "ToyAlgorithm on Pendulum-v1, seed 0" in description
+    assert "in the last evaluation, after 64 environment steps." in description
+    assert json.loads(model)[0]["artifact_path"] == "policy_model"
     history = client_of(workdir).get_metric_history(run.info.run_id, "rollout/episode_return_mean")
     assert [metric.step for metric in history] == [8 * n for n in range(1, 9)]
     evaluations = client_of(workdir).get_metric_history(run.info.run_id, "eval/return_mean")
     assert [metric.step for metric in evaluations] == [32, 64]
+    experiment = client_of(workdir).get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     uploaded = workdir / "mlruns" / run.info.run_id / "artifacts"
     assert {path.name for path in uploaded.iterdir()} == {"checkpoints", "config.yaml", "figures", "policy_model"}
     assert {path.name for path in (uploaded / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}

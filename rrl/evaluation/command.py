@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import Suite, load_suite
 from rrl.evaluation.policies import find_policies, load_source, require_fit
+from rrl.evaluation.report.films import Films, Scene, caption, worst_cell
 from rrl.evaluation.report.page import PolicyOrigin, Provenance
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.report.write import ReportFiles, log_report, write_report
@@ -78,7 +78,7 @@ class Evaluation:
         }
 
     def report(self, rows: Sequence[CellResult], command: str) -> tuple[ReportFiles, Provenance]:
-        """Write the report of what :meth:`run` returned, with the command line for whoever wants to repeat it."""
+        """Write the report on what :meth:`run` returned; ``command`` is what a reader repeats it with."""
         attacks = self.settings.attacks
         budget = () if attacks is None or attacks.restarts == 0 else (attacks.budget,)
         origins = tuple(
@@ -93,22 +93,42 @@ class Evaluation:
             for policy in self.policies.values()
         )
         provenance = Provenance(command, self.settings.seed, origins, (*self.suite.notes, *budget))
-        return write_report(rows, self.folder, provenance=provenance, baseline=self.settings.baseline), provenance
+        films = self.film_worst(rows) if self.settings.video else None
+        files = write_report(rows, self.folder, provenance=provenance, baseline=self.settings.baseline, films=films)
+        return files, provenance
 
-    def film_worst(self, rows: Sequence[CellResult]) -> Iterator[Path]:
-        """Film each method's first policy in the cell of the suite where it does worst, by what :meth:`run` returned.
+    def film_worst(self, rows: Sequence[CellResult]) -> Films | None:
+        """Film each method's first policy in the cell of the suite where these do worst on average.
 
-        Each file is yielded when it is there. A machine that cannot draw raises a ``VideoError``.
+        Where nothing can be drawn that is said on the screen, and there are none.
         """
-        cells = {cell.name: cell for cell in self.suite.cells}
         firsts = {policy.label.method: policy for policy in reversed(self.policies.values())}
-        (self.folder / "videos").mkdir(exist_ok=True)
-        for method, policy in firsts.items():
-            own = [row for row in rows if row.label == policy.label and row.cell in cells]
-            worst = cells[min(own, key=lambda row: row.return_mean).cell]
-            path = self.folder / "videos" / f"{re.sub(r'[^A-Za-z0-9]+', '_', method)}.gif"
-            film(policy.act, self.settings.trial, worst.condition, path)
-            yield path
+        policies = {method: firsts[method] for method in dict.fromkeys(self.settings.policies) if method in firsts}
+        cells = {cell.name: cell for cell in self.suite.cells}
+        own = [row for row in rows if row.label in {policy.label for policy in policies.values()}]
+        worst = worst_cell(own, cells)
+        here = {row.method: row for row in own if row.cell == worst}
+        acts = {method: policy.act for method, policy in policies.items() if method in here}
+        try:
+            found = film(acts, self.settings.trial, cells[worst].condition)
+        except VideoError as error:  # everything else is there
+            sys.stdout.write(f"{error}\n")
+            return None
+        scenes = [
+            Scene(
+                method,
+                caption(
+                    each.episode.total,
+                    each.seconds,
+                    failed=each.episode.failed,
+                    mean=here[method].return_mean,
+                    episodes=here[method].episodes,
+                ),
+                each.image,
+            )
+            for method, each in found.items()
+        ]
+        return Films(worst, tuple(scenes))
 
 
 def fingerprint(settings: EvaluationSettings, suite: Suite) -> Mapping[str, str | int | float]:
@@ -163,11 +183,6 @@ def run_command(args: Sequence[str]) -> int:
         return _fail(f"{error} {_resume(evaluation)}", 1)
     sys.stdout.write(f"{format_summary(files.summary)}\n\nreport: {files.html}\n")
     sys.stdout.writelines(f"{sentence}\n" for sentence in log_report(files, provenance))
-    if evaluation.settings.video:
-        try:
-            sys.stdout.writelines(f"video: {path}\n" for path in evaluation.film_worst(rows))
-        except VideoError as error:  # everything else is there
-            sys.stdout.write(f"{error}\n")
     return 0
 
 

@@ -45,7 +45,7 @@ class EvaluationSettings:
     baseline: str | None = None
     """Method that the others are compared with."""
     video: bool = False
-    """Film each method's first policy in its worst cell."""
+    """Show each method's first policy, in the world where they do worst, as a film in the report; it takes seconds."""
     workers: int = 1
     """Processes. The results do not depend on it."""
     ray: str | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +23,9 @@ from rrl.types import HasActor
 
 MODEL = "policy_model"
 """Name of the model in the folder of a run and among its artifacts, as in ``mlflow models serve -m runs:/<id>/...``."""
+
+MODEL_TAG = "mlflow.log-model.history"
+"""Tag by which MLflow's page of a run knows that there is a model among its artifacts."""
 
 
 class ModelCallback(Callback):
@@ -40,8 +45,15 @@ class ModelCallback(Callback):
             save_model(last, folder, cast(HasActor, pl_module).spaces)
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 logger.log_artifact(file, str(Path(MODEL) / file.parent.relative_to(folder)))
+            logger.log_tags({MODEL_TAG: json.dumps([model_entry()])})
         except Exception as error:  # a copy of the policy is not worth a run
             rank_zero_warn(f"The policy could not be saved as an MLflow model: {error}")
+
+
+def model_entry() -> dict[str, object]:
+    """Describe the model of a run as MLflow lists it."""
+    now = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return {"artifact_path": MODEL, "utc_time_created": now, "flavors": {"python_function": {}}}
 
 
 def save_model(checkpoint: Path, folder: Path, spaces: Spaces) -> None:

@@ -20,10 +20,8 @@ from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, res
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
-from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
 from rrl.evaluation.tasks import WorkerError
-from rrl.evaluation.video import VideoError
 from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
 from rrl.study.plan import StudyError, StudyRun, plan_runs
@@ -47,7 +45,7 @@ class Study:
         self.output = Path(settings.output)
         if (suite := settings.evaluation.suite) is not None:
             for task in settings.tasks.values():
-                trial = Trial(task.env_id, settings.evaluation.episodes, env_kwargs=task.env_kwargs)
+                trial = task.trial(settings.evaluation.episodes)
                 load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
                     battlefield(trial)
@@ -58,7 +56,7 @@ class Study:
 
     def run(self) -> int:
         """Train, evaluate, report; the exit code is 1 if a training has failed."""
-        self.tracking.begin(f"`{self.command}`")
+        self.tracking.begin(self.command)
         status = "KILLED"
         try:
             self.train()
@@ -117,11 +115,6 @@ class Study:
             files, provenance = evaluation.report(rows, self.command)
             sys.stdout.write(f"\n{task}\n{format_summary(files.summary)}\n\nreport: {files.html}\n")
             self.tracking.log_report(task, files, provenance)
-            if evaluation.settings.video:
-                try:
-                    sys.stdout.writelines(f"video: {path}\n" for path in evaluation.film_worst(rows))
-                except VideoError as error:  # everything else is there
-                    sys.stdout.write(f"{error}\n")
 
     def _policies(self, task: str) -> dict[str, list[str]]:
         """Checkpoints by method; a method without a finished training is named and left out."""

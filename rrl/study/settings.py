@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from rrl.checks import require_at_least, require_one_of
+from rrl.envs import AdversaryBodies
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.cells.suites import base_task
+from rrl.evaluation.episodes import Trial
 from rrl.evaluation.settings import EvaluationSettings
 
 TASK = "{task}"
@@ -37,6 +39,26 @@ class Task:
     """The environment of the evaluation."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the environment, such as ``reset_noise_scale``."""
+    wrappers: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    """Wrappers by class path, the innermost first, with their keywords; not for native tasks."""
+    max_episode_steps: int | None = None
+    """Time limit; the environment's own where null."""
+    adversary: AdversaryBodies | None = None
+    """Bodies that attackers push, such as ``{bodies: [torso]}``; those of the adversarial task where null."""
+    push_body: str | None = None
+    """Body that the pushes of the suite act on, along x; that of the native task where null."""
+
+    def trial(self, episodes: int) -> Trial:
+        """Return the episodes of each cell."""
+        return Trial(
+            self.env_id,
+            episodes,
+            env_kwargs=self.env_kwargs,
+            wrappers=self.wrappers,
+            max_episode_steps=self.max_episode_steps,
+            adversary=self.adversary,
+            push_body=self.push_body,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +74,7 @@ class StudyEvaluation:
     attacks: AttackOptions | None = None
     """How hard the policies are attacked; not at all where null."""
     video: bool = False
-    """Film each method's first policy in its worst cell."""
+    """Show each method's first policy, in the world where they do worst, as a film in the report; it takes seconds."""
 
     def __post_init__(self) -> None:
         require_at_least(1, **{"evaluation.episodes": self.episodes})
@@ -106,6 +128,10 @@ def evaluation_settings(
     return EvaluationSettings(
         env_id=place.env_id,
         env_kwargs=place.env_kwargs,
+        wrappers=place.wrappers,
+        max_episode_steps=place.max_episode_steps,
+        adversary=place.adversary,
+        push_body=place.push_body,
         policies=policies,
         suite=suite,
         episodes=how.episodes,
@@ -149,12 +175,17 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
 
 def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Make the settings of a study of a single configuration of ``train.py``."""
-    env_id = (content.get("data") or {}).get("init_args", {}).get("env_id")
+    data = (content.get("data") or {}).get("init_args") or {}
+    env_id = data.get("env_id")
     if env_id is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
+    base = base_task(env_id)
+    if env_id.endswith(f":{base}"):
+        base = env_id  # with the module of yours that registers it
+    own = {name: data[name] for name in ("wrappers", "max_episode_steps", "adversary") if name in data}
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {env_id.rpartition("/")[2]: {"env_id": base_task(env_id)}},
+        "tasks": {env_id.rpartition(":")[2].rpartition("/")[2]: {"env_id": base, **own}},
         "output": str(Path("studies") / path.stem),
     }
 

@@ -12,9 +12,9 @@ from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES
 from rrl.evaluation.report.write import ReportFiles, known_metrics, method_metrics
 from rrl.study.plan import StudyRun
-from rrl.tracking.addresses import database_uri
-from rrl.tracking.logger import runs_page
+from rrl.tracking.addresses import database_uri, runs_page
 from rrl.tracking.outbox import BoundedCaller, first_line
+from rrl.tracking.provenance import page_tags
 from rrl.tracking.remote_run import connect, experiment_id
 
 LONGEST_CALL = 60.0
@@ -35,9 +35,9 @@ class StudyTracking:
         self.problem = ""
         """Why nothing more is logged; empty while MLflow answers."""
 
-    def begin(self, description: str) -> None:
+    def begin(self, command: str) -> None:
         """Make the parent run, or open that of the study's earlier part."""
-        self._call(lambda: self._begin(description))
+        self._call(lambda: self._begin(command))
 
     def tags_of(self, run: StudyRun) -> dict[str, str]:
         """Return the tags of a training, by which runs are grouped and compared."""
@@ -67,7 +67,7 @@ class StudyTracking:
                 f"MLflow at {self.uri} does not answer ({first_line(error)}); the study is in {self._output}."
             )
 
-    def _begin(self, description: str) -> None:
+    def _begin(self, command: str) -> None:
         client = connect(self.uri)
         self._experiment = experiment_id(client, self._name, self.uri, self._output.resolve())
         if self._file.is_file():
@@ -76,7 +76,8 @@ class StudyTracking:
                 client.update_run(known["run_id"], status="RUNNING")
                 self.run_id = known["run_id"]
                 return
-        tags = {"mlflow.note.content": description, "study": self._name}
+        description = f"{self._name}, and its trainings beneath.\n\n    {command}\n"
+        tags = {**page_tags(command, description), "study": self._name}
         self.run_id = str(client.create_run(self._experiment, run_name=self._name, tags=tags).info.run_id)
         self._file.write_text(json.dumps({"uri": self.uri, "run_id": self.run_id}), encoding="utf-8")
 

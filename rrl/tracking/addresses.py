@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -62,3 +63,17 @@ def database_path(uri: str) -> Path:
 def lacks_database(uri: str) -> bool:
     """Tell whether a tracking URI names an SQLite file that is not there: connecting would create it."""
     return uri.startswith(SQLITE) and not database_path(uri).is_file()
+
+
+def runs_page(uri: str, experiment: str | None) -> str:
+    """Tell how a person gets to see the runs of an experiment, by its id if it is known, at a tracking address.
+
+    Example:
+        >>> runs_page("http://ada:secret@mlflow.example.org", "3")
+        'http://mlflow.example.org/#/experiments/3/runs?workflowType=machine_learning'
+    """
+    # MLflow's page opens in a view of language models, where runs like ours do not show; this address leads past it.
+    place = "" if experiment is None else f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    if uri.startswith("http"):
+        return without_password(uri).rstrip("/") + place
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}   # then open http://127.0.0.1:5000{place}"

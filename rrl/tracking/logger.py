@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from rrl.tracking.addresses import check_tracking_uri, database_uri
+from rrl.tracking.addresses import check_tracking_uri, database_uri, runs_page
 from rrl.tracking.claim import IDENTITY_FILE, Identity, RunFolder
 from rrl.tracking.outbox import Message, Outbox, append_lines, read_lines
-from rrl.tracking.provenance import without_password
+from rrl.tracking.provenance import DESCRIPTION, describe_result, without_password
 from rrl.tracking.remote_run import RemoteRun
 from rrl.tracking.repeats import Repeats
 
@@ -42,20 +41,6 @@ def require_run_name(name: object) -> None:
     if not (is_folder and text.isprintable() and len(text) <= 100 and len(text.encode()) <= 200):
         shown = repr(name) if len(repr(name)) < 100 else f"{len(text)} characters"
         raise ValueError(f"`run_name` must have up to 100 printable characters without slashes, got {shown}.")
-
-
-def runs_page(uri: str, experiment: str | None) -> str:
-    """Tell how a person gets to see the runs of an experiment, by its id if it is known, at a tracking address.
-
-    Example:
-        >>> runs_page("http://ada:secret@mlflow.example.org", "3")
-        'http://mlflow.example.org/#/experiments/3/runs?workflowType=machine_learning'
-    """
-    # MLflow's page opens in a view of language models, where runs like ours do not show; this address leads past it.
-    place = "" if experiment is None else f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    if uri.startswith("http"):
-        return without_password(uri).rstrip("/") + place
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}   # then open http://127.0.0.1:5000{place}"
 
 
 class MLflowRunLogger(Logger):
@@ -114,6 +99,7 @@ class MLflowRunLogger(Logger):
         self._checkpoints: Checkpoint | None = None
         self._config_recorded = False
         self._env_steps: int | None = None
+        self._description = ""
         self._outbox = Outbox(self._run.deliver, self.run_dir / UNSENT_FILE)
         self.metrics_file = self.run_dir / METRICS_FILE
         """Every metric this run has logged, as JSON lines."""
@@ -175,7 +161,14 @@ class MLflowRunLogger(Logger):
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run; those of the configuration win."""
-        self._post({"tags": {**tags, **self._tags}})
+        all_tags = {**tags, **self._tags}
+        self._description = all_tags.get(DESCRIPTION, self._description)
+        self._post({"tags": all_tags})
+
+    @rank_zero_only
+    def log_environment(self, env_id: str, digest: str) -> None:
+        """Name the environment as the data of the run; the ``digest`` tells versions of it apart."""
+        self._post({"dataset": env_id, "digest": digest})
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -231,11 +224,13 @@ class MLflowRunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Upload the best and the last checkpoint, close the run and deliver what waits."""
+        """Upload the best and the last checkpoint, say what came out, close the run and deliver what waits."""
         for kind in ("best_model_path", "last_model_path"):
             path = Path(getattr(self._checkpoints, kind, ""))
             if path.is_file():
                 self.log_artifact(path, "checkpoints")
+        if self._description and (result := describe_result(self.history)):
+            self._post({"tags": {DESCRIPTION: f"{self._description}\n{result}\n"}})
         self._post({"status": "FINISHED" if status == "success" else self.outcome})
         if unsent := self._outbox.flush():
             place = f"{self._outbox.path} for `rrl deliver` or a resume"

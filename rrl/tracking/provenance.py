@@ -9,13 +9,17 @@ import shlex
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 TELLING = {f"trainer.{name}" for name in ("accelerator", "devices", "max_epochs", "num_nodes", "strategy")}
 """Parameters of the Trainer that say something of a run."""
+DESCRIPTION = "mlflow.note.content"
+"""Tag that MLflow shows as the description of a run."""
+RESULTS = {"eval/return_mean": "the last evaluation", "rollout/episode_return_mean": "the last rollout"}
+"""Metrics that say what a training has come to, the best first, and what they are measured in."""
 PACKAGES = ("rrl", "torch", "lightning", "gymnasium", "mujoco", "diffusers", "torchmetrics", "mlflow", "numpy")
 
 
@@ -43,22 +47,45 @@ def training_tags(algorithm: str, env_id: str, seed: int, command: Sequence[str]
     """
     said = shlex.join([Path(command[0]).name, *map(without_password, command[1:])]) if command else ""
     tags = {"algo": algorithm, "method": algorithm, "env": env_id, "seed": str(seed)}
-    tags |= {"mlflow.source.name": said, "mlflow.source.type": "LOCAL"}
-    tags["mlflow.note.content"] = f"{algorithm} on {env_id}, seed {seed}\n\n    {said}\n"
-    with contextlib.suppress(OSError, KeyError, ImportError):  # nobody has a name in some containers
-        tags["mlflow.user"] = getpass.getuser()
+    tags |= page_tags(said, f"{algorithm} on {env_id}, seed {seed}\n\n    {said}\n")
     versions = {f"version.{name}": version for name, version in package_versions().items()}
     return tags | git_commit(Path(__file__).parent) | versions
 
 
-def telling_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a run's parameters the many of the Trainer that hardly anybody sets; ``config.yaml`` has them.
+def page_tags(command: str, description: str) -> dict[str, str]:
+    """Make the tags that MLflow shows on top of a run's page: what ran, who ran it, and a description in Markdown."""
+    tags = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", DESCRIPTION: description}
+    with contextlib.suppress(OSError, KeyError, ImportError):  # nobody has a name in some containers
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def describe_result(history: Callable[[str], Mapping[int, float]]) -> str:
+    """Say what a training has come to, by the histories of its metrics; nothing where none is known.
 
     Example:
-        >>> telling_params({"trainer.max_epochs": 5, "trainer.barebones": False, "model.gamma": 0.99})
+        >>> describe_result({"eval/return_mean": {1000: 12.5, 2000: 1830.0}}.get)
+        'Mean return 1,830.0 in the last evaluation, after 2,000 environment steps.'
+    """
+    for metric, where in RESULTS.items():
+        if found := history(metric):
+            steps = max(found)
+            return f"Mean return {found[steps]:,.1f} in {where}, after {steps:,} environment steps."
+    return ""
+
+
+def telling_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a run's parameters what tells nothing of it; ``config.yaml`` has everything.
+
+    That is most of the Trainer, which hardly anybody sets, and the paths of configurations, which stand in the command.
+
+    Example:
+        >>> telling_params({"trainer.max_epochs": 5, "trainer.barebones": False, "model.gamma": 0.99, "config": "a"})
         {'trainer.max_epochs': 5, 'model.gamma': 0.99}
     """
-    return {name: value for name, value in params.items() if not name.startswith("trainer.") or name in TELLING}
+    untold = {"config", "__default_config__"}
+    kept = {name: value for name, value in params.items() if name not in untold}
+    return {name: value for name, value in kept.items() if not name.startswith("trainer.") or name in TELLING}
 
 
 def new_run_name(class_path: str, env_id: str, seed: int) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_PARAMS_PER_CALL = 100
 """MLflow's own limit."""
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment without which MLflow's pages are about language models."""
 PERMANENT_ERRORS = {"INVALID_PARAMETER_VALUE"}
 """All others may pass: rights are given back, servers and deleted runs restored, proxies mended."""
 TOO_LARGE = 413
@@ -91,19 +94,19 @@ class RemoteRun:
         self._transmit(self.client, str(self.run_id), message)
 
     def _transmit(self, client: MlflowClient, run_id: str, message: Message) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, Metric, RunTag
 
         if "metrics" in message:
             at, when = message["step"], message["time"]
             metrics = [Metric(key, value, when, at) for key, value in message["metrics"].items()]
             client.log_batch(run_id, metrics=metrics)
         elif "params" in message:
-            known = client.get_run(run_id).data.params
-            params = [Param(key, value) for key, value in message["params"].items() if key not in known]
-            for first in range(0, len(params), MAX_PARAMS_PER_CALL):
-                client.log_batch(run_id, params=params[first : first + MAX_PARAMS_PER_CALL])
+            _log_new_params(client, run_id, message["params"])
         elif "tags" in message:
             client.log_batch(run_id, tags=[RunTag(key, value) for key, value in message["tags"].items()])
+        elif "dataset" in message:
+            environment = Dataset(message["dataset"], message["digest"], source_type="environment", source="{}")
+            client.log_inputs(run_id, [DatasetInput(environment)])
         elif "artifact" in message:
             if not Path(message["artifact"]).is_file():
                 raise RejectedMessageError(f"The file {message['artifact']} no longer exists.")
@@ -128,6 +131,16 @@ class RemoteRun:
             rank_zero_warn(f"{self._tracking_uri} does not know the run {run_id}; starting a new one.")
             return False
         return True
+
+
+def _log_new_params(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
+    """Log the parameters that a run does not have yet: MLflow lets nobody change one."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    new = [Param(key, value) for key, value in params.items() if key not in known]
+    for first in range(0, len(new), MAX_PARAMS_PER_CALL):
+        client.log_batch(run_id, params=new[first : first + MAX_PARAMS_PER_CALL])
 
 
 def _call_killed(client: MlflowClient, run_id: str) -> None:
@@ -158,7 +171,7 @@ def experiment_id(client: MlflowClient, name: str, uri: str, root: Path) -> str:
     # Without an absolute location a bare SQLite client writes artifacts to wherever the process happens to stand.
     location = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=KIND))
     except MlflowException:
         if known := client.get_experiment_by_name(name):  # another run was faster
             return str(known.experiment_id)

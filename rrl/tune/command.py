@@ -113,7 +113,7 @@ class Tuning:
         """Run the trials that are missing, beginning with the configuration as it is, and say which was best."""
         from optuna.trial import TrialState
 
-        self.tracking.begin(f"`rrl tune {self.options.config}`")
+        self.tracking.begin(f"rrl tune {self.options.config}")
         self._close_left_open()
         try:
             self._reference()

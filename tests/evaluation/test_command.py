@@ -66,6 +66,27 @@ def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
 
 
 @pytest.mark.mujoco
+def test_a_machine_that_cannot_draw_costs_the_films_alone(config, capsys, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    assert evaluate.main([*config, "--video=true", "--attacks=null"]) == 0
+    printed = capsys.readouterr().out
+    assert "No video: drawing needs EGL or OSMesa" in printed
+    assert "report: out/report.html" in printed
+    assert "image/webp" not in Path("out/report.html").read_text()
+
+
+@pytest.mark.mujoco
+def test_the_films_of_a_report_are_of_all_methods_in_one_world(config, capsys):
+    assert evaluate.main([*config, "--video=true", "--attacks=null"]) == 0
+    if "No video" in capsys.readouterr().out:
+        pytest.skip("this machine cannot draw")
+    html = Path("out/report.html").read_text()
+    assert html.count("data:image/webp") == 2
+    assert html.index("</span>good. ") < html.index("</span>bad. Fails after")
+    assert html.count("; the mean over 2 episodes is ") == 4  # beneath each film and in place of it
+
+
+@pytest.mark.mujoco
 def test_a_finished_evaluation_is_not_run_again(config):
     assert evaluate.main(config) == 0
     before = Path("out/cells.csv").read_bytes()

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from rrl.study.settings import Method, StudySettings, Task, folder_name, seed_numbers, study_of_config
+from rrl.envs import AdversaryBodies
+from rrl.study.settings import (
+    Method,
+    StudySettings,
+    Task,
+    evaluation_settings,
+    folder_name,
+    seed_numbers,
+    study_of_config,
+)
 
 METHODS, TASKS = {"a": Method(configs=["a.yaml"])}, {"t": Task(env_id="Hopper-v5")}
 
@@ -51,3 +60,18 @@ def test_a_single_configuration_is_a_study_of_one_method_judged_without_its_adve
     assert study["tasks"] == {"Hopper6Adv-v1": {"env_id": "Hopper-v5"}}
     with pytest.raises(ValueError, match="names no environment"):
         study_of_config(Path("conf/mine.yaml"), {"model": {}})
+
+
+def test_a_study_of_an_environment_of_ones_own_judges_it_as_it_was_trained():
+    data = {"env_id": "mine:Mine-v0", "max_episode_steps": 100, "adversary": {"bodies": ["arm"]}, "num_envs": 4}
+    study = study_of_config(Path("conf/mine.yaml"), {"model": {}, "data": {"init_args": data}})
+    (task,) = study["tasks"].values()
+    assert task == {"env_id": "mine:Mine-v0", "max_episode_steps": 100, "adversary": {"bodies": ["arm"]}}
+
+
+def test_what_a_task_says_of_its_environment_is_what_is_judged():
+    task = Task(
+        env_id="mine:Mine-v0", max_episode_steps=100, adversary=AdversaryBodies(bodies=["arm"]), push_body="arm"
+    )
+    study = StudySettings(methods={"a": Method(configs=["a.yaml"])}, tasks={"mine": task})
+    assert evaluation_settings(study, "quick", "mine", {"a": ["x"]}).trial == task.trial(study.evaluation.episodes)

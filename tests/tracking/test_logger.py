@@ -65,6 +65,25 @@ def test_whole_config_replaces_lightnings_own_hyperparameters(workdir):
     assert client_of(logger).get_run(logger.run_id).data.params == {"model.gamma": "0.9"}
 
 
+def test_a_finished_run_says_once_what_came_out_also_after_a_resume(workdir):
+    logger = MLflowRunLogger(run_name="run")
+    for value in (5.0, 7.0):
+        logger = MLflowRunLogger(run_name="run", run_id=logger.run_id)
+        logger.log_tags({"mlflow.note.content": "A try."})
+        logger.log_metrics({"rollout/episode_return_mean": value, "time/env_steps": 100 * value})
+        logger.finalize("success")
+    told = client_of(logger).get_run(logger.run_id).data.tags["mlflow.note.content"]
+    assert told == "A try.\nMean return 7.0 in the last rollout, after 700 environment steps.\n"
+
+
+def test_the_environment_stands_once_among_the_data_of_a_run(workdir):
+    logger = MLflowRunLogger(run_name="run")
+    for _ in range(2):
+        logger.log_environment("Hopper-v5", "mujoco 4.0.0")
+    (found,) = client_of(logger).get_run(logger.run_id).inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("Hopper-v5", "mujoco 4.0.0")
+
+
 @pytest.mark.parametrize(
     ("status", "outcome", "expected"),
     [

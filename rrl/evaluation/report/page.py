@@ -13,6 +13,7 @@ from rrl.evaluation.intervals import Estimate, compare
 from rrl.evaluation.report.figures import ReportFigure
 from rrl.evaluation.report.figures_panels import Ranges
 from rrl.evaluation.report.figures_style import method_styles
+from rrl.evaluation.report.films import Films
 from rrl.evaluation.report.portraits import portray
 from rrl.evaluation.report.summary import IQM, MEASURES, POLICY, Measure, Summary, mean_or_nan
 from rrl.evaluation.report.verdict import TOPICS, UNKNOWN, format_estimates, format_numbers, judge, warnings
@@ -109,7 +110,12 @@ STATISTICS = (
 
 
 def render_html(
-    cells: DataFrame, summary: Summary, figures: Sequence[ReportFigure], provenance: Provenance, baseline: str
+    cells: DataFrame,
+    summary: Summary,
+    figures: Sequence[ReportFigure],
+    provenance: Provenance,
+    baseline: str,
+    films: Films | None = None,
 ) -> str:
     """Write the page; others are compared with the method ``baseline``, and all text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -118,12 +124,9 @@ def render_html(
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     names = summary.names
     subject = names[0] if len(names) == 1 else f"{len(names)} methods"
-    noun = "policy" if len(summary.policies) == 1 else "policies"
     return template.render(
         title=f"Robustness of {subject} on {cells.env_id.iloc[0]}",
-        subtitle=f"{len(summary.policies)} {noun}, {cells.cell.nunique()} cells each,"
-        f" {cells.episodes.sum():,} episodes in all ({cells.seconds.sum() / 60:,.1f} minutes of"
-        f" simulation){_budget(provenance)}",
+        subtitle=_subtitle(cells, summary) + _budget(provenance),
         findings=judge(summary),
         portraits=portray(cells, summary),
         warnings=warnings(cells, summary),
@@ -135,6 +138,7 @@ def render_html(
         summary=_methods(summary),
         topics=[MEASURES[measure].label for measure in TOPICS],
         comparisons=_comparisons(summary, baseline),
+        films=films,
         figures=figures,
         sweeps=_sweeps(summary),
         policy_columns=[MEASURES[name] for name in summary.known],
@@ -142,6 +146,15 @@ def render_html(
         definitions=[*MEASURES.values(), *STATISTICS],
         provenance=provenance.describe(cells),
         origins=[provenance.origin_of(*key) for key in summary.policies.index],
+    )
+
+
+def _subtitle(cells: DataFrame, summary: Summary) -> str:
+    """Say how much has been simulated."""
+    noun = "policy" if len(summary.policies) == 1 else "policies"
+    return (
+        f"{len(summary.policies)} {noun}, {cells.cell.nunique()} cells each, {cells.episodes.sum():,} episodes in all"
+        f" ({cells.seconds.sum() / 60:,.1f} minutes of simulation)"
     )
 
 

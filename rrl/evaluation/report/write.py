@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rrl.evaluation.report.films import Films
 from rrl.evaluation.report.page import Provenance
 from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, summarize
 from rrl.evaluation.rows import CellResult
@@ -46,7 +47,12 @@ class ReportFiles(NamedTuple):
 
 
 def write_report(
-    rows: Sequence[CellResult], folder: str | os.PathLike[str], *, provenance: Provenance, baseline: str | None = None
+    rows: Sequence[CellResult],
+    folder: str | os.PathLike[str],
+    *,
+    provenance: Provenance,
+    baseline: str | None = None,
+    films: Films | None = None,
 ) -> ReportFiles:
     """Write everything that an evaluation of one environment has to say; ResultStoreError if a file cannot be written.
 
@@ -62,7 +68,7 @@ def write_report(
     if baseline is not None and baseline not in names:
         raise ValueError(f"`baseline` must be one of the methods {', '.join(names)}, got {baseline!r}.")
     try:
-        return _write(rows, cells, Path(folder), provenance, baseline=baseline or names[0])
+        return _write(rows, cells, Path(folder), provenance, baseline=baseline or names[0], films=films)
     except OSError as error:
         raise ResultStoreError(f"The report in {folder} cannot be written: {error.strerror or error}.") from error
 
@@ -100,7 +106,13 @@ def known_metrics(prefix: str, numbers: Series) -> dict[str, float]:
 
 
 def _write(
-    rows: Sequence[CellResult], cells: DataFrame, folder: Path, provenance: Provenance, *, baseline: str
+    rows: Sequence[CellResult],
+    cells: DataFrame,
+    folder: Path,
+    provenance: Provenance,
+    *,
+    baseline: str,
+    films: Films | None,
 ) -> ReportFiles:
     # Imported here, since Matplotlib and Jinja take a second that a misspelt option should not wait for.
     from rrl.evaluation.report.figures import draw_report_figures
@@ -113,7 +125,7 @@ def _write(
     for path, svg in drawn.items():
         path.write_bytes(svg)
     html, policies, methods = (folder / name for name in ("report.html", "policies.csv", "methods.csv"))
-    html.write_text(render_html(cells, summary, figures, provenance, baseline), encoding="utf-8")
+    html.write_text(render_html(cells, summary, figures, provenance, baseline, films), encoding="utf-8")
     table = summary.policies.reset_index()
     steps = [provenance.origin_of(*key).env_steps for key in summary.policies.index]
     table.insert(len(POLICY), "training_steps", steps)
