@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
 import shlex
 import signal
@@ -28,8 +27,8 @@ from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
 from rrl.study.plan import StudyError, StudyRun, plan_runs
 from rrl.study.queue import TrainingQueue
-from rrl.study.runs import RunRecord, read_record
-from rrl.study.settings import StudySettings, evaluation_settings, is_training, read_yaml, study_of_config
+from rrl.study.runs import RunRecord, lock_folder, read_record
+from rrl.study.settings import StudySettings, check_form, evaluation_settings, is_training, read_yaml, study_of_config
 from rrl.study.tracking import StudyTracking
 
 DESCRIPTION = """Train methods x tasks x seeds, evaluate the policies and write the report: rrl study FILE.
@@ -99,6 +98,8 @@ class Study:
         """Draw the learning curves of all that has been trained."""
         curves = read_curves([run for run in self.runs if run.folder.is_dir()], self.settings.curves)
         curves.to_csv(self.output / "curves.csv", index=False, float_format="%.6g")
+        for metric in {*self.settings.curves} - {*curves.metric} if len(self.failed) < len(self.runs) else ():
+            sys.stdout.write(f"learning curves: no run has logged {metric}.\n")
         if len(curves):
             for path in draw_curves(curves, list(self.settings.methods), self.output):
                 sys.stdout.write(f"learning curves: {path}\n")
@@ -173,7 +174,9 @@ def make_parser() -> ArgumentParser:
 def read_settings(parser: ArgumentParser, args: Sequence[str]) -> StudySettings:
     """Read the settings of a study, or make those of a single configuration of ``train.py``."""
     check_files(args)
-    if len(args) > 1 and args[0] == "--config" and is_training(content := read_yaml(Path(args[1]))):
+    content = read_yaml(Path(args[1])) if len(args) > 1 and args[0] == "--config" else {}
+    check_form(content)
+    if is_training(content):
         base = study_of_config(Path(args[1]), content)
         defaults = [f"--{name}={value}" for name, value in base.items() if isinstance(value, str)]
         parser.set_defaults({name: value for name, value in base.items() if not isinstance(value, str)})
@@ -199,19 +202,6 @@ def last_line(path: Path) -> str:
     """Return the last line that is not blank of what a training has printed."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it printed nothing."
-
-
-def lock_folder(folder: Path) -> int:
-    """Keep other studies out of a folder until this process ends; StudyError if one is there, or it is no good."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StudyError(f"Another study is running in {folder}.") from error
-    except OSError as error:
-        raise StudyError(f"{folder} cannot hold a study: {error.strerror}.") from error
-    return descriptor
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -18,6 +18,10 @@ from rrl.study.plan import LOGGER, StudyError, StudyRun
 
 PAUSE = 0.5
 """Seconds between two looks whether a process of an earlier study has ended."""
+POLL = 0.1
+"""Seconds between two looks whether a training has ended."""
+LOCK = ".lock"
+"""File in the folder of a study that is locked for as long as the study runs."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,19 @@ def read_record(run: StudyRun) -> RunRecord | None:
             "choose another `output`, or remove the folder of the study."
         )
     return record
+
+
+def lock_folder(folder: Path) -> int:
+    """Keep other studies out of a folder until this process ends; StudyError if one is there, or it is no good."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StudyError(f"Another study is running in {folder}.") from error
+    except OSError as error:
+        raise StudyError(f"{folder} cannot hold a study: {error.strerror}.") from error
+    return descriptor
 
 
 def train(
@@ -81,10 +98,22 @@ def train(
                 pass_fds=(lock,),
             )
         started(process)
-        code = process.wait()
-        done = RunRecord(run.settings, code, round(record.seconds + time.monotonic() - start, 1))
-        _write(run, done)
+        try:
+            _wait(process)
+        except (KeyboardInterrupt, SystemExit):  # in a main thread; the training is one of its own session
+            process.terminate()
+            _wait(process)
+            raise
+        finally:
+            done = RunRecord(run.settings, process.poll(), round(record.seconds + time.monotonic() - start, 1))
+            _write(run, done)
         return done
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a process in steps, between which Python looks at signals."""
+    while process.poll() is None:
+        time.sleep(POLL)
 
 
 def _command(run: StudyRun, tags: Mapping[str, str]) -> list[str]:

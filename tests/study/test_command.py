@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from rrl.main import main
+from rrl.study.runs import lock_folder
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.study.studies import TOY, toy_study
@@ -91,9 +92,17 @@ def test_a_failed_training_is_named_and_the_others_reach_the_report_and_are_not_
             "`adversary` must name the bodies of Pendulum-v1",
         ),
         ({"output": "study.yaml"}, [], "study.yaml cannot hold a study"),
+        ({"methods": {"a": None}}, [], "`methods.a` must hold settings such as {configs: "),
+        ({"methods": {"a": {"configs": []}}}, [], "`methods.a.configs` must name at least one file."),
+        ({"tasks": {"swing": "Pendulum-v1"}}, [], "`tasks.swing` must hold settings such as {env_id: "),
+        ({"evaluation": "quick"}, [], "`evaluation` must hold settings such as {suite: quick}, got 'quick'."),
+        ({"methods": {"a": {"configs": ["broken.yaml"]}}}, [], "Line 1 of broken.yaml is no YAML"),
+        ({"methods": {"a": {"configs": ["list.yaml"]}}}, [], "list.yaml must hold settings by name"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, changes, arguments, message, capsys):
+    Path("broken.yaml").write_text("a: [")
+    Path("list.yaml").write_text("- a")
     assert main([*study(**changes), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("rrl study: error: ")
@@ -108,8 +117,6 @@ def test_without_a_file_it_says_which(study, capsys):
 
 
 def test_a_second_study_in_the_same_folder_is_refused(study, capsys):
-    from rrl.study.command import lock_folder
-
     descriptor = lock_folder(Path("study"))
     assert main(study()) == 2
     assert "Another study is running in study." in capsys.readouterr().err
