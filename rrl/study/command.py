@@ -16,12 +16,12 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cluster import WorkerError, require_address
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.report.verdict import format_summary
-from rrl.evaluation.tasks import WorkerError
 from rrl.evaluation.video import VideoError
 from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
@@ -50,6 +50,8 @@ class Study:
                 load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
                     battlefield(trial)
+        if settings.ray is not None:
+            require_address(settings.ray)
         self.tracking = StudyTracking(self.output)
         self.runs = plan_runs(settings, None if self.tracking.given_uri else self.tracking.uri)
         self._lock = lock_folder(self.output)
@@ -88,9 +90,11 @@ class Study:
         )
         sys.stdout.flush()
         tags = {run: self.tracking.tags_of(run) for run in todo}
-        for run, record in TrainingQueue(self.settings.workers).run(todo, tags):
+        for run, record in TrainingQueue(self.settings.workers, self.settings.ray).run(todo, tags):
             self.records[run] = record
-            if record.exit_code != 0:
+            if record.exit_code is None:
+                tqdm.write(f"{run.name} was given up, since its worker processes were killed again and again.")
+            elif record.exit_code != 0:
                 tqdm.write(f"{run.name} failed with exit code {record.exit_code}: {last_line(run.log)} See {run.log}.")
             write_runs(self.output / "runs.csv", self.records)
 
@@ -149,7 +153,7 @@ def main(args: Sequence[str]) -> int:
         return _fail(one_sentence(str(error), [action.dest for action in parser._actions], []), 2)
     try:
         study = Study(settings, shlex.join(["rrl", "study", *args]))
-    except BAD_INPUT as error:
+    except (*BAD_INPUT, WorkerError) as error:
         return _fail(" ".join(str(error).split()), 2)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -110,8 +111,31 @@ def train(
         return done
 
 
+def train_elsewhere(run: StudyRun, tags: Mapping[str, str]) -> RunRecord:
+    """Train as :func:`train` does, in a process of a cluster that sees the folder of the study.
+
+    Raises:
+        StudyError: If it does not see that the study holds the lock of its folder: the folder is another one, or the
+            file system has no locks, by which a training that goes on elsewhere is not begun twice.
+    """
+    try:
+        descriptor = os.open(run.output / LOCK, os.O_RDWR)
+        try:
+            shared = not _locked(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        shared = False
+    if not shared:
+        raise StudyError(
+            f"{platform.node()} does not see that a study runs in {run.output.resolve()}: "
+            "all machines must share that folder, and the locks of its files."
+        )
+    return train(run, tags, lambda process: None, threading.Event())
+
+
 def _wait(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a process in steps, between which Python looks at signals."""
+    """Wait for the end of a process; unlike its own ``wait`` without a limit this can be interrupted by Ray."""
     while process.poll() is None:
         time.sleep(POLL)
 

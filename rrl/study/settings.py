@@ -84,6 +84,9 @@ class StudySettings:
     """Method that the others are compared with in the report."""
     workers: int = 1
     """Trainings side by side, and processes of the evaluation. The evaluation does not depend on it."""
+    ray: str | None = None
+    """Address of a Ray cluster for trainings and evaluation, ``auto``, or ``local`` for ``workers`` processes of this
+    machine; a part whose process dies is begun again. The machines share the folder."""
     output: str = "studies/study"
     """Folder of everything that the study makes. The same study goes on there where it stopped."""
 
@@ -120,6 +123,7 @@ def evaluation_settings(
         output=str(Path(study.output) / task),
         baseline=study.baseline if study.baseline in policies else None,
         workers=study.workers,
+        ray=study.ray,
     )
 
 
