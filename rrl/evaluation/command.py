@@ -16,6 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cluster import WorkerError
 from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import battlefield
@@ -28,7 +29,7 @@ from rrl.evaluation.report.write import ReportFiles, log_report, write_report
 from rrl.evaluation.rows import CellKey, CellResult
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.store import ResultStore, append_record
-from rrl.evaluation.tasks import EvaluationTask, WorkerError, plan, run_tasks
+from rrl.evaluation.tasks import EvaluationTask, plan, run_tasks
 from rrl.evaluation.video import VideoError, film
 
 ATTACKS_FILE = "attacks.csv"

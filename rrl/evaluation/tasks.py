@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
+from rrl.cluster import RayCluster, WorkerError
 from rrl.envs import available_cores
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.attacks.strongest import held_pushes
@@ -20,7 +22,6 @@ from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import LoadedPolicy, PolicySource, load_source
 from rrl.evaluation.rows import CellKey, CellResult
 from rrl.evaluation.settings import EvaluationSettings
-from rrl.tracking.outbox import first_line
 
 Found = CellResult | AttackResult
 Policies = Mapping[PolicySource, LoadedPolicy]
@@ -28,10 +29,6 @@ CONDITIONS_PER_TASK = 32
 """Enough episodes to keep many worlds busy, and few enough to share out a suite."""
 STEPS_PER_EPISODE = 300
 """Steps of training an adversary that take as long as an episode, for the time that is left."""
-
-
-class WorkerError(RuntimeError):
-    """Processes or a cluster that cannot go on; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def _here(tasks: Sequence[EvaluationTask], policies: Policies) -> Iterator[Found
 
 def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Found]:
     # Unlike the standard library's it can end its processes, and needs no guard in the user's own scripts.
-    from joblib.externals.loky import ProcessPoolExecutor, as_completed
+    from joblib.externals.loky import ProcessPoolExecutor
 
     threads = max(available_cores() // workers, 1)
     # SIGINT reaches all processes of a terminal: the first one ends the others.
@@ -126,28 +123,9 @@ def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Fou
 
 
 def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iterator[Found]:
-    try:
-        import ray
-    except ImportError as error:
-        raise WorkerError("`--ray` needs Ray, which `pip install 'rrl[ray]'` installs.") from error
-    try:
-        here = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {"address": address}
-        ray.init(ignore_reinit_error=True, log_to_driver=False, **here)
-    except Exception as error:  # whatever Ray says of an address that does not answer
-        raise WorkerError(f"There is no Ray cluster at {address} ({first_line(error)}).") from error
-    try:
-        # A process that dies is no fault of the task: it is run again, and gives the same.
-        remote = ray.remote(max_retries=5, num_cpus=1)(_run_alone)
-        waiting = [remote.remote(task, 1) for task in tasks]
-        while waiting:
-            (ready,), waiting = ray.wait(waiting, num_returns=1)
-            yield from ray.get(ready)
-    except ray.exceptions.RaySystemError as error:
-        raise WorkerError("The Ray cluster cannot go on.") from error
-    except ray.exceptions.WorkerCrashedError as error:
-        raise WorkerError("A worker process of the Ray cluster was killed again and again.") from error
-    finally:
-        ray.shutdown()
+    with RayCluster(address, workers) as cluster:
+        for future in as_completed([cluster.submit(_run_alone, task, 1) for task in tasks]):
+            yield from future.result()
 
 
 def _run_alone(task: EvaluationTask, num_threads: int) -> list[Found]:

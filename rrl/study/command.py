@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
 import shlex
 import signal
@@ -17,17 +16,17 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cluster import WorkerError, require_address
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
 from rrl.evaluation.report.verdict import format_summary
-from rrl.evaluation.tasks import WorkerError
 from rrl.shipped import with_shipped
 from rrl.study.curves import draw_curves, read_curves
 from rrl.study.plan import StudyError, StudyRun, plan_runs
 from rrl.study.queue import TrainingQueue
-from rrl.study.runs import RunRecord, read_record
-from rrl.study.settings import StudySettings, evaluation_settings, is_training, read_yaml, study_of_config
+from rrl.study.runs import RunRecord, lock_folder, read_record
+from rrl.study.settings import StudySettings, check_form, evaluation_settings, is_training, read_yaml, study_of_config
 from rrl.study.tracking import StudyTracking
 
 DESCRIPTION = """Train methods x tasks x seeds, evaluate the policies and write the report: rrl study FILE.
@@ -49,6 +48,8 @@ class Study:
                 load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
                     battlefield(trial)
+        if settings.ray is not None:
+            require_address(settings.ray)
         self.tracking = StudyTracking(self.output)
         self.runs = plan_runs(settings, None if self.tracking.given_uri else self.tracking.uri)
         self._lock = lock_folder(self.output)
@@ -87,9 +88,11 @@ class Study:
         )
         sys.stdout.flush()
         tags = {run: self.tracking.tags_of(run) for run in todo}
-        for run, record in TrainingQueue(self.settings.workers).run(todo, tags):
+        for run, record in TrainingQueue(self.settings.workers, self.settings.ray).run(todo, tags):
             self.records[run] = record
-            if record.exit_code != 0:
+            if record.exit_code is None:
+                tqdm.write(f"{run.name} was given up, since its worker processes were killed again and again.")
+            elif record.exit_code != 0:
                 tqdm.write(f"{run.name} failed with exit code {record.exit_code}: {last_line(run.log)} See {run.log}.")
             write_runs(self.output / "runs.csv", self.records)
 
@@ -97,6 +100,8 @@ class Study:
         """Draw the learning curves of all that has been trained."""
         curves = read_curves([run for run in self.runs if run.folder.is_dir()], self.settings.curves)
         curves.to_csv(self.output / "curves.csv", index=False, float_format="%.6g")
+        for metric in {*self.settings.curves} - {*curves.metric} if len(self.failed) < len(self.runs) else ():
+            sys.stdout.write(f"learning curves: no run has logged {metric}.\n")
         if len(curves):
             for path in draw_curves(curves, list(self.settings.methods), self.output):
                 sys.stdout.write(f"learning curves: {path}\n")
@@ -141,7 +146,7 @@ def main(args: Sequence[str]) -> int:
         return _fail(one_sentence(str(error), [action.dest for action in parser._actions], []), 2)
     try:
         study = Study(settings, shlex.join(["rrl", "study", *args]))
-    except BAD_INPUT as error:
+    except (*BAD_INPUT, WorkerError) as error:
         return _fail(" ".join(str(error).split()), 2)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -166,7 +171,9 @@ def make_parser() -> ArgumentParser:
 def read_settings(parser: ArgumentParser, args: Sequence[str]) -> StudySettings:
     """Read the settings of a study, or make those of a single configuration of ``train.py``."""
     check_files(args)
-    if len(args) > 1 and args[0] == "--config" and is_training(content := read_yaml(Path(args[1]))):
+    content = read_yaml(Path(args[1])) if len(args) > 1 and args[0] == "--config" else {}
+    check_form(content)
+    if is_training(content):
         base = study_of_config(Path(args[1]), content)
         defaults = [f"--{name}={value}" for name, value in base.items() if isinstance(value, str)]
         parser.set_defaults({name: value for name, value in base.items() if not isinstance(value, str)})
@@ -192,19 +199,6 @@ def last_line(path: Path) -> str:
     """Return the last line that is not blank of what a training has printed."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it printed nothing."
-
-
-def lock_folder(folder: Path) -> int:
-    """Keep other studies out of a folder until this process ends; StudyError if one is there, or it is no good."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StudyError(f"Another study is running in {folder}.") from error
-    except OSError as error:
-        raise StudyError(f"{folder} cannot hold a study: {error.strerror}.") from error
-    return descriptor
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -11,9 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rrl.cli_errors import near_configuration
+from rrl.cli_errors import check_files, near_configuration
 from rrl.shipped import shipped_file
-from rrl.study.settings import TASK, Method, StudySettings, folder_name, read_yaml, seed_numbers
+from rrl.study.settings import TASK, Method, StudySettings, folder_name, read_yaml, section, seed_numbers
 from rrl.tracking import METRICS_FILE
 
 LOGGER = "--trainer.logger.init_args."
@@ -120,7 +120,7 @@ def _plan(study: StudySettings, method: str, task: str, seed: int, tracking_uri:
     arguments += [f"{LOGGER}experiment_name", output.name]
     arguments += [] if tracking_uri is None else [f"{LOGGER}tracking_uri", tracking_uri]
     digest = hashlib.sha256(json.dumps([content, seed], sort_keys=True, default=str).encode()).hexdigest()[:16]
-    epochs = (content.get("trainer") or {}).get("max_epochs")
+    epochs = section(content, "trainer").get("max_epochs")
     sizes = _sizes(content)
     steps = epochs * sizes[0] * sizes[1] * sizes[2] if sizes and isinstance(epochs, int) else None
     return StudyRun(method, task, seed, output, tuple(arguments), digest, steps)
@@ -133,12 +133,13 @@ def _content(how: Method, files: Sequence[Path], method: str) -> dict[str, Any]:
     for path in files:
         if not path.is_file():
             raise StudyError(f"There is no configuration {path} of the method {method}{near_configuration(path)}")
+        check_files(["--config", str(path)])
         content = merge(content, read_yaml(path))
     return content
 
 
 def _sizes(content: Mapping[str, Any]) -> list[int] | None:
-    data = (content.get("data") or {}).get("init_args") or {}
+    data = section(content, "data", "init_args")
     sizes = [data.get(name) for name in STEPS_OF_AN_EPOCH]
     return [size for size in sizes if isinstance(size, int)] if all(isinstance(size, int) for size in sizes) else None
 

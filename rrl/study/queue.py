@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 from tqdm import tqdm
 
+from rrl.cluster import KilledError, RayCluster
 from rrl.study.plan import StudyRun
-from rrl.study.runs import RunRecord, train
+from rrl.study.runs import RunRecord, train, train_elsewhere
 
+Submit = Callable[[StudyRun, Mapping[str, str]], Future[RunRecord]]
+"""Begins a training as soon as there is a place for it."""
 REFRESH = 1.0
 """Seconds between two looks at how far the runs are."""
 QUIET_REFRESH = 30.0
@@ -24,14 +28,18 @@ QUIET_REFRESH = 30.0
 
 
 class TrainingQueue:
-    """Trains up to ``workers`` runs side by side, each on its share of the cores.
+    """Trains up to ``workers`` runs side by side, each on its share of the cores, or as many as a Ray cluster has CPUs.
 
     Ctrl-C, or whatever else ends the iteration, lets the iterations that are under way end with a checkpoint; a second
     Ctrl-C ends them at once.
+
+    Args:
+        workers: Trainings side by side on this machine.
+        ray: Address of a cluster for them, see :class:`~rrl.cluster.RayCluster`.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, ray: str | None = None) -> None:
+        self._workers, self._ray = workers, ray
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -43,22 +51,32 @@ class TrainingQueue:
         self, runs: Sequence[StudyRun], tags: Mapping[StudyRun, Mapping[str, str]]
     ) -> Iterator[tuple[StudyRun, RunRecord]]:
         """Train runs, begun in their order, and yield each when it has ended."""
-        pool = ThreadPoolExecutor(self._workers)
-        futures = {pool.submit(self._train, run, tags[run]): run for run in runs}
-        try:
+        if not runs:
+            return
+        with self._here() if self._ray is None else self._on_ray(self._ray) as submit:
+            futures = {submit(run, tags[run]): run for run in runs}
             with tqdm(
                 total=len(runs),
                 desc="trainings",
-                disable=not runs,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]",
                 mininterval=REFRESH if sys.stderr.isatty() else QUIET_REFRESH,
             ) as bar:
                 yield from self._watch(futures, bar)
+
+    @contextmanager
+    def _here(self) -> Iterator[Submit]:
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            yield lambda run, tags: pool.submit(self._train, run, tags)
         finally:
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             self._stop()
             pool.shutdown(wait=True)
+
+    @contextmanager
+    def _on_ray(self, address: str) -> Iterator[Submit]:
+        with RayCluster(address, self._workers) as cluster:
+            yield lambda run, tags: cluster.submit(train_elsewhere, run, tags)
 
     def _watch(
         self, futures: Mapping[Future[RunRecord], StudyRun], bar: tqdm[None]
@@ -68,9 +86,13 @@ class TrainingQueue:
             ready, waiting = wait(waiting, timeout=REFRESH, return_when=FIRST_COMPLETED)
             done = len(futures) - len(waiting)
             bar.set_description_str(f"trainings ({done} of {len(futures)})", refresh=False)
-            bar.update(done + sum(fraction_done(futures[future]) for future in waiting if future.running()) - bar.n)
+            bar.update(done + sum(fraction_done(futures[future]) for future in waiting) - bar.n)
             for future in ready:
-                yield futures[future], future.result()
+                try:
+                    record = future.result()
+                except KilledError:
+                    record = RunRecord(futures[future].settings)
+                yield futures[future], record
 
     def _train(self, run: StudyRun, tags: Mapping[str, str]) -> RunRecord:
         cores = self._cores.get()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -18,6 +19,10 @@ from rrl.study.plan import LOGGER, StudyError, StudyRun
 
 PAUSE = 0.5
 """Seconds between two looks whether a process of an earlier study has ended."""
+POLL = 0.1
+"""Seconds between two looks whether a training has ended."""
+LOCK = ".lock"
+"""File in the folder of a study that is locked for as long as the study runs."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,19 @@ def read_record(run: StudyRun) -> RunRecord | None:
             "choose another `output`, or remove the folder of the study."
         )
     return record
+
+
+def lock_folder(folder: Path) -> int:
+    """Keep other studies out of a folder until this process ends; StudyError if one is there, or it is no good."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StudyError(f"Another study is running in {folder}.") from error
+    except OSError as error:
+        raise StudyError(f"{folder} cannot hold a study: {error.strerror}.") from error
+    return descriptor
 
 
 def train(
@@ -81,10 +99,45 @@ def train(
                 pass_fds=(lock,),
             )
         started(process)
-        code = process.wait()
-        done = RunRecord(run.settings, code, round(record.seconds + time.monotonic() - start, 1))
-        _write(run, done)
+        try:
+            _wait(process)
+        except (KeyboardInterrupt, SystemExit):  # in a main thread; the training is one of its own session
+            process.terminate()
+            _wait(process)
+            raise
+        finally:
+            done = RunRecord(run.settings, process.poll(), round(record.seconds + time.monotonic() - start, 1))
+            _write(run, done)
         return done
+
+
+def train_elsewhere(run: StudyRun, tags: Mapping[str, str]) -> RunRecord:
+    """Train as :func:`train` does, in a process of a cluster that sees the folder of the study.
+
+    Raises:
+        StudyError: If it does not see that the study holds the lock of its folder: the folder is another one, or the
+            file system has no locks, by which a training that goes on elsewhere is not begun twice.
+    """
+    try:
+        descriptor = os.open(run.output / LOCK, os.O_RDWR)
+        try:
+            shared = not _locked(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        shared = False
+    if not shared:
+        raise StudyError(
+            f"{platform.node()} does not see that a study runs in {run.output.resolve()}: "
+            "all machines must share that folder, and the locks of its files."
+        )
+    return train(run, tags, lambda process: None, threading.Event())
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a process; unlike its own ``wait`` without a limit this can be interrupted by Ray."""
+    while process.poll() is None:
+        time.sleep(POLL)
 
 
 def _command(run: StudyRun, tags: Mapping[str, str]) -> list[str]:

@@ -11,12 +11,16 @@ from typing import Any
 import yaml
 
 from rrl.checks import require_at_least, require_one_of
-from rrl.envs import AdversaryBodies
+from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.settings import EvaluationSettings
 
+MOST_SEEDS = 1000
+"""More are a slip of the pen, which would fill the memory with their numbers."""
+FORMS = {"methods": "{configs: [conf/trpo_hopper.yaml]}", "tasks": "{env_id: Hopper-v5}"}
+"""How an entry is written."""
 TASK = "{task}"
 """Stands for the name of the task in the files of a method."""
 
@@ -101,6 +105,9 @@ class StudySettings:
     """Method that the others are compared with in the report."""
     workers: int = 1
     """Trainings side by side, and processes of the evaluation. The evaluation does not depend on it."""
+    ray: str | None = None
+    """Address of a Ray cluster for trainings and evaluation, ``auto``, or ``local`` for ``workers`` processes of this
+    machine; a part whose process dies is begun again. The machines share the folder."""
     output: str = "studies/study"
     """Folder of everything that the study makes. The same study goes on there where it stopped."""
 
@@ -141,6 +148,7 @@ def evaluation_settings(
         output=str(Path(study.output) / task),
         baseline=study.baseline if study.baseline in policies else None,
         workers=study.workers,
+        ray=study.ray,
     )
 
 
@@ -167,7 +175,9 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
         found = re.fullmatch(r"(\d{1,9})(?:\.\.(\d{1,9}))?", part)
         if not found:
             raise ValueError(f"`seeds` must be whole numbers such as 0..2 or 0,2,5, got {seeds!r}.")
-        numbers += range(int(found[1]), int(found[2] or found[1]) + 1)
+        numbers += range(int(found[1]), min(int(found[2] or found[1]) + 1, int(found[1]) + MOST_SEEDS + 1))
+    if len(numbers) > MOST_SEEDS:
+        raise ValueError(f"`seeds` must be at most {MOST_SEEDS} numbers, got {seeds!r}.")
     if not numbers or len({*numbers}) < len(numbers):
         raise ValueError(f"`seeds` must be different numbers, the smaller end of a range first, got {seeds!r}.")
     return tuple(numbers)
@@ -175,19 +185,48 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
 
 def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Make the settings of a study of a single configuration of ``train.py``."""
-    data = (content.get("data") or {}).get("init_args") or {}
+    data = section(content, "data", "init_args")
     env_id = data.get("env_id")
     if env_id is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
-    base = base_task(env_id)
-    if env_id.endswith(f":{base}"):
-        base = env_id  # with the module of yours that registers it
     own = {name: data[name] for name in ("wrappers", "max_episode_steps", "adversary") if name in data}
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {env_id.rpartition(":")[2].rpartition("/")[2]: {"env_id": base, **own}},
+        "tasks": {re.split("[/:]", env_id)[-1]: {"env_id": judged_in(env_id), **own}},
         "output": str(Path("studies") / path.stem),
     }
+
+
+def judged_in(env_id: str) -> str:
+    """Return the environment in which policies are judged that were trained in another: that without the adversary.
+
+    Example:
+        >>> judged_in("rrl/Hopper6Adv-v1"), judged_in("my_robots:Walker-v0")
+        ('Hopper-v5', 'my_robots:Walker-v0')
+    """
+    return base_task(env_id) if env_id in ADVERSARIAL_TASKS else env_id
+
+
+def section(content: Any, *names: str) -> Mapping[str, Any]:
+    """Return a part of a nested configuration; an empty one where it is not there, or holds something else.
+
+    Example:
+        >>> section({"data": {"init_args": {"num_envs": 8}}}, "data", "init_args"), section({"data": 3}, "data")
+        ({'num_envs': 8}, {})
+    """
+    for name in names:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content if isinstance(content, Mapping) else {}
+
+
+def check_form(content: Any) -> None:
+    """Refuse methods, tasks and evaluations of a study that hold something else than settings by name."""
+    entries = {("evaluation", "{suite: quick}"): content["evaluation"]} if content.get("evaluation") else {}
+    for kind, example in FORMS.items():
+        entries |= {(f"{kind}.{name}", example): entry for name, entry in section(content, kind).items()}
+    for (name, example), entry in entries.items():
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"`{name}` must hold settings such as {example}, got {entry!r}.")
 
 
 def is_training(content: object) -> bool:

@@ -13,6 +13,7 @@ from rrl.evaluation.report.summary import MEASURES
 from rrl.evaluation.report.write import ReportFiles, known_metrics, method_metrics
 from rrl.study.plan import StudyRun
 from rrl.tracking.addresses import database_uri, runs_page
+from rrl.tracking.claim import read_identity
 from rrl.tracking.outbox import BoundedCaller, first_line
 from rrl.tracking.provenance import page_tags
 from rrl.tracking.remote_run import connect, experiment_id
@@ -47,6 +48,13 @@ class StudyTracking:
     def log_report(self, task: str, files: ReportFiles, provenance: Provenance) -> None:
         """Log the numbers of the policies to their trainings, those of the methods and the files to the parent."""
         self._call(lambda: self._log_report(task, files, provenance))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int, run: StudyRun | None = None) -> None:
+        """Log numbers to a training that MLflow knows, or to the parent."""
+        identity = None if run is None else read_identity(run.folder)
+        run_id = self.run_id if run is None else identity and identity.run_id
+        if run_id:
+            self._call(lambda: self._log(str(run_id), metrics, step))
 
     def finish(self, files: Sequence[Path], status: str) -> None:
         """Log files to the parent and close it with MLflow's status."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+from jsonargparse import ArgumentError, ArgumentParser
 
 from rrl.checks import require_one_of
-from rrl.cli_errors import check_files, near_configuration
+from rrl.cli_errors import check_files, near_configuration, one_sentence
 from rrl.study.settings import read_yaml
 from rrl.tracking.outbox import first_line
+from rrl.tune.objective import Cvar
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+Filled = TypeVar("Filled")
+OBJECTIVE = "objective"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +41,11 @@ class Range:
         low, high = self.low, self.high
         if (self.choices is None) != (low is not None and high is not None) or self.choices == []:
             raise ValueError("a setting of the space needs either `low` and `high`, or `choices`.")
-        if low is not None and high is not None and (low >= high or (self.log and low <= 0.0)):
+        if low is not None and high is not None and (not low < high or (self.log and low <= 0.0)):
             raise ValueError(f"`low` must be below `high`, and positive where `log`, got {low} and {high}.")
+        for name, end in {"low": low, "high": high}.items():
+            if end is not None and not (math.isfinite(end) and (self.type == "float" or end == round(end))):
+                raise ValueError(f"`{name}` must be a {'whole' if self.type == 'int' else 'finite'} number, got {end}.")
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """Let a trial choose a value."""
@@ -47,18 +57,48 @@ class Range:
         return trial.suggest_float(name, low, high, log=self.log)
 
 
-def read_space(path: Path) -> dict[str, Range]:
-    """Read a search space, ranges by dotted setting; a ValueError of one sentence if it is none."""
+class Space(NamedTuple):
+    """What a file of ``conf/spaces`` holds."""
+
+    ranges: Mapping[str, Range]
+    """By dotted setting."""
+    objective: Cvar | None
+    """What trials are judged by; their last evaluations where None."""
+
+
+def read_space(path: Path) -> Space:
+    """Read a search space; a ValueError of one sentence if it is none."""
     if not path.is_file():
         raise ValueError(f"There is no search space {path}{near_configuration(path)}")
     check_files(["--config", str(path)])
-    space = {}
+    found: dict[str, Any] = {}
     for name, content in read_yaml(path).items():
         try:
-            space[str(name)] = Range(**content)
-        except (TypeError, ValueError) as error:
+            found[str(name)] = _objective(content) if name == OBJECTIVE else _fill(Range, content)
+        except ValueError as error:
             raise ValueError(f"{path}, {name}: {first_line(error)}") from error
-    return space
+    objective = found.pop(OBJECTIVE, None)
+    if not found:
+        raise ValueError(f"{path} must name at least one setting with its range.")
+    return Space(found, objective)
+
+
+def _objective(content: Any) -> Cvar:
+    if not isinstance(content, dict) or [*content] != ["cvar"]:
+        raise ValueError(f"an objective is written as {{cvar: {{suite: quick, alpha: 0.25}}}}, got {content!r}.")
+    return _fill(Cvar, content["cvar"])
+
+
+def _fill(cls: type[Filled], content: Any) -> Filled:
+    """Make settings of what a file holds; a ValueError of one sentence where names or types are wrong."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    if not isinstance(content, dict):
+        raise ValueError(f"it must hold settings by name, got {content!r}.")
+    try:
+        return cls(**vars(parser.parse_object(content)))
+    except ArgumentError as error:
+        raise ValueError(one_sentence(str(error), [action.dest for action in parser._actions], [])) from error
 
 
 def readable(values: Mapping[str, Any]) -> str:

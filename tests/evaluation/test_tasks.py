@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.episodes import Trial
 from rrl.evaluation.policies import PolicySource, load_source
-from rrl.evaluation.tasks import EvaluationTask, WorkerError, run_tasks
+from rrl.evaluation.tasks import EvaluationTask, run_tasks
 from tests.evaluation.controllers import TASK
 
 
@@ -40,9 +39,3 @@ def test_a_killed_process_of_a_ray_cluster_changes_nothing(tmp_path, monkeypatch
     here = tasks("treacherous")
     policies = {here[0].source: load_source(here[0].source)}
     assert distributed == found(run_tasks(here, policies))
-
-
-def test_without_ray_the_way_to_install_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(WorkerError, match=r"`pip install 'rrl\[ray\]'`"):
-        list(run_tasks(tasks(), {}, ray="local"))

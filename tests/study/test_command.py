@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from rrl.main import main
+from rrl.study.runs import lock_folder
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.study.studies import TOY, toy_study
@@ -91,9 +92,18 @@ def test_a_failed_training_is_named_and_the_others_reach_the_report_and_are_not_
             "`adversary` must name the bodies of Pendulum-v1",
         ),
         ({"output": "study.yaml"}, [], "study.yaml cannot hold a study"),
+        ({"methods": {"a": None}}, [], "`methods.a` must hold settings such as {configs: "),
+        ({"methods": {"a": {"configs": []}}}, [], "`methods.a.configs` must name at least one file."),
+        ({"tasks": {"swing": "Pendulum-v1"}}, [], "`tasks.swing` must hold settings such as {env_id: "),
+        ({"evaluation": "quick"}, [], "`evaluation` must hold settings such as {suite: quick}, got 'quick'."),
+        ({"methods": {"a": {"configs": ["broken.yaml"]}}}, [], "Line 1 of broken.yaml is no YAML"),
+        ({"methods": {"a": {"configs": ["list.yaml"]}}}, [], "list.yaml must hold settings by name"),
+        ({}, ["--ray=127.0.0.1:9"], "There is no Ray cluster at 127.0.0.1:9"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, changes, arguments, message, capsys):
+    Path("broken.yaml").write_text("a: [")
+    Path("list.yaml").write_text("- a")
     assert main([*study(**changes), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("rrl study: error: ")
@@ -108,8 +118,6 @@ def test_without_a_file_it_says_which(study, capsys):
 
 
 def test_a_second_study_in_the_same_folder_is_refused(study, capsys):
-    from rrl.study.command import lock_folder
-
     descriptor = lock_folder(Path("study"))
     assert main(study()) == 2
     assert "Another study is running in study." in capsys.readouterr().err
@@ -149,6 +157,44 @@ def test_a_study_that_was_killed_twice_ends_as_an_undisturbed_one(study, workdir
     ]
 
 
+@pytest.fixture
+def address(workdir, monkeypatch):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("HOME", str(workdir))  # where a cluster keeps its token
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, which are many
+def test_a_study_with_a_killed_worker_ends_as_an_undisturbed_one(study, address):
+    methods = {
+        name: {"configs": [TOY], "settings": {"trainer.max_epochs": 40, "evaluation.every_n_epochs": 20}}
+        for name in ("one", "two")
+    }
+    command = study(methods=methods, seeds="0..1")
+    # Other processes do not know the toy, which an evaluation has to load.
+    options = [f"--ray={address}", "--evaluation.suite=null"]
+    with subprocess.Popen([sys.executable, "-m", "rrl.main", *command, *options]) as process:
+        wait_for(lambda: any(map(checkpoint_of_run, runs())))
+        training, worker = training_and_worker()
+        os.kill(worker, signal.SIGKILL)
+        os.kill(training, signal.SIGKILL)
+        assert process.wait(timeout=300) == 0
+    assert len(rows(Path("study/runs.csv"))) == 4
+    assert main(command) == 0
+    assert main([*command, "--output=whole"]) == 0
+    assert rows(Path("study/curves.csv")) == rows(Path("whole/curves.csv"))
+    parts, whole = (Path(name, "swing", "results.csv").read_text().splitlines() for name in ("study", "whole"))
+    assert [line.replace("whole/", "study/").rpartition(",")[0] for line in whole] == [
+        line.rpartition(",")[0] for line in parts
+    ]
+
+
 def runs() -> list[Path]:
     return list(Path("study/runs").glob("*"))
 
@@ -162,3 +208,13 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def training_and_worker() -> tuple[int, int]:
+    """The process of a training that has begun, and that of the cluster that waits for it."""
+    name = next(folder.name for folder in runs() if checkpoint_of_run(folder))
+    for process in Path("/proc").glob("[0-9]*"):
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+        if name.encode() in arguments and b"train" in arguments:
+            return int(process.name), int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    raise AssertionError(f"nobody trains {name}")

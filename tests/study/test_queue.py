@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from rrl.study import runs as module
 from rrl.study.plan import StudyError, StudyRun
 from rrl.study.queue import TrainingQueue, core_shares, fraction_done
-from rrl.study.runs import read_record
+from rrl.study.runs import lock_folder, read_record, train, train_elsewhere
 
 COUNT = "import sys, pathlib; pathlib.Path(sys.argv[1]).open('a').write('x'); sys.exit(int(sys.argv[2]))"
 
@@ -64,6 +66,34 @@ def test_a_training_that_a_killed_study_has_left_behind_is_waited_for(tmp_path):
         os.close(descriptor)
         assert train_all([run]) == {"a": 0}
         assert left.poll() is not None
+
+
+def test_a_training_elsewhere_needs_to_see_the_lock_of_the_study(tmp_path):
+    run = run_of(tmp_path / "study", "a")
+    with pytest.raises(StudyError, match=r"does not see that a study runs in .*/study: all machines must share"):
+        train_elsewhere(run, {})
+    descriptor = lock_folder(run.output)
+    assert train_elsewhere(run, {}).exit_code == 0
+    os.close(descriptor)
+    with pytest.raises(StudyError, match="does not see"):
+        train_elsewhere(run_of(tmp_path / "study", "b"), {})
+
+
+def test_an_interrupted_main_thread_ends_its_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_command", lambda *_: [sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    processes = []
+
+    def started(process):
+        processes.append(process)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    run = run_of(tmp_path, "a")
+    with pytest.raises(KeyboardInterrupt):
+        train(run, {}, started, threading.Event())
+    assert processes[0].poll() == -signal.SIGTERM
+    record = read_record(run)
+    assert record is not None
+    assert record.exit_code == -signal.SIGTERM
 
 
 def test_what_is_left_of_a_study_that_ends_early_is_not_begun(tmp_path):

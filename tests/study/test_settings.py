@@ -26,6 +26,11 @@ def test_seeds_that_are_no_different_numbers_are_refused(seeds):
         seed_numbers(seeds)
 
 
+def test_a_range_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ValueError, match=r"`seeds` must be at most 1000 numbers, got '0\.\.999999999'"):
+        seed_numbers("0..999999999")
+
+
 def test_seeds_are_a_range_a_list_or_both():
     assert seed_numbers("0..2,7") == (0, 1, 2, 7)
     assert seed_numbers("[3, 4]") == (3, 4)
@@ -58,6 +63,8 @@ def test_a_single_configuration_is_a_study_of_one_method_judged_without_its_adve
     study = study_of_config(Path("conf/mine.yaml"), content)
     assert study["methods"] == {"mine": {"configs": ["conf/mine.yaml"]}}
     assert study["tasks"] == {"Hopper6Adv-v1": {"env_id": "Hopper-v5"}}
+    content = {"data": {"init_args": {"env_id": "my_robots:Walker-v0"}}}
+    assert study_of_config(Path("mine.yaml"), content)["tasks"] == {"Walker-v0": {"env_id": "my_robots:Walker-v0"}}
     with pytest.raises(ValueError, match="names no environment"):
         study_of_config(Path("conf/mine.yaml"), {"model": {}})
 
