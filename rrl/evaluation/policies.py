@@ -16,6 +16,7 @@ import numpy as np
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER, ZOO, checkpoint_file, worlds_of
 from rrl.checks import near_file
+from rrl.configuration import named_modules
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.attacks.trained import Battlefield
@@ -70,6 +71,8 @@ class LoadedPolicy:
     """Those in which a checkpoint of this package was trained, see ``worlds_of``."""
     mark: Mapping[str, Any] = field(default_factory=dict)
     """That in a checkpoint of this package: run, tracking address, version."""
+    modules: frozenset[str] = frozenset()
+    """Other modules than this package's in which classes of a checkpoint lie."""
 
 
 Entry = str | dict[str, str | None]
@@ -213,6 +216,7 @@ def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
         physics=_physics_of(checkpoint),
         worlds=worlds,
         mark=mark,
+        modules=frozenset(named_modules([{"class_path": mark["algorithm"]}, checkpoint.get("hyper_parameters")])),
     )
 
 

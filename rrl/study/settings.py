@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from rrl.checks import require_at_least, require_one_of
+from rrl.envs import AdversaryBodies
+from rrl.envs.make import nominal_limit
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.settings import EvaluationSettings
@@ -37,6 +39,14 @@ class Task:
     """The environment of the evaluation."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the environment, such as ``reset_noise_scale``."""
+    wrappers: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    """Wrappers by class path, the innermost first, with their keywords; not for native tasks."""
+    max_episode_steps: int | None = None
+    """Time limit; the task's own where null. Must be given where it has none."""
+    adversary: AdversaryBodies | None = None
+    """Bodies that attackers push, such as ``{bodies: [torso]}``; those of the adversarial task where null."""
+    push_body: str | None = None
+    """Body that the pushes of the suite act on, along x; that of the native task where null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +114,7 @@ def evaluation_settings(
     """Describe the evaluation of a task, of the checkpoints by method; its results lie in a folder of its own."""
     place, how = study.tasks[task], study.evaluation
     return EvaluationSettings(
-        env_id=place.env_id,
-        env_kwargs=place.env_kwargs,
+        **vars(place),
         policies=policies,
         suite=suite,
         episodes=how.episodes,
@@ -148,13 +157,17 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
 
 
 def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the settings of a study of a single configuration of ``train.py``."""
-    env_id = (content.get("data") or {}).get("init_args", {}).get("env_id")
+    """Make the settings of a study of a single configuration of ``train.py``, judged where it is trained."""
+    data = (content.get("data") or {}).get("init_args", {})
+    env_id = data.get("env_id")
     if env_id is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
+    place = {name: data[name] for name in ("env_kwargs", "wrappers", "adversary") if data.get(name)}
+    if limit := data.get("max_episode_steps"):
+        place["max_episode_steps"] = nominal_limit(env_id, limit)
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {env_id.rpartition("/")[2]: {"env_id": base_task(env_id)}},
+        "tasks": {re.split("[/:]", env_id)[-1]: {"env_id": base_task(env_id), **place}},
         "output": str(Path("studies") / path.stem),
     }
 

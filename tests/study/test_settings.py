@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from rrl.study.settings import Method, StudySettings, Task, folder_name, seed_numbers, study_of_config
+from rrl.envs import AdversaryBodies
+from rrl.study.settings import (
+    Method,
+    StudySettings,
+    Task,
+    evaluation_settings,
+    folder_name,
+    seed_numbers,
+    study_of_config,
+)
 
 METHODS, TASKS = {"a": Method(configs=["a.yaml"])}, {"t": Task(env_id="Hopper-v5")}
 
@@ -51,3 +60,20 @@ def test_a_single_configuration_is_a_study_of_one_method_judged_without_its_adve
     assert study["tasks"] == {"Hopper6Adv-v1": {"env_id": "Hopper-v5"}}
     with pytest.raises(ValueError, match="names no environment"):
         study_of_config(Path("conf/mine.yaml"), {"model": {}})
+
+
+def test_a_single_configuration_is_judged_in_the_worlds_that_it_names():
+    xml, adversary = {"xml_file": "mine.xml"}, {"bodies": ["foot"]}
+    data = {"env_id": "Hopper-v5", "env_kwargs": xml, "adversary": adversary, "max_episode_steps": 250}
+    study = study_of_config(Path("mine.yaml"), {"data": {"init_args": data}})
+    # The task's own time limit stays: only trainings are shorter.
+    place = {"env_id": "Hopper-v5", "env_kwargs": xml, "adversary": adversary, "max_episode_steps": None}
+    assert study["tasks"] == {"Hopper-v5": place}
+
+
+def test_a_task_is_judged_with_all_that_it_says():
+    place = {"max_episode_steps": 20, "push_body": "foot", "adversary": AdversaryBodies(bodies=["foot"])}
+    study = StudySettings(methods=METHODS, tasks={"t": Task(env_id="a:b/C-v0", wrappers={"d.E": None}, **place)})
+    trial = evaluation_settings(study, "quick", "t", {}).trial
+    assert (trial.env_id, trial.wrappers) == ("a:b/C-v0", {"d.E": None})
+    assert {name: getattr(trial, name) for name in place} == place
