@@ -58,6 +58,8 @@ class GymnasiumRecipe:
                 f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)} or the bodies of an `adversary`, "
                 f"got {self.env_id!r}."
             )
+        if not hasattr(env.unwrapped, "model"):
+            raise ValueError(f"`adversary` needs a MuJoCo environment, got {self.env_id}.")
         game = AdversarialForce(env, self.adversary.bodies, axes=self.adversary.axes)
         game.change(None, self.force_limit, self.force_limit_unit)
         return game

@@ -24,8 +24,9 @@ def require_equal_to_gymnasium(task: Task, options: Mapping[str, Any]) -> None:
 
     ValueError if they differ, if Gymnasium cannot load the file, or if the task cannot.
     """
-    stamp = task.model_path.stat().st_mtime_ns
-    reason = _difference(type(task), json.dumps(options, sort_keys=True), stamp)
+    path = task.model_path
+    settings = json.dumps({**options, "xml_file": str(path)}, sort_keys=True)
+    reason = _difference(type(task), settings, path.stat().st_mtime_ns)
     if reason:
         raise ValueError(
             f"`xml_file` {task.xml_file} does not fit {task.env_id}: {reason}. Register an environment or a task of "

@@ -159,7 +159,7 @@ def test_an_adversary_pushes_named_bodies_of_any_mujoco_environment(env_id):
 
 
 def test_an_adversary_needs_a_simulator():
-    with pytest.raises(ValueError, match="must be a MuJoCo environment"):
+    with pytest.raises(ValueError, match="`adversary` needs a MuJoCo environment, got "):
         make_vec_env(COUNTER_ID, 1, adversary=AdversaryBodies(bodies=["torso"]))
 
 

@@ -117,6 +117,8 @@ def test_what_was_finished_stays_and_the_rest_follows(config, deed, workers, cod
         (["--suite=quik"], "There is no suite 'quik'; did you mean 'quick'?"),
         (["--env_id=Hoper-v5"], "Hoper-v5"),
         (["--env_id=Reacher-v5", "--suite=nominal"], "`adversary` must name the bodies of Reacher-v5"),
+        (["--suite=nominal", "--push_body=nose"], "`push_body` must be among ['cart', 'pole'], got 'nose'."),
+        (["--suite=nominal", "--adversary.bodies=[nose]"], "`bodies` must be among ['cart', 'pole'], got 'nose'."),
         (['--policies={"a": ["none.ckpt"]}'], "There is no checkpoint, folder, run or function none.ckpt."),
         (
             ['--policies={"x": ["tests.environments:missing"]}'],
