@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.checks import kind_of
 from rrl.envs.simulation import Simulations
 from rrl.envs.task import Task, make_transition
 
@@ -41,11 +42,11 @@ def _difference(task_class: type[Task], options: str, stamp: int) -> str:
     try:
         env: Any = gymnasium.make(task_class.env_id, disable_env_checker=True, **settings).unwrapped
     except Exception as error:  # whatever the simulator or Gymnasium says of a file
-        return f"Gymnasium cannot make it ({_first_line(error)})"
+        return f"Gymnasium cannot make it ({kind_of(error)})"
     try:
         return _compare(task_class(**settings), env)
     except Exception as error:  # parts that the task looks for are not there
-        return f"the task cannot use it ({_first_line(error)})"
+        return f"the task cannot use it ({kind_of(error)})"
     finally:
         env.close()
 
@@ -77,7 +78,3 @@ def _compare(task: Task, env: Any) -> str:
 
 def _alike(ours: NDArray[Any] | float, theirs: NDArray[Any] | float) -> bool:
     return np.shape(ours) == np.shape(theirs) and bool(np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE))
-
-
-def _first_line(error: Exception) -> str:
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
