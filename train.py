@@ -20,5 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rrl.train_command import main
 
 if __name__ == "__main__":
+    # Environments, wrappers and algorithms of one's own may lie in the working folder.
+    sys.path.insert(0, os.getcwd())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

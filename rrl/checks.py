@@ -133,3 +133,13 @@ def has_types(value: Any, types: Mapping[str, Any]) -> bool:
         False
     """
     return isinstance(value, dict) and all(name in value and isinstance(value[name], types[name]) for name in types)
+
+
+def kind_of(error: Exception) -> str:
+    """Name an error with the first line of what it says.
+
+    Example:
+        >>> kind_of(KeyError("a")), kind_of(AssertionError())
+        ("KeyError: 'a'", 'AssertionError')
+    """
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

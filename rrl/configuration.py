@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ LIBRARIES = (
 )
 """What a configuration may name beside the user's own modules: no whole packages, some of whose functions run files."""
 OWN = "RRL_MODULES"
-"""Environment variable that lists installed modules, with commas, that configurations may name too."""
+"""Environment variable that lists modules, with commas, that configurations and checkpoints may name too."""
 
 
 class UnknownClassError(ValueError):
-    """A stored class that is not one of this package, nor of a module that the user has imported."""
+    """A stored class that is not one of this package, nor of a module that the user has imported or listed."""
 
 
 def class_path(cls: type) -> str:
@@ -39,22 +39,53 @@ def class_path(cls: type) -> str:
 
 
 def find_class(path: str) -> type:
-    """Find a class by its name; no module is imported that the user has not named.
+    """Find a class by its name; no module is imported that the user has not listed in ``RRL_MODULES``.
 
     Raises:
-        UnknownClassError: If it is not there, or in a module that is neither of this package nor imported already.
+        UnknownClassError: If it is not there, or in a module that is neither of this package, imported nor listed.
     """
     module_name, _, name = path.rpartition(".")
-    try:
-        module = import_module(module_name) if module_name.startswith("rrl.") else sys.modules[module_name]
-        found = getattr(module, name)
-    except (ImportError, KeyError, AttributeError) as error:
+    top = module_name.partition(".")[0]
+    if top != "rrl" and module_name not in sys.modules and top not in listed_modules():
         raise UnknownClassError(
-            f"a {path}, which cannot be found; only classes of rrl and of modules that are already imported are loaded"
-        ) from error
+            f"a {path}; only classes of rrl, of imported modules and of those listed in {OWN} are loaded"
+        )
+    try:
+        found = getattr(import_module(module_name), name)
+    except Exception as error:  # a listed module runs as it is imported, so anything can happen
+        raise UnknownClassError(f"a {path}, which cannot be found ({type(error).__name__}: {error})") from error
     if not isinstance(found, type):
         raise UnknownClassError(f"a {path}, which is no class")
     return found
+
+
+def listed_modules() -> set[str]:
+    """Name the modules that the user has listed in ``RRL_MODULES``."""
+    return {name.strip() for name in os.environ.get(OWN, "").split(",")} - {""}
+
+
+def list_modules(names: Iterable[str]) -> None:
+    """Add modules to ``RRL_MODULES``, for this process and those that it begins."""
+    tops = {name.partition(".")[0] for name in names}
+    if tops:
+        os.environ[OWN] = ",".join(sorted(listed_modules() | tops))
+
+
+def named_modules(plain: Any) -> set[str]:
+    """Name the modules, other than this package's, of the classes that plain settings name by ``class_path``.
+
+    Example:
+        >>> named_modules({"model": {"class_path": "mine.TRPO", "init_args": {"game": {"class_path": "rrl.a2c.A2C"}}}})
+        {'mine'}
+    """
+    if isinstance(plain, list):
+        return set().union(*map(named_modules, plain))
+    if not isinstance(plain, Mapping):
+        return set()
+    path = plain.get("class_path")
+    module = path.rpartition(".")[0] if isinstance(path, str) else ""
+    found = {module} if module and module.partition(".")[0] != "rrl" else set()
+    return found.union(*map(named_modules, plain.values()))
 
 
 def own_modules() -> set[str]:
@@ -63,7 +94,7 @@ def own_modules() -> set[str]:
     Whoever sends a configuration cannot add to them.
     """
     standard = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-    found = {name.strip() for name in os.environ.get(OWN, "").split(",")}
+    found = listed_modules()
     for folder in {Path(entry).resolve() for entry in sys.path if Path(entry).is_dir()}:
         is_installed = {"site-packages", "dist-packages"} & {*folder.parts}
         if not is_installed and not any(folder.is_relative_to(path) for path in standard):

@@ -103,7 +103,7 @@ def test_it_trains_resumes_is_evaluated_and_acts(home, capsys):
 @pytest.mark.slow
 def test_it_goes_on_after_a_kill_and_workers_agree_with_one_process(home):
     command = [sys.executable, str(PROJECT / "train.py"), "--config", "train.yaml", "--trainer.max_epochs", "10000"]
-    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{home}"}
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(home.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
@@ -124,6 +124,24 @@ def test_it_goes_on_after_a_kill_and_workers_agree_with_one_process(home):
         rows = pd.read_csv(home / "evaluations" / workers / "results.csv")
         results[workers] = rows.sort_values("cell").drop(columns="seconds").reset_index(drop=True)
     pd.testing.assert_frame_equal(results["1"], results["2"])
+
+
+@pytest.mark.slow
+def test_workers_load_an_algorithm_of_the_users_own_once_it_is_listed(home, capsys, monkeypatch):
+    (home / "my_algorithm.py").write_text("from rrl.algorithms import TRPO\n\n\nclass Mine(TRPO):\n    pass\n")
+    Path("train.yaml").write_text(CONFIG.replace("TRPO", "my_algorithm.Mine"))
+    assert train.main(["--config", "train.yaml"]) == 0
+    sys.modules.pop("my_algorithm")
+    forget_module()
+    command = ["--config", "evaluation.yaml", "--workers", "2"]
+    assert evaluate.main(command) == 2
+    assert "holds a my_algorithm.Mine; only classes of rrl" in capsys.readouterr().err
+    monkeypatch.setenv("RRL_MODULES", "my_algorithm")
+    assert evaluate.main(command) == 0
+    assert "my_algorithm" in sys.modules
+    # What this process has imported, whoever named it, its workers may import too.
+    monkeypatch.setenv("RRL_MODULES", "")
+    assert evaluate.main([*command, "--output", "again"]) == 0
 
 
 @pytest.mark.parametrize(

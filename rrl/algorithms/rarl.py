@@ -94,7 +94,10 @@ class RARL(RLModule):
         super().__init__(spaces, learner=learner, policy_update=policy_update)
         self.remember(game=game)
         if spaces.adversary_dim < 1:
-            raise ValueError("the game needs a task with an adversary, such as `env_id: rrl/HopperAdv-v1`.")
+            raise ValueError(
+                "the game needs a task with an adversary, such as `env_id: rrl/HopperAdv-v1`, or the bodies that one "
+                "pushes: `adversary: {bodies: [torso]}`."
+            )
         self.game = game
         # The global stream goes on as if there were no adversary: without force this is TRPO, bit for bit.
         with seeded_globally(Purpose.ADVERSARY_NETWORK, torch.initial_seed()):

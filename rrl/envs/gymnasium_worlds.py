@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import TimeLimit, TransformObservation
 
+from rrl.checks import kind_of
 from rrl.envs.adversarial import ADVERSARY, PROTAGONIST, AdversarialForce, AdversarialWorlds
 from rrl.envs.bodies import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.envs.forces import ForceUnit
@@ -34,10 +35,13 @@ class GymnasiumRecipe:
     def make(self) -> gymnasium.Env[Any, Any]:
         """Make one environment, with the adversary's forces on the outside.
 
-        ValueError if it is unknown, has no time limit, or cannot have what is asked for.
+        ValueError if it is unknown, fails, has no time limit, or cannot have what is asked for.
         """
         name = require_registered(self.env_id)
-        env = gymnasium.make(name, max_episode_steps=self.max_episode_steps, **self.env_kwargs)
+        try:
+            env = gymnasium.make(name, max_episode_steps=self.max_episode_steps, **self.env_kwargs)
+        except Exception as error:  # whatever its author raises
+            raise ValueError(f"`env_id` {self.env_id} cannot be made ({kind_of(error)}).") from error
         env = wrap(env, self.wrappers)
         if find_wrapper(env, TimeLimit) is None:
             raise ValueError(
@@ -58,6 +62,8 @@ class GymnasiumRecipe:
                 f"`force_limit` needs one of the tasks {sorted(ADVERSARIAL_TASKS)} or the bodies of an `adversary`, "
                 f"got {self.env_id!r}."
             )
+        if not hasattr(env.unwrapped, "model"):
+            raise ValueError(f"`adversary` needs a MuJoCo environment, got {self.env_id}.")
         game = AdversarialForce(env, self.adversary.bodies, axes=self.adversary.axes)
         game.change(None, self.force_limit, self.force_limit_unit)
         return game

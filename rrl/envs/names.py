@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium
 
-from rrl.configuration import OWN, own_modules
+from rrl.configuration import OWN, listed_modules, own_modules
 
 Wrappers = Mapping[str, Mapping[str, Any] | None]
 """Wrappers of Gymnasium by class path, the innermost first, with their keywords."""
@@ -90,7 +90,7 @@ def refuse_unnamed(modules: set[str], path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: If a stranger's file would make the user import something.
     """
-    listed = {name.strip() for name in os.environ.get(OWN, "").split(",")}
+    listed = listed_modules()
     for name in sorted(modules):
         if name not in sys.modules and name.partition(".")[0] not in listed:
             raise ValueError(

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from rrl.checks import kind_of
 from rrl.envs.simulation import Simulations
 from rrl.envs.task import Task, make_transition
 
@@ -24,8 +25,9 @@ def require_equal_to_gymnasium(task: Task, options: Mapping[str, Any]) -> None:
 
     ValueError if they differ, if Gymnasium cannot load the file, or if the task cannot.
     """
-    stamp = task.model_path.stat().st_mtime_ns
-    reason = _difference(type(task), json.dumps(options, sort_keys=True), stamp)
+    path = task.model_path
+    settings = json.dumps({**options, "xml_file": str(path)}, sort_keys=True)
+    reason = _difference(type(task), settings, path.stat().st_mtime_ns)
     if reason:
         raise ValueError(
             f"`xml_file` {task.xml_file} does not fit {task.env_id}: {reason}. Register an environment or a task of "
@@ -40,11 +42,11 @@ def _difference(task_class: type[Task], options: str, stamp: int) -> str:
     try:
         env: Any = gymnasium.make(task_class.env_id, disable_env_checker=True, **settings).unwrapped
     except Exception as error:  # whatever the simulator or Gymnasium says of a file
-        return f"Gymnasium cannot make it ({_first_line(error)})"
+        return f"Gymnasium cannot make it ({kind_of(error)})"
     try:
         return _compare(task_class(**settings), env)
     except Exception as error:  # parts that the task looks for are not there
-        return f"the task cannot use it ({_first_line(error)})"
+        return f"the task cannot use it ({kind_of(error)})"
     finally:
         env.close()
 
@@ -76,7 +78,3 @@ def _compare(task: Task, env: Any) -> str:
 
 def _alike(ours: NDArray[Any] | float, theirs: NDArray[Any] | float) -> bool:
     return np.shape(ours) == np.shape(theirs) and bool(np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE))
-
-
-def _first_line(error: Exception) -> str:
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

@@ -72,13 +72,23 @@ class Task(ABC):
 
     @property
     def model_path(self) -> Path:
-        """The file of the model; ValueError if it is not there."""
+        """The file of the model, among Gymnasium's own or in the working folder.
+
+        ValueError if it is in neither, or a bare name in both: Gymnasium would take its own.
+        """
+        name = self.xml_file or self.model_file
+        here = Path(name)
         try:
-            return Path(expand_model_path(self.xml_file or self.model_file))
+            path = Path(expand_model_path(name)).absolute()
         except OSError as error:
+            if here.is_file():
+                return here.absolute()
+            raise ValueError(f"`xml_file` of {self.env_id} must exist, got {name}.") from error
+        if self.xml_file and here.is_file() and not here.samefile(path):
             raise ValueError(
-                f"`xml_file` of {self.env_id} must exist, got {self.xml_file or self.model_file}."
-            ) from error
+                f"`xml_file` {name} is Gymnasium's model and a file of the working folder; write ./{name} for yours."
+            )
+        return path
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import Suite, load_suite
-from rrl.evaluation.policies import find_policies, load_source, require_fit
+from rrl.evaluation.policies import LoadedPolicy, find_policies, load_source, require_fit
 from rrl.evaluation.report.films import Films, Scene, caption, worst_cell
 from rrl.evaluation.report.page import PolicyOrigin, Provenance
 from rrl.evaluation.report.verdict import format_summary
@@ -46,7 +46,7 @@ class Evaluation:
         if settings.attacks is not None:
             battlefield(settings.trial)
         sources = find_policies(settings.policies)
-        self.policies = {source: load_source(source) for source in sources}
+        self.policies = {source: noted(load_source(source), settings.env_kwargs) for source in sources}
         """By source, method by method."""
         for policy in self.policies.values():
             require_fit(policy, settings.trial)
@@ -155,6 +155,16 @@ def _special(settings: EvaluationSettings) -> dict[str, str | int | None]:
         "adversary": json.dumps(asdict(settings.adversary)) if settings.adversary else None,
         "push_body": settings.push_body,
     }
+
+
+def noted(policy: LoadedPolicy, env_kwargs: Mapping[str, Any]) -> LoadedPolicy:
+    """Note of a policy that it was trained with other keywords of the environment, such as another robot."""
+    trained, here = dict(policy.worlds.get("env_kwargs") or {}), dict(env_kwargs)
+    if not policy.worlds or trained == here:
+        return policy
+    return replace(
+        policy, note=f"{policy.label.policy} was trained with `env_kwargs` {trained}, the evaluation has {here}."
+    )
 
 
 BAD_INPUT = (ArgumentError, ValueError, TypeError, OSError, gymnasium.error.Error)

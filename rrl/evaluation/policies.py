@@ -15,13 +15,14 @@ import numpy as np
 
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
 from rrl.checkpoints.loading import MARKER, ZOO, checkpoint_file, worlds_of
-from rrl.checks import near_file
+from rrl.checks import kind_of, near_file
+from rrl.configuration import named_modules
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.attacks.trained import Battlefield
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
-from rrl.evaluation.policies_functions import call_function, is_function, kind_of, require_own
+from rrl.evaluation.policies_functions import call_function, is_function, require_own
 from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
 from rrl.serving.model import MODEL
@@ -70,6 +71,8 @@ class LoadedPolicy:
     """Those in which a checkpoint of this package was trained, see ``worlds_of``."""
     mark: Mapping[str, Any] = field(default_factory=dict)
     """That in a checkpoint of this package: run, tracking address, version."""
+    modules: frozenset[str] = frozenset()
+    """Other modules than this package's in which classes of a checkpoint lie."""
 
 
 Entry = str | dict[str, str | None]
@@ -213,6 +216,7 @@ def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
         physics=_physics_of(checkpoint),
         worlds=worlds,
         mark=mark,
+        modules=frozenset(named_modules([{"class_path": mark["algorithm"]}, checkpoint.get("hyper_parameters")])),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from rrl.checkpoints import CheckpointError
 from rrl.checkpoints.loading import ZOO
-from rrl.checks import suggestion
+from rrl.checks import kind_of, suggestion
 from rrl.configuration import OWN, own_modules
 from rrl.evaluation.episodes import BatchPolicy
 
@@ -53,8 +53,3 @@ def call_function(entry: str) -> BatchPolicy:
     if not callable(policy):
         raise CheckpointError(f"{entry} must return a callable, got {type(policy).__name__}.")
     return policy
-
-
-def kind_of(error: Exception) -> str:
-    """Name an error with the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

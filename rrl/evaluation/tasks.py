@@ -12,7 +12,9 @@ from functools import lru_cache
 import torch
 
 from rrl.cluster import RayCluster, WorkerError
+from rrl.configuration import list_modules
 from rrl.envs import available_cores
+from rrl.envs.names import modules_of
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, AttackResult, attack_cells, evaluate_attack
 from rrl.evaluation.attacks.strongest import held_pushes
 from rrl.evaluation.attacks.trained import battlefield
@@ -87,13 +89,17 @@ def run_tasks(
     """Run tasks, begun in their order, wherever there is a place for them, and yield what they find as it comes in.
 
     One worker is this process, which has loaded the policies; several are local processes, and every other process
-    loads its own. ``ray`` is the address of a Ray cluster in place of them, or ``local`` for one of so many processes;
-    a task whose process dies there is run again. A local process that was killed, or a cluster that is not there or
-    cannot go on, is a ``WorkerError``.
+    loads its own, from the modules that this one has accepted. ``ray`` is the address of a Ray cluster in place of
+    them, or ``local`` for one of so many processes; a task whose process dies there is run again. A local process that
+    was killed, or a cluster that is not there or cannot go on, is a ``WorkerError``.
     """
-    if ray is not None:
-        return _on_ray(tasks, workers, ray)
-    return _in_processes(tasks, workers) if workers > 1 else _here(tasks, policies)
+    if ray is None and workers == 1:
+        return _here(tasks, policies)
+    modules = frozenset[str]().union(
+        *(policy.modules for policy in policies.values()),
+        *(modules_of(task.trial.env_id, task.trial.wrappers) for task in tasks),
+    )
+    return _in_processes(tasks, modules, workers) if ray is None else _on_ray(tasks, modules, workers, ray)
 
 
 def _here(tasks: Sequence[EvaluationTask], policies: Policies) -> Iterator[Found]:
@@ -106,7 +112,7 @@ def _here(tasks: Sequence[EvaluationTask], policies: Policies) -> Iterator[Found
         torch.set_num_threads(threads)
 
 
-def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Found]:
+def _in_processes(tasks: Sequence[EvaluationTask], modules: frozenset[str], workers: int) -> Iterator[Found]:
     # Unlike the standard library's it can end its processes, and needs no guard in the user's own scripts.
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -114,7 +120,7 @@ def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Fou
     # SIGINT reaches all processes of a terminal: the first one ends the others.
     pool = ProcessPoolExecutor(max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:
-        for future in as_completed([pool.submit(_run_alone, task, threads) for task in tasks]):
+        for future in as_completed([pool.submit(_run_alone, task, modules, threads) for task in tasks]):
             yield from future.result()
     except BrokenProcessPool as error:
         raise WorkerError("A worker process was killed, perhaps because memory ran out.") from error
@@ -122,14 +128,15 @@ def _in_processes(tasks: Sequence[EvaluationTask], workers: int) -> Iterator[Fou
         pool.shutdown(kill_workers=True)
 
 
-def _on_ray(tasks: Sequence[EvaluationTask], workers: int, address: str) -> Iterator[Found]:
+def _on_ray(tasks: Sequence[EvaluationTask], modules: frozenset[str], workers: int, address: str) -> Iterator[Found]:
     with RayCluster(address, workers) as cluster:
-        for future in as_completed([cluster.submit(_run_alone, task, 1) for task in tasks]):
+        for future in as_completed([cluster.submit(_run_alone, task, modules, 1) for task in tasks]):
             yield from future.result()
 
 
-def _run_alone(task: EvaluationTask, num_threads: int) -> list[Found]:
-    """Run a whole task in a process that is there for tasks."""
+def _run_alone(task: EvaluationTask, modules: frozenset[str], num_threads: int) -> list[Found]:
+    """Run a whole task in a process that is there for tasks, and has imported nothing of the user's yet."""
+    list_modules(modules)
     torch.set_num_threads(1)
     return list(task.run(_load(task.source), num_threads))
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
 from rrl.cluster import WorkerError, require_address
+from rrl.configuration import list_modules
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation
@@ -43,8 +44,8 @@ class Study:
         self.settings, self.command = settings, command
         self.output = Path(settings.output)
         if (suite := settings.evaluation.suite) is not None:
-            for task in settings.tasks.values():
-                trial = task.trial(settings.evaluation.episodes)
+            for task in settings.tasks:
+                trial = evaluation_settings(settings, suite, task, {}).trial
                 load_suite(suite, trial)
                 if settings.evaluation.attacks is not None:
                     battlefield(trial)
@@ -110,6 +111,7 @@ class Study:
         """Evaluate the finished policies task by task, and write a report for each."""
         if (suite := self.settings.evaluation.suite) is None:
             return
+        list_modules(module for run in self.runs for module in run.modules)
         for task in self.settings.tasks:
             policies = self._policies(task)
             if not policies:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rrl.cli_errors import check_files, near_configuration
+from rrl.configuration import named_modules, own_modules
 from rrl.shipped import shipped_file
 from rrl.study.settings import TASK, Method, StudySettings, folder_name, read_yaml, section, seed_numbers
 from rrl.tracking import METRICS_FILE
@@ -39,6 +40,8 @@ class StudyRun:
     """Digest of its settings."""
     steps: int | None
     """Real environment steps that it takes; None where the configurations do not say."""
+    modules: frozenset[str] = frozenset()
+    """Modules of the user's own whose classes its configurations name."""
 
     @property
     def name(self) -> str:
@@ -123,7 +126,9 @@ def _plan(study: StudySettings, method: str, task: str, seed: int, tracking_uri:
     epochs = section(content, "trainer").get("max_epochs")
     sizes = _sizes(content)
     steps = epochs * sizes[0] * sizes[1] * sizes[2] if sizes and isinstance(epochs, int) else None
-    return StudyRun(method, task, seed, output, tuple(arguments), digest, steps)
+    own = own_modules()
+    modules = frozenset(name for name in named_modules(content) if name.partition(".")[0] in own)
+    return StudyRun(method, task, seed, output, tuple(arguments), digest, steps, modules)
 
 
 def _content(how: Method, files: Sequence[Path], method: str) -> dict[str, Any]:

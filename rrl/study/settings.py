@@ -12,9 +12,9 @@ import yaml
 
 from rrl.checks import require_at_least, require_one_of
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
+from rrl.envs.make import nominal_limit
 from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.evaluation.cells.suites import base_task
-from rrl.evaluation.episodes import Trial
 from rrl.evaluation.settings import EvaluationSettings
 
 MOST_SEEDS = 1000
@@ -46,23 +46,11 @@ class Task:
     wrappers: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     """Wrappers by class path, the innermost first, with their keywords; not for native tasks."""
     max_episode_steps: int | None = None
-    """Time limit; the environment's own where null."""
+    """Time limit; the task's own where null. Must be given where it has none."""
     adversary: AdversaryBodies | None = None
     """Bodies that attackers push, such as ``{bodies: [torso]}``; those of the adversarial task where null."""
     push_body: str | None = None
     """Body that the pushes of the suite act on, along x; that of the native task where null."""
-
-    def trial(self, episodes: int) -> Trial:
-        """Return the episodes of each cell."""
-        return Trial(
-            self.env_id,
-            episodes,
-            env_kwargs=self.env_kwargs,
-            wrappers=self.wrappers,
-            max_episode_steps=self.max_episode_steps,
-            adversary=self.adversary,
-            push_body=self.push_body,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +121,7 @@ def evaluation_settings(
     """Describe the evaluation of a task, of the checkpoints by method; its results lie in a folder of its own."""
     place, how = study.tasks[task], study.evaluation
     return EvaluationSettings(
-        env_id=place.env_id,
-        env_kwargs=place.env_kwargs,
-        wrappers=place.wrappers,
-        max_episode_steps=place.max_episode_steps,
-        adversary=place.adversary,
-        push_body=place.push_body,
+        **vars(place),
         policies=policies,
         suite=suite,
         episodes=how.episodes,
@@ -184,15 +167,17 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
 
 
 def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the settings of a study of a single configuration of ``train.py``."""
+    """Make the settings of a study of a single configuration of ``train.py``, judged where it is trained."""
     data = section(content, "data", "init_args")
     env_id = data.get("env_id")
     if env_id is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
-    own = {name: data[name] for name in ("wrappers", "max_episode_steps", "adversary") if name in data}
+    place = {name: data[name] for name in ("env_kwargs", "wrappers", "adversary") if data.get(name)}
+    if limit := data.get("max_episode_steps"):
+        place["max_episode_steps"] = nominal_limit(env_id, limit)
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {re.split("[/:]", env_id)[-1]: {"env_id": judged_in(env_id), **own}},
+        "tasks": {re.split("[/:]", env_id)[-1]: {"env_id": judged_in(env_id), **place}},
         "output": str(Path("studies") / path.stem),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_loaded_algorithm_has_the_trained_parameters_and_no_gradients(checkpoint
     [
         (
             {"algorithm": "nowhere.Nothing"},
-            "cannot be found; only classes of rrl and of modules that are already imported",
+            "only classes of rrl, of imported modules and of those listed in RRL_MODULES are loaded",
         ),
         ({"algorithm": "pathlib.Path"}, "not a LightningModule"),
         ({"algorithm": "rrl.algorithms.trpo.TRPO"}, "holds a TRPO whose parameters or settings are not those of today"),
@@ -96,9 +98,25 @@ def test_no_module_is_imported_that_the_user_has_not_named(checkpoint, tmp_path,
     del content["digest"]
     for change in ({"rrl": content["rrl"] | {"algorithm": "evil_module.TRPO"}}, {"hyper_parameters": {"spaces": EVIL}}):
         torch.save(content | change, checkpoint)
-        with pytest.raises(CheckpointError, match=r"holds a evil_module\.TRPO, which cannot be found"):
+        with pytest.raises(CheckpointError, match=r"holds a evil_module\.TRPO; only classes of rrl"):
             load_algorithm(checkpoint)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_listed_module_is_imported_and_named_where_it_cannot_be(checkpoint, tmp_path, monkeypatch):
+    source = "from tests.toy_training import ToyAlgorithm\nclass Mine(ToyAlgorithm): pass\n"
+    (tmp_path / "listed_module.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    content = torch.load(checkpoint, weights_only=True)
+    del content["digest"]
+    content["rrl"]["algorithm"] = "listed_module.Mine"
+    torch.save(content, checkpoint)
+    monkeypatch.setenv("RRL_MODULES", "other,listed_module")
+    assert type(load_algorithm(checkpoint)).__name__ == "Mine"
+    del sys.modules["listed_module"]
+    (tmp_path / "listed_module.py").write_text("1 / 0")
+    with pytest.raises(CheckpointError, match=r"listed_module.Mine, which cannot be found \(ZeroDivisionError: "):
+        load_algorithm(checkpoint)
 
 
 EVIL = {"class_path": "evil_module.TRPO", "init_args": {}}

@@ -158,8 +158,18 @@ def test_an_adversary_pushes_named_bodies_of_any_mujoco_environment(env_id):
     assert np.abs(ends[0] - ends[1]).max() > 1e-3
 
 
+def failing() -> None:
+    raise AssertionError
+
+
+def test_an_environment_that_fails_as_it_is_made_is_named():
+    gymnasium.registry[COUNTER_ID].entry_point = failing
+    with pytest.raises(ValueError, match=rf"`env_id` {COUNTER_ID} cannot be made \(AssertionError\)\."):
+        make_vec_env(COUNTER_ID, 1)
+
+
 def test_an_adversary_needs_a_simulator():
-    with pytest.raises(ValueError, match="must be a MuJoCo environment"):
+    with pytest.raises(ValueError, match="`adversary` needs a MuJoCo environment, got "):
         make_vec_env(COUNTER_ID, 1, adversary=AdversaryBodies(bodies=["torso"]))
 
 

@@ -101,3 +101,18 @@ def test_a_file_that_is_missing_or_no_model_is_named(tmp_path):
 def test_a_file_of_gymnasiums_own_can_be_named():
     task = make_task("Hopper-v5", {"xml_file": "hopper.xml"})
     np.testing.assert_equal(task.model_path.name, "hopper.xml")
+
+
+def test_a_file_of_the_working_folder_is_found_by_its_bare_name(modified, tmp_path, monkeypatch):
+    modified("Hopper-v5", longer_and_heavier)
+    monkeypatch.chdir(tmp_path)
+    assert make_task("Hopper-v5", {"xml_file": "robot.xml"}).model_path == tmp_path / "robot.xml"
+
+
+def test_a_bare_name_that_is_also_gymnasiums_is_refused(modified, tmp_path, monkeypatch):
+    modified("Hopper-v5", longer_and_heavier)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "robot.xml").rename("hopper.xml")
+    with pytest.raises(ValueError, match=r"a file of the working folder; write \./hopper\.xml for yours"):
+        make_task("Hopper-v5", {"xml_file": "hopper.xml"})
+    assert make_task("Hopper-v5", {"xml_file": "./hopper.xml"}).model_path.samefile(tmp_path / "hopper.xml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import yaml
 
 import evaluate
 from rrl.evaluation.cells.suites import load_suite
-from rrl.evaluation.command import make_parser, read_settings
+from rrl.evaluation.command import make_parser, noted, read_settings
+from rrl.evaluation.policies import LoadedPolicy
+from rrl.evaluation.rows import PolicyLabel
 from tests.conftest import PROJECT
 
 CONFIGS = sorted((PROJECT / "conf" / "evaluation").glob("*.yaml"))
@@ -63,6 +66,14 @@ def test_an_evaluation_ends_with_a_table_and_a_report(config, capsys):
     with Path("out/attacks.csv").open(encoding="utf-8") as file:
         searched = [row for row in csv.DictReader(file) if row["attack"] == "strongest 5 N"]
     assert [row["training_steps"] for row in searched] == ["2048", "2048"]
+
+
+def test_a_policy_of_another_robot_is_noted():
+    xml = {"xml_file": "mine.xml"}
+    policy = LoadedPolicy(lambda rows: rows, PolicyLabel("A", "a.ckpt", 0), worlds={"env_kwargs": xml})
+    assert noted(policy, {}).note == f"a.ckpt was trained with `env_kwargs` {xml}, the evaluation has {{}}."
+    assert not noted(policy, xml).note
+    assert not noted(replace(policy, worlds={}), xml).note  # nobody knows where
 
 
 @pytest.mark.mujoco
@@ -138,6 +149,8 @@ def test_what_was_finished_stays_and_the_rest_follows(config, deed, workers, cod
         (["--suite=quik"], "There is no suite 'quik'; did you mean 'quick'?"),
         (["--env_id=Hoper-v5"], "Hoper-v5"),
         (["--env_id=Reacher-v5", "--suite=nominal"], "`adversary` must name the bodies of Reacher-v5"),
+        (["--suite=nominal", "--push_body=nose"], "`push_body` must be among ['cart', 'pole'], got 'nose'."),
+        (["--suite=nominal", "--adversary.bodies=[nose]"], "`bodies` must be among ['cart', 'pole'], got 'nose'."),
         (['--policies={"a": ["none.ckpt"]}'], "There is no checkpoint, folder, run or function none.ckpt."),
         (
             ['--policies={"x": ["tests.environments:missing"]}'],

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from rrl.checkpoints import CheckpointError
+from rrl.evaluation.cells.evaluate import evaluate_cells
+from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.episodes import Trial
-from rrl.evaluation.policies import find_policies, load_source, require_fit
+from rrl.evaluation.policies import PolicySource, find_policies, load_source, require_fit
 from rrl.evaluation.policies_sb3 import find_statistics
 
 TASK = "InvertedPendulum-v5"
@@ -143,6 +145,37 @@ def test_a_squashed_policy_with_state_dependent_exploration_acts_as_in_its_own_p
     model.learn(100).save(tmp_path / "model.zip")
     (policy,) = load_policies({"PPO": [str(tmp_path)]}, TASK)
     np.testing.assert_allclose(policy.act(OBSERVATIONS), model.predict(OBSERVATIONS, deterministic=True)[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.mujoco
+@pytest.mark.parametrize("name", ["TRPO", "PPO", "SAC", "SAC with gSDE"])
+def test_a_policy_is_scored_as_in_its_own_package(name, tmp_path):
+    sb3, contrib = pytest.importorskip("stable_baselines3"), pytest.importorskip("sb3_contrib")
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    still = {"reset_noise_scale": 0.0}  # one episode is as good as many
+    envs = VecNormalize(make_vec_env("Hopper-v5", seed=0, env_kwargs=still))
+    if name in {"TRPO", "PPO"}:
+        model = (contrib.TRPO if name == "TRPO" else sb3.PPO)("MlpPolicy", envs, n_steps=512, seed=0, device="cpu")
+    else:
+        model = sb3.SAC("MlpPolicy", envs, use_sde="gSDE" in name, train_freq=4, seed=0, device="cpu")
+    model.learn(1500).save(tmp_path / "model.zip")
+    envs.save(str(tmp_path / "vec_normalize.pkl"))
+    envs.training = envs.norm_reward = False
+    expected, _ = evaluate_policy(model, envs, n_eval_episodes=1)
+
+    trial = Trial("Hopper-v5", 3, env_kwargs=still)
+    (policy,) = load_policies({name: [str(tmp_path)]}, "Hopper-v5")
+    (row,) = evaluate_cells(policy.act, trial, load_suite("nominal", trial).cells)
+    assert row.return_mean == pytest.approx(expected, rel=1e-4)
+    assert row.return_std == pytest.approx(0.0, abs=1e-3)
+    # Without its statistics it is another policy.
+    bare = load_source(PolicySource(name, str(tmp_path / "model.zip"), 0, None))
+    (other,) = evaluate_cells(bare.act, trial, load_suite("nominal", trial).cells)
+    assert other.return_mean != pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.mujoco

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tests.toy_training  # noqa: F401  # a policy whose class nobody has imported is not loaded
 from tests.conftest import PROJECT
 
 TOY = str(PROJECT / "tests" / "conf" / "toy.yaml")

@@ -25,6 +25,8 @@ def study(workdir, monkeypatch):
     """Write the file of a study of the toy, and let its trainings find the toy."""
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setenv("RRL_MODULES", "")  # which a study extends by the modules of its configurations
+    monkeypatch.delitem(sys.modules, "tests.toy_training", raising=False)
 
     def write(**changes) -> list[str]:
         Path("study.yaml").write_text(yaml.safe_dump(toy_study(**changes), sort_keys=False))
@@ -147,7 +149,6 @@ def test_a_study_that_was_killed_twice_ends_as_an_undisturbed_one(study, workdir
             process.send_signal(number)
             assert process.wait(timeout=60) in {-9, -15, 143}  # -15 where it comes before the command has begun
     assert not Path("study/swing/report.html").exists()
-    command = [*command, "--workers=1"]  # other processes do not know the toy, which evaluation has to load
     assert main(command) == 0
     assert main([*command, "--output=whole"]) == 0
     assert rows(Path("study/curves.csv")) == rows(Path("whole/curves.csv"))

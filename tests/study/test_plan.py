@@ -41,6 +41,13 @@ def test_the_name_of_the_task_stands_in_the_files_and_the_seed_on_the_command_li
     assert run.arguments[-2:] == ("--trainer.logger.init_args.tracking_uri", "sqlite:///here.db")
 
 
+def test_the_modules_of_a_users_own_classes_are_known_and_no_others(configs):
+    model = {"class_path": "tests.toy_training.ToyAlgorithm", "init_args": {"net": {"class_path": "torch.nn.Tanh"}}}
+    Path("mine.yaml").write_text(yaml.safe_dump({**DATA, "model": model}))
+    (run, *_) = plan_runs(study(methods={"mine": Method(configs=["mine.yaml"])}), None)
+    assert run.modules == {"tests.toy_training"}
+
+
 @pytest.mark.parametrize(("steps", "epochs"), [(None, 3), (400, 5), (1, 1)])
 def test_steps_are_rounded_to_whole_epochs(configs, steps, epochs):
     run = plan_runs(study(steps=steps), None)[0]

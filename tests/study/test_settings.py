@@ -69,16 +69,24 @@ def test_a_single_configuration_is_a_study_of_one_method_judged_without_its_adve
         study_of_config(Path("conf/mine.yaml"), {"model": {}})
 
 
-def test_a_study_of_an_environment_of_ones_own_judges_it_as_it_was_trained():
-    data = {"env_id": "mine:Mine-v0", "max_episode_steps": 100, "adversary": {"bodies": ["arm"]}, "num_envs": 4}
+def test_a_study_of_an_environment_of_ones_own_keeps_the_module_that_registers_it():
+    data = {"env_id": "mine:Mine-v0", "adversary": {"bodies": ["arm"]}, "num_envs": 4}
     study = study_of_config(Path("conf/mine.yaml"), {"model": {}, "data": {"init_args": data}})
-    (task,) = study["tasks"].values()
-    assert task == {"env_id": "mine:Mine-v0", "max_episode_steps": 100, "adversary": {"bodies": ["arm"]}}
+    assert study["tasks"] == {"Mine-v0": {"env_id": "mine:Mine-v0", "adversary": {"bodies": ["arm"]}}}
 
 
-def test_what_a_task_says_of_its_environment_is_what_is_judged():
-    task = Task(
-        env_id="mine:Mine-v0", max_episode_steps=100, adversary=AdversaryBodies(bodies=["arm"]), push_body="arm"
-    )
-    study = StudySettings(methods={"a": Method(configs=["a.yaml"])}, tasks={"mine": task})
-    assert evaluation_settings(study, "quick", "mine", {"a": ["x"]}).trial == task.trial(study.evaluation.episodes)
+def test_a_single_configuration_is_judged_in_the_worlds_that_it_names():
+    xml, adversary = {"xml_file": "mine.xml"}, {"bodies": ["foot"]}
+    data = {"env_id": "Hopper-v5", "env_kwargs": xml, "adversary": adversary, "max_episode_steps": 250}
+    study = study_of_config(Path("mine.yaml"), {"data": {"init_args": data}})
+    # The task's own time limit stays: only trainings are shorter.
+    place = {"env_id": "Hopper-v5", "env_kwargs": xml, "adversary": adversary, "max_episode_steps": None}
+    assert study["tasks"] == {"Hopper-v5": place}
+
+
+def test_a_task_is_judged_with_all_that_it_says():
+    place = {"max_episode_steps": 20, "push_body": "foot", "adversary": AdversaryBodies(bodies=["foot"])}
+    study = StudySettings(methods=METHODS, tasks={"t": Task(env_id="a:b/C-v0", wrappers={"d.E": None}, **place)})
+    trial = evaluation_settings(study, "quick", "t", {}).trial
+    assert (trial.env_id, trial.wrappers) == ("a:b/C-v0", {"d.E": None})
+    assert {name: getattr(trial, name) for name in place} == place

@@ -46,7 +46,7 @@ class Subject(NamedTuple):
 
 
 def subject_of(trial: Trial) -> Subject:
-    """Look at the environment of a trial."""
+    """Look at the environment of a trial; a ValueError names bodies of the trial that it does not have."""
     if is_native(trial.env_id):
         name = registered_id(trial.env_id)
         row = ADVERSARIAL_TASKS.get(name)
@@ -63,6 +63,7 @@ def subject_of(trial: Trial) -> Subject:
 
 def subject_of_task(task: Task, model: mujoco.MjModel, trial: Trial) -> Subject:
     """Look at a native task."""
+    _require_attackable(model, trial)
     pushed = require_body(model, trial.push_body or TASK_BODIES[task.env_id].pushed, "push_body")
     limit = trial.max_episode_steps or task.max_episode_steps
     return Subject(task.env_id, model, pushed, getattr(task, "reset_noise_scale", None), True, limit)
@@ -73,6 +74,7 @@ def subject_of_env(env: gymnasium.Env[Any, Any], trial: Trial) -> Subject:
     simulator: Any = env.unwrapped
     model = getattr(simulator, "model", None)
     model = model if isinstance(model, mujoco.MjModel) and hasattr(simulator, "data") else None
+    _require_attackable(model, trial)
     if trial.push_body is not None and model is None:
         raise ValueError(f"`push_body` needs a MuJoCo environment, got {trial.env_id}.")
     pushed = require_body(model, trial.push_body, "push_body") if model is not None and trial.push_body else None
@@ -82,6 +84,15 @@ def subject_of_env(env: gymnasium.Env[Any, Any], trial: Trial) -> Subject:
     limit = find_wrapper(env, gymnasium.wrappers.TimeLimit)
     scale = float(scale) if isinstance(scale, int | float) else None
     return Subject(trial.env_id, model, pushed, scale, bounded, int(limit._max_episode_steps) if limit else 0)
+
+
+def _require_attackable(model: mujoco.MjModel | None, trial: Trial) -> None:
+    if trial.adversary is None:
+        return
+    if model is None:
+        raise ValueError(f"`adversary` needs a MuJoCo environment, got {trial.env_id}.")
+    for name in trial.adversary.bodies:
+        require_body(model, name, "bodies")
 
 
 def require_possible(condition: Condition, subject: Subject) -> None:

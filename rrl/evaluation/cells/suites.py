@@ -66,17 +66,18 @@ def suite_names() -> list[str]:
 def load_suite(name_or_path: str | os.PathLike[str], trial: Trial) -> Suite:
     """Read the part of a suite that concerns an environment, and check it whole; a ValueError says what is wrong.
 
-    It is a shipped one, ``nominal``, or the path of a YAML file.
+    Bodies of the trial that the environment does not have are wrong too. The suite is a shipped one, ``nominal``, or
+    the path of a YAML file.
     """
     name, content = _read(str(name_or_path))
     nominal = Cell(name, NOMINAL, NOMINAL, Condition())
+    subject = subject_of(trial)
     if name == NOMINAL:
         return Suite(name, (nominal,))
     task_id = base_task(trial.env_id)
     try:
         sweeps = [Sweep.read(sweep, task_id) for sweep in content]
         chosen = [sweep for sweep in sweeps if sweep.tasks is None or task_id in sweep.tasks]
-        subject = subject_of(trial)
         left_out = [sweep.name for sweep in chosen if sweep.if_possible and not _is_possible(sweep, subject)]
         kept = [sweep for sweep in chosen if sweep.name not in left_out]
         cells = [Cell(name, sweep.name, *place) for sweep in kept for place in sweep.conditions()]
