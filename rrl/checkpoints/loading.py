@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ SIZES_OF_WORK = {
 
 class CheckpointError(ValueError):
     """A file that is not a usable checkpoint of this package; the message is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # it may quote what the file holds
 
 
 class Policy:
@@ -195,7 +199,7 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
     if not (isinstance(stored, dict) and isinstance(ranks, list)):
         raise CheckpointError("The checkpoint holds no state of its worlds that a run could go on from.")
     for name in sorted((stored.keys() & data.hparams.keys()) - SIZES_OF_WORK):
-        if stored[name] != data.hparams[name]:
+        if not _are_equal(stored[name], data.hparams[name]):
             setting = "seed_everything" if name == "seed" else f"data.{name}"
             raise CheckpointError(
                 f"The checkpoint has `{setting}` {stored[name]}, but the configuration {data.hparams[name]}; "
@@ -206,6 +210,14 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
             f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}; "
             f"continue it with as many, such as `--trainer.devices {len(ranks)}`."
         )
+
+
+def _are_equal(stored: Any, value: Any) -> bool:
+    """Compare a value of a checkpoint, which may be anything, with a setting."""
+    try:
+        return bool(stored == value)
+    except (RuntimeError, TypeError, ValueError):  # of tensors
+        return False
 
 
 def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:

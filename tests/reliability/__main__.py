@@ -40,6 +40,9 @@ def main() -> int:
         f"{tally.kind}: {tally.injected} injected in {time.monotonic() - begin:.0f} s, seed {options.seed}\n"
     )
     sys.stdout.writelines(f"  seen {number} times: {line}\n" for line, number in tally.seen.most_common())
+    if options.kind == "configurations":
+        refused, nameless = (tally.seen[line] for line in ("refused", "refused without a name"))
+        sys.stdout.write(f"  sentences without a name: {nameless / max(refused, 1):.2%}\n")
     sys.stdout.writelines(f"  LOST {what}\n" for what in tally.lost)
     sys.stdout.write(f"  lost: {len(tally.lost)}\n")
     if options.folder is None:

@@ -159,11 +159,12 @@ def in_mlflow(folder: Path) -> dict[str, tuple[str, dict[tuple[str, int], list[f
 
 
 def what_was_lost(folder: Path, reference: Path) -> list[str]:
-    """Say in what a run differs from one that nothing has stopped: states, metrics, evaluations, files, statuses.
+    """Say in what a run differs from one that nothing has stopped: states, metrics, evaluations, statuses, files.
 
     A run that was killed before its first checkpoint and started again has left another one in MLflow, as killed.
     """
-    return [*_lost_states(folder, reference), *_lost_metrics(folder, reference), *_litter(folder)]
+    lost = [*_lost_states(folder, reference), *_lost_metrics(folder, reference), *_lost_files(folder, reference)]
+    return lost + list(_litter(folder))
 
 
 def _lost_states(folder: Path, reference: Path) -> Iterator[str]:
@@ -188,6 +189,22 @@ def _lost_metrics(folder: Path, reference: Path) -> Iterator[str]:
             yield f"the metric {key} at {step} stands {len(values)} times"
         elif not key.startswith("time/") and values != theirs.get((key, step), values):
             yield f"the metric {key} at {step} differs"
+
+
+def _lost_files(folder: Path, reference: Path) -> Iterator[str]:
+    """Compare the files in the folders of the runs, and those of the last run in MLflow."""
+    for place in ("runs/run", "mlruns"):
+        ours, theirs = (
+            {file.relative_to(base).as_posix() for file in base.rglob("*") if file.suffix not in {"", ".buffer"}}
+            for base in (_newest(where / place) for where in (folder, reference))
+        )
+        yield from (f"the file {place}/{name} is missing" for name in sorted(theirs - ours))
+
+
+def _newest(folder: Path) -> Path:
+    """Return the artifacts of the last run of an MLflow folder, or the folder itself where it is another one."""
+    runs = sorted(folder.glob("*/artifacts"), key=lambda path: path.stat().st_mtime)
+    return runs[-1] if runs else folder
 
 
 def _litter(folder: Path) -> Iterator[str]:
