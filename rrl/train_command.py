@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError
@@ -81,7 +82,7 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
     code = fit(cli)
     report_end(cli.trainer, stopped=code in {130, 143})
     # Lightning ends the first process hard as soon as another one ends with an error, but a signal is none.
-    return code if cli.trainer.is_global_zero or code == 1 else 0
+    return code if cli.trainer.is_global_zero or code in {1, 2} else 0
 
 
 def fit(cli: RRLCLI) -> int:
@@ -92,6 +93,9 @@ def fit(cli: RRLCLI) -> int:
         return 143
     except (SystemExit, KeyboardInterrupt):  # how Lightning ends after Ctrl-C, and Ctrl-C after that
         return 130
+    except MisconfigurationException as error:  # what Lightning itself only looks at now
+        sys.stderr.write(f"train.py: error: {' '.join(str(error).split())}\n")
+        return 2
     except (FloatingPointError, EnvironmentFaultError, OSError) as error:
         world = f" {getattr(cli.datamodule, 'env_id', '')}:" if isinstance(error, EnvironmentFaultError) else ""
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""

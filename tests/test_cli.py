@@ -24,7 +24,7 @@ BAD_INPUT = {
     "--model=TRPP": "There is no class 'TRPP'; did you mean 'TRPO'?",
     "--model.init_args.alpah=0.3": "ToyAlgorithm has no setting 'alpah'; did you mean 'alpha'?",
     "--trainer.logger.init_args.rot=x": "MLflowRunLogger has no setting 'rot'; did you mean 'root'?",
-    "--trainer=3": "`trainer`: Unable to load config '3'",
+    "--trainer=3": "`trainer` must hold settings by name, got 3.",
     "--model.init_args.alpha=low": "`model.alpha` must be float, got low.",
     "--trainer.max_epochs=many": "`trainer.max_epochs` must be int or null, got many.",
     "--model.init_args.alpha=1.5": "`alpha` must lie in (0, 1], got 1.5.",
@@ -112,6 +112,7 @@ SHIPPED = {
         "rcrarl_hopper",
         "--model.init_args.risk_model.reliability_updates=[0]",
     ): "`reliability_updates` must be at least 1, got 0.",
+    ("trpo_hopper", "--evaluation.env_kwargs={wrong: 1}"): "`env_kwargs` of Hopper-v5 may hold ",
     ("trpo_hopper", "--checkpoint.monitor=return"): "`checkpoint.monitor` must be a metric that this run logs, got",
     ("trpo_hopper", "--model=ADRRL"): "AD-RRL needs trajectory windows: use `data: TrajectoryDataModule`",
     (

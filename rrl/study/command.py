@@ -16,7 +16,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cli_errors import check_files, refuse_hidden_classes, restrict_classes
+from rrl.cli_sentences import one_sentence
 from rrl.evaluation.attacks.trained import battlefield
 from rrl.evaluation.cells.suites import load_suite
 from rrl.evaluation.command import BAD_INPUT, Evaluation

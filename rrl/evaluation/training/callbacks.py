@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gymnasium.vector import VectorEnv
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from rrl.checkpoints import actor_of, world_recipe
@@ -52,10 +52,7 @@ class NominalEvaluation(Callback):
         """Evaluate if it is time."""
         if not is_time(trainer, self.every_n_epochs):
             return
-        recipe = world_recipe(trainer.datamodule)  # type: ignore[attr-defined]  # set by every fit with a datamodule
-        if self.env_kwargs is not None:
-            recipe["env_kwargs"] = self.env_kwargs
-        envs = nominal_worlds(recipe, self.num_episodes, Purpose.NOMINAL_EVALUATION)
+        envs = self._worlds(trainer.datamodule, self.num_episodes)  # type: ignore[attr-defined]  # set by every such fit
         try:
             episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
         finally:
@@ -70,6 +67,17 @@ class NominalEvaluation(Callback):
         if episodes.forward_distances is not None:
             metrics["eval/forward_distance"] = float(episodes.forward_distances.mean())
         send_metrics(trainer, metrics)
+
+    def check_worlds(self, data: LightningDataModule) -> None:
+        """Refuse ``env_kwargs`` that the environment cannot take, by whatever it raises; build nothing without any."""
+        if self.env_kwargs is not None:
+            self._worlds(data, 1).close()
+
+    def _worlds(self, data: LightningDataModule, num_episodes: int) -> VectorEnv[Any, Any, Any]:
+        recipe = world_recipe(data)
+        if self.env_kwargs is not None:
+            recipe["env_kwargs"] = self.env_kwargs
+        return nominal_worlds(recipe, num_episodes, Purpose.NOMINAL_EVALUATION)
 
 
 def is_time(trainer: Trainer, every_n_epochs: int) -> bool:
