@@ -52,6 +52,7 @@ class Memory(DummyLogger):
         self.calls.append(dict(metrics))
 
 
+@pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_the_loggers_hear_of_an_iteration_once_and_exactly(monkeypatch):
     monkeypatch.setattr("lightning.Trainer.loggers", property(lambda trainer: [memory], lambda trainer, _: None))
     memory, data = Memory(), rollouts()
