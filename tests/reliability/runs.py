@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,15 @@ def _option(name: str, value: Any) -> str:
 
 
 def start(args: list[str], folder: Path) -> ForkServerProcess:
-    """Start a training in a folder: in a process that has loaded everything already, so that it takes no seconds."""
+    """Start a training in a folder."""
+    return begin(_train, args, str(folder))
+
+
+def begin(function: Callable[..., None], *args: Any) -> ForkServerProcess:
+    """Call a function in a process that has loaded everything already, so that it takes no seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.reliability.preloaded"])
-    process = context.Process(target=_train, args=(args, str(folder)))
+    process = context.Process(target=function, args=args)
     before = os.environ.get("PYTHONPATH")
     # The server that loads everything is started with the first process, and looks nowhere else.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), before]))
