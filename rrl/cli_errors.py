@@ -15,7 +15,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
-from rrl.checks import near_file, near_path
+from rrl.checks import near_file, near_path, on_one_line
 from rrl.configuration import LIBRARIES, own_modules
 from rrl.shipped import shipped_configurations
 from rrl.spaces import Spaces
@@ -23,6 +23,9 @@ from rrl.spaces import Spaces
 
 class ConfigurationError(ValueError):
     """Input that cannot be run; the message is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(on_one_line(message))
 
 
 def restrict_classes() -> None:
@@ -100,9 +103,9 @@ def check_files(args: Sequence[str]) -> None:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.problem}.") from error
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigurationError(f"{path} is no YAML: {reason}.") from error
+        except yaml.reader.ReaderError as error:
+            line = path.read_text(encoding="utf-8")[: error.position].count("\n") + 1
+            raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.reason}.") from error
         if not isinstance(content, yaml.MappingNode):
             got = "nothing" if content is None else f"a {content.id}"
             raise ConfigurationError(f"{path} must hold settings by name, got {got}.")

@@ -20,7 +20,7 @@ FORBIDDEN = r"Importing '([^']+)' is not allowed"
 REQUIRED = r"the following arguments are required: (.+)"
 WRONG_VALUE = (
     r"(?:Expected a|Not a valid subclass of) ((?:<class '[\w.]+'>|typing\.Literal\[.*?\]|tuple with \d+ elements|\w+))"
-    r"\.? Got value: (.*)"
+    r"\.? Got value: ?(.*)"
 )
 WRONG_UNION = r"Subtypes: [\[(](.*)[\])]\n(?:.*\n)*?\s*Given value: ?(.*)"
 NO_GROUP = r"Parser key \"([\w.]+)\":\s+Unable to load config '(.*)'"

@@ -323,6 +323,7 @@ FILES = {
     "trainer:\n\tmax_epochs: 1\n": "Line 2 of bad.yaml is no YAML: found character '\\t' that cannot start any token.",
     "trainer: {max_epochs: 1\nmodel: x\n": "Line 2 of bad.yaml is no YAML: ",
     "": "bad.yaml must hold settings by name, got nothing.",
+    "trainer: {}\na: \0\n": "Line 2 of bad.yaml is no YAML: special characters are not allowed.",
     "- a\n- b\n": "bad.yaml must hold settings by name, got a sequence.",
     "TRPO": "bad.yaml must hold settings by name, got a scalar.",
     "model:\n  class_path: 3\n": "Line 2 of bad.yaml must name a class as `class_path`.",

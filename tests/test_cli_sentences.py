@@ -15,6 +15,11 @@ from tests.test_cli import error_of
 
 SENTENCES = {
     "model.class_path": ("", "`model` must name a class, got ''."),
+    "model.init_args.learner.activation": ("", "`model.learner.activation` must be one of 'tanh', 'silu', got ''."),
+    "checkpoint.monitor": (
+        "two\nlines",
+        "`checkpoint.monitor` must be a metric that this run logs, got 'two lines'.",
+    ),
     "data.class_path": ("TRPO", "`data` takes another kind of class than 'TRPO'."),
     "model": (3, "`model` must be LightningModule or null, got 3."),
     "trainer": ("all", "`trainer` must hold settings by name, got all."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.checkpoints.digest import DIGEST, digest
-from rrl.checks import has_types, near_file, suggestion
+from rrl.checks import has_types, near_file, on_one_line, suggestion
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
 from rrl.shipped import shipped_policies
 from rrl.spaces import Spaces
@@ -53,7 +52,7 @@ class CheckpointError(ValueError):
     """A file that is not a usable checkpoint of this package; the message is one line for the user."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # it may quote what the file holds
+        super().__init__(on_one_line(message))
 
 
 class Policy:

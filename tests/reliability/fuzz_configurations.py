@@ -54,7 +54,9 @@ CLASSES = [
 ]
 FIXED = ("trainer.", "data.init_args.env_id", "checkpoint.dirpath")
 """Settings that are not put to the test with other values: those of Lightning, and names."""
-JARGON = r"Expected a|<class|import path|valid subclass|functools|Parser key|Subtypes|'([^']+)'; did you mean '\1'"
+JARGON = (
+    r"Expected a|<class|import path|valid subclass|Got value|functools|Parser key|Subtypes|'([^']+)'; did you mean '\1'"
+)
 """Words of the parser, and advice to write what was written, that no sentence may hold."""
 SECTION = " (section)"
 """What follows the name of several settings together."""

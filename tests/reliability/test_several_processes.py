@@ -137,3 +137,14 @@ def test_two_agents_of_torchrun_do_what_two_processes_do_and_stop_together(workd
         assert process.wait(LONG) == 0, (workdir / "output").read_text()
     ends = [state_of(last_checkpoint(workdir, name)) for name in ("stopped", "straight")]
     assert differences(*ends) == []
+
+
+def test_killed_process_of_another_agent_ends_the_run_with_a_sentence(workdir):
+    with two_agents(workdir, *ENDLESS) as agents:
+        wait_for_metrics(workdir, 3, agents[0])
+        os.kill(other_process(agents[1]), signal.SIGKILL)
+        for agent in agents:
+            assert agent.wait(LONG) != 0
+    said = (workdir / "output").read_text()
+    assert "train.py: error: the connection to another process of the run is lost; continue from the last" in said
+    assert "[rank0]: Traceback" not in said
