@@ -68,6 +68,8 @@ def fuzz_checkpoints(count: int, seed: int, folder: Path, runs: dict[str, Path])
             if (found := objection(command, verdict, said, damage, base)) is not None:
                 tally.lost.append(f"{number} {base.algorithm} {damage.what}, {command}: {found}")
         shutil.rmtree(where)
+        if (number + 1) % 100 == 0:
+            tally.tell()
     return tally
 
 

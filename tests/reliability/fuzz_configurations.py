@@ -98,6 +98,8 @@ def fuzz_configurations(count: int, seed: int, folder: Path) -> Tally:
             sys.stdout.write(f"!! {tally.lost[-1]}\n")
             sys.stdout.flush()
         shutil.rmtree(where)
+        if (number + 1) % 100 == 0:
+            tally.tell()
     return tally
 
 

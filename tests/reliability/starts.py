@@ -23,6 +23,7 @@ def start_at_once(count: int, folder: Path, number: int = 10) -> Tally:
         root.mkdir(parents=True)
         tally.lost += [f"start {start}: {what}" for what in lost_of_runs_started_at_once(root, number)]
         tally.injected += 1
+        tally.tell()
         shutil.rmtree(root)
     return tally
 

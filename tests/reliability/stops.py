@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -63,6 +64,10 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
     """The last lines that the user has seen, and how often."""
 
+    def tell(self) -> None:
+        """Print how far the count has come."""
+        sys.stderr.write(f"{self.kind}: {self.injected} injected, {len(self.lost)} lost\n")
+
 
 def stop_runs(
     kind: str, count: int, seed: int, folder: Path, database: Path | None = None, algorithms: Sequence[str] = ()
@@ -90,6 +95,7 @@ def stop_runs(
         if database is not None and chain % 5 != 4:
             shutil.copy(database, where / "mlflow.db")
         _stop_one(tally, algorithm, where, references[algorithm], min(count - tally.injected, MOST_STOPS), generator)
+        tally.tell()
         chain += 1
     return tally
 
