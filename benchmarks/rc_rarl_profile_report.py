@@ -17,14 +17,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rc_rarl_report import COLORS, LABELS, cell, interval, to_markdown
-from rc_rarl_runs import METHODS, SETTINGS, WALKER
+from rc_rarl_runs import ITERATIONS, METHODS, SETTINGS, WALKER
 from scipy.stats import binomtest
 
 from rrl.evaluation.attacks.profile import profile_area
 
 POLICY = ["setting", "method", "seed", "iteration"]
 TITLES = SETTINGS | WALKER
-IN_GAINS = ("restarts", "restarts_raw", "restarts_uniform", "rcrarl", "random_gate", "trpo")
+IN_GAINS = (
+    *("restarts", "restarts_raw", "restarts_at_risk", "restarts_riskiest", "restarts_uniform", "gate_and_restarts"),
+    *("rcrarl", "uncalibrated_gate", "uncertain_gate", "random_gate"),
+    *("shaping", "force_control", "random_adversary", "trpo"),
+)
+IN_PROFILES = ("rarl", "restarts", "restarts_raw", "restarts_uniform", "rcrarl", "trpo")
 KINDS = {"random_step": "random pushes", "impulse": "impulses", "held": "held pushes"}
 
 
@@ -86,13 +91,13 @@ def plot_profiles(profiles: pd.DataFrame, title: str) -> Figure:
     figure, panels = plt.subplots(1, len(KINDS), figsize=(13, 4), sharey=True, layout="constrained")
     profiles = profiles.assign(kind=profiles.attack.str.split(" ").str[0])
     for axes, (kind, name) in zip(panels, KINDS.items(), strict=True):
-        for method in (method for method in METHODS if method in set(profiles.method)):
+        for method in (method for method in IN_PROFILES if method in set(profiles.method)):
             plot_profile(axes, profiles[(profiles.kind == kind) & (profiles.method == method)], method)
         axes.set(title=name, xlabel="largest force along an axis, newtons")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("return of the final policy")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title)
     return figure
 
@@ -143,8 +148,9 @@ def plot_gains(areas: pd.DataFrame) -> Figure:
     """Draw by how much more of the area each method keeps than RARL, in percent, with 95 % intervals over seeds."""
     settings = [setting for setting in TITLES if setting in set(areas.setting)]
     gains = relative_gains(areas, "rarl")
-    parts = {TITLES[setting]: gains[gains.setting == setting] for setting in settings} | {"all settings": gains}
-    figure, panels = plt.subplots(1, len(parts), figsize=(2.4 * len(parts) + 2, 3.2), layout="constrained")
+    widely = gains.groupby("method").setting.transform("nunique") > 2
+    parts = {TITLES[setting]: gains[gains.setting == setting] for setting in settings} | {"all settings": gains[widely]}
+    figure, panels = plt.subplots(1, len(parts), figsize=(2.4 * len(parts) + 2, 5.2), layout="constrained")
     for axes, (title, rows) in zip(panels, parts.items(), strict=True):
         for place, method in enumerate(reversed(IN_GAINS)):
             gain = rows[rows.method == method].gain.to_numpy()
@@ -160,7 +166,22 @@ def plot_gains(areas: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(IN_GAINS)), [LABELS[method] for method in reversed(IN_GAINS)])
         axes.label_outer()
         axes.grid(alpha=0.3, axis="x")
+        axes.margins(x=0.15)
     figure.supxlabel("return under force, against RARL's of the same seeds, percent (number of seeds)")
+    return figure
+
+
+def plot_late(areas: pd.DataFrame) -> Figure:
+    """Draw the area against the iteration, each run and the means, where policies of several iterations were judged."""
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for method, rows in areas.groupby("method"):
+        table = rows.pivot_table(index="iteration", columns="seed", values="area").dropna(axis=1)
+        axes.plot(table.index, table, color=COLORS[method], alpha=0.25, linewidth=1)
+        label = f"{LABELS[method]}, seeds: {table.shape[1]}"
+        axes.plot(table.index, table.mean(axis=1), "o-", color=COLORS[method], label=label)
+    axes.set(xlabel="iteration", ylabel="area of the force profile", xticks=sorted(areas.iteration.unique()))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -178,13 +199,17 @@ def main() -> None:
             if {baseline} < set(rows.method):
                 print(f"\n{to_markdown(difference_table(rows, baseline))}")
     for setting, rows in profiles.groupby("setting"):
-        rows = rows[rows.iteration == rows.iteration.max()]
+        rows = rows[rows.iteration == ITERATIONS[setting]]
         plot_profiles(rows, TITLES[setting]).savefig(args.output / f"profile_{setting}.png", dpi=80)
-    final = areas[areas.iteration == areas.groupby("setting").iteration.transform("max")]
+    final = areas[areas.iteration == areas.setting.map(ITERATIONS)]
     print(f"\nArea (seeds)\n\n{to_markdown(area_table(final))}")
     for baseline in ("rarl", "restarts_uniform", "restarts_raw"):
         print(f"\nAll settings\n\n{to_markdown(pooled_table(final, baseline))}")
     plot_gains(final).savefig(args.output / "gains.png", dpi=90)
+    for setting, rows in areas.groupby("setting"):
+        followed = rows[rows.groupby("method").iteration.transform("nunique") > 1]
+        if len(followed):
+            plot_late(followed).savefig(args.output / f"late_{setting}.png", dpi=90)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ LABELS = {
     "restarts_raw": "restarts, raw band",
     "random_adversary": "random adversary",
     "gate_and_restarts": "band and gate",
+    "shaping": "shaped adversary",
+    "force_control": "force by failure rate",
+    "uncertain_gate": "gate, open outcome",
 }
 TAB20 = plt.get_cmap("tab20").colors
 COLORS = dict(zip(LABELS, (*TAB20[::2], *TAB20[1::2]), strict=False))

@@ -37,6 +37,9 @@ METHODS = {
     "restarts_riskiest": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_riskiest.yaml"),
     "restarts_uniform": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_uniform.yaml"),
     "restarts_raw": ("conf/rcrarl_{setting}.yaml", "conf/controls/restarts_raw.yaml"),
+    "shaping": ("conf/rcrarl_{setting}.yaml", "conf/controls/shaping.yaml"),
+    "force_control": ("conf/rcrarl_{setting}.yaml", "conf/controls/force_control.yaml"),
+    "uncertain_gate": ("conf/rcrarl_{setting}.yaml", "conf/controls/uncertain_gate.yaml"),
     "random_adversary": ("conf/rarl_{setting}.yaml", "conf/controls/random_adversary.yaml"),
 }
 """Configurations of each method, the later ones over the earlier."""
@@ -75,10 +78,9 @@ class Run:
         return max(self.folder.glob("runs/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
 
     def checkpoint_after(self, iteration: int) -> Path:
-        """The checkpoint after some iterations: all of them, or a multiple of ``KEEP_EVERY``."""
-        if iteration == ITERATIONS[self.setting]:
-            return self.checkpoint
-        return self.folder / "iterations" / f"epoch={iteration - 1}.ckpt"
+        """The checkpoint after some iterations: a multiple of ``KEEP_EVERY``, or all of them."""
+        kept = self.folder / "iterations" / f"epoch={iteration - 1}.ckpt"
+        return self.checkpoint if iteration == ITERATIONS[self.setting] and not kept.is_file() else kept
 
     def sibling(self, method: str) -> Run:
         """Return the run of another method in the same setting and with the same seed."""

@@ -20,9 +20,9 @@ FORCE_LIMIT = 5.0
 """Newtons, in all five settings."""
 
 
-def overrides(run: Run) -> list[str]:
+def overrides(run: Run, epochs: int | None) -> list[str]:
     """Return the command line of a run after its configurations."""
-    arguments = ["--trainer.max_epochs", str(EPOCHS[run.setting]), "--seed_everything", str(run.seed)]
+    arguments = ["--trainer.max_epochs", str(epochs or EPOCHS[run.setting]), "--seed_everything", str(run.seed)]
     keep = {"every_n_epochs": KEEP_EVERY, "save_top_k": -1, "dirpath": run.folder / "iterations", "filename": "{epoch}"}
     arguments += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
     arguments += [f"--trainer.callbacks.{name}={value}" for name, value in keep.items()]
@@ -39,10 +39,10 @@ def force_share(run: Run) -> float:
     return mean_metric(gated, "gate/force_rms") / mean_metric(free, "adversary/force_rms")
 
 
-def training(run: Run) -> Training:
+def training(run: Run, epochs: int | None) -> Training:
     """Describe one run."""
     configs = [argument for path in METHODS[run.method] for argument in ("--config", str(ROOT / path))]
-    arguments = [argument.format(setting=run.setting) for argument in configs] + overrides(run)
+    arguments = [argument.format(setting=run.setting) for argument in configs] + overrides(run, epochs)
     return Training(str(run), run.folder, arguments, run.folder / "train.txt", run.marker)
 
 
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--settings", nargs="+", choices=EPOCHS, default=list(SETTINGS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--epochs", type=int, help="of each run, in place of what the comparison has")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     folder = args.folder.resolve()
@@ -61,7 +62,7 @@ def main() -> None:
         # The force-matched control takes its limit from two other runs of its seed.
         for is_last in (False, True):
             turn = [run for run in runs if (run.method == "rarl_force_matched") == is_last]
-            train_all([partial(training, run) for run in turn], args.jobs)
+            train_all([partial(training, run, args.epochs) for run in turn], args.jobs)
 
 
 if __name__ == "__main__":
