@@ -27,6 +27,7 @@ SMALL = {
     "evaluation.num_episodes": 1,
     "trainer.enable_progress_bar": "false",
     "trainer.logger.run_name": "run",
+    "trainer.logger.log_model": "false",
     "model.learner.hidden_sizes": "[8]",
     "model.learner.value_epochs": 2,
 }
@@ -53,7 +54,7 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
     "ADRRL": ("adrrl_hopper", DYNA),
     "RCADRRL": ("rcadrrl_hopper", DYNA | {"data.start_candidates": 2, "model.labels.horizon_steps": 5}),
 }
-"""Configuration and sizes by algorithm: 12 iterations in two seconds."""
+"""Configuration and sizes by algorithm: 12 iterations in two seconds. A model for MLflow would take as long again."""
 SECTIONS = ("data.", "model.", "trainer.logger.")
 OWN = {"rrl", BUFFER_FILE, DIGEST, "pytorch-lightning_version"}
 """Entries of a checkpoint that name a run instead of its state."""
