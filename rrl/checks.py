@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,16 @@ def near_path(path: Path, known: Collection[str]) -> str:
     stems = {Path(name).stem: name for name in known}
     near = difflib.get_close_matches(path.stem, stems, n=1)
     return f"; did you mean '{stems[near[0]]}'?" if near else "."
+
+
+def on_one_line(message: str) -> str:
+    r"""Take the line breaks out of a sentence that may quote what a file holds.
+
+    Example:
+        >>> on_one_line("got 'two\n  lines'.")
+        "got 'two lines'."
+    """
+    return re.sub(r"\s*\n\s*", " ", message)
 
 
 def has_types(value: Any, types: Mapping[str, Any]) -> bool:

@@ -29,11 +29,11 @@ from rrl.cli_errors import (
     ConfigurationError,
     check_files,
     given_keys,
-    one_sentence,
     refuse_hidden_classes,
     refuse_nulls,
     restrict_classes,
 )
+from rrl.cli_sentences import one_sentence
 from rrl.data import RolloutDataModule
 from rrl.diffusion import DenoiserSettings, GuidanceSettings, PolicyGuidanceSettings, SolverSettings
 from rrl.evaluation import AttackEvaluation, ImaginationDiagnostics, NominalEvaluation
@@ -135,7 +135,7 @@ class RRLCLI(LightningCLI):
         except ArgumentError as error:
             raise ConfigurationError(self._explain(error)) from error
         refuse_hidden_classes(self.config)
-        refuse_nulls(self.config, SECTIONS)
+        refuse_nulls(self.config, SECTIONS | {"trainer": Trainer})
         refuse_automatic(self.config.trainer)
         check_monitor(self.config)
 
@@ -163,6 +163,9 @@ class RRLCLI(LightningCLI):
             if isinstance(self.model, RLModule) and isinstance(self.datamodule, RolloutDataModule):
                 self.model.check_rollouts(self.datamodule.num_steps)
                 self.model.check_trainer(self.trainer)
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, NominalEvaluation):
+                    callback.check_worlds(self.datamodule)
         except INPUT_ERRORS as error:
             raise ConfigurationError(self._explain(error)) from error
 

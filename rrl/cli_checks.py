@@ -21,18 +21,21 @@ ITERATION_GROUPS = {"rollout", "protagonist", "adversary", "time", "risk", "gate
 
 
 def check_monitor(config: Namespace) -> None:
-    """Refuse a metric to choose the best checkpoint by that nobody logs, as far as that can be known."""
-    monitor, attacks = config.checkpoint.monitor, config.attacks
-    group = monitor.partition("/")[0]
-    is_ours = str(config.model.class_path).startswith("rrl.")
-    if group in ITERATION_GROUPS or not (is_ours or group in {"eval", "attack"}):
-        return
-    attackers = attacks.attackers if attacks.every_n_epochs > 0 else ()
+    """Refuse a metric for the best checkpoint or a callback that nobody logs, as far as that can be known."""
+    callbacks = config.trainer.callbacks or []
+    monitors = [("checkpoint.monitor", config.checkpoint.monitor)]
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        monitors += [("trainer.callbacks.monitor", callback.get("init_args.monitor"))]
+    attackers = config.attacks.attackers if config.attacks.every_n_epochs > 0 else ()
     known = [*NominalEvaluation.METRICS, *(f"attack/{name}" for name in attackers)]
-    if monitor not in known:
-        raise ConfigurationError(
-            f"`checkpoint.monitor` must be a metric that this run logs, got '{monitor}'{suggestion(monitor, known)}"
-        )
+    is_ours = str(config.model.class_path).startswith("rrl.")
+    for name, monitor in monitors:
+        group = str(monitor).partition("/")[0]
+        is_known = group in ITERATION_GROUPS or not (is_ours or group in {"eval", "attack"})
+        if monitor is not None and not is_known and monitor not in known:
+            raise ConfigurationError(
+                f"`{name}` must be a metric that this run logs, got '{monitor}'{suggestion(monitor, known)}"
+            )
 
 
 def whole_number_seed(seed: bool | int) -> int:

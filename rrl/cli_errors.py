@@ -1,40 +1,31 @@
-"""Bad input, said in one sentence: the parser's own messages bury the useful line among all that a value might be."""
+"""Bad input that is found in the files of a configuration, and in what the parser has made of them."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
 import inspect
 import pkgutil
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 
-from rrl.checks import near_file, near_path, suggestion
-from rrl.configuration import LIBRARIES, OWN, own_modules
+from rrl.checks import near_file, near_path, on_one_line
+from rrl.configuration import LIBRARIES, own_modules
 from rrl.shipped import shipped_configurations
 from rrl.spaces import Spaces
-
-STRUCTURE = (
-    r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
-    r"|Expected a <class 'NoneType'>"
-)
-"""Lines of the parser's messages that only say where the next one belongs."""
-UNKNOWN_SETTING = r"(?:Group '([\w.]+)' does not accept option|Option|unrecognized arguments:) '?(?:--)?([^'=\s]+)"
-UNKNOWN_CLASS = r"(?:has no attribute|No module named|import path string:) '?([^'\s]+)"
-FORBIDDEN = r"Importing '([^']+)' is not allowed"
-WRONG_VALUE = r"Expected a (<class '[\w.]+'>|typing\.Literal\[.*?\])\. Got value: (.*)"
-WRONG_UNION = r"Subtypes: [\[(](.*)[\])]\n(?:.*\n)*?\s*Given value: (.*)"
 
 
 class ConfigurationError(ValueError):
     """Input that cannot be run; the message is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(on_one_line(message))
 
 
 def restrict_classes() -> None:
@@ -65,13 +56,18 @@ def refuse_hidden_classes(value: Any, place: str = "", *, is_plain: bool = False
 
 
 def refuse_nulls(value: Namespace, hints: Mapping[str, Any], place: str = "") -> None:
-    """Refuse null where a setting needs a value, by the type hints of a section; the parser lets it pass."""
+    """Refuse null where a setting needs a value, and values where there are settings by name; the parser does not.
+
+    What is expected is read from the type hints of a section.
+    """
     for name, item in vars(value).items():
         kinds = get_args(hints.get(name)) or (hints.get(name),)
         inner = f"{place}.{name}".lstrip(".")
         if item is None and name in hints and not {type(None), None, Any, Spaces} & {*kinds}:  # spaces are linked
             raise ConfigurationError(f"`{inner}` must be given a value, got null.")
         if not isinstance(item, Namespace):
+            if item is not None and kinds and all(map(_is_group, kinds)):
+                raise ConfigurationError(f"`{inner}` must hold settings by name, got {item!r}.")
             continue
         if isinstance(path := item.get("class_path"), str):
             if isinstance(arguments := item.get("init_args"), Namespace) and path.startswith("rrl."):
@@ -81,6 +77,11 @@ def refuse_nulls(value: Namespace, hints: Mapping[str, Any], place: str = "") ->
             refuse_nulls(item, next((each for each in known if {*vars(item)} <= {*each}), {}), inner)
 
 
+def _is_group(kind: Any) -> bool:
+    """Tell whether a type is written down as settings by name."""
+    return dataclasses.is_dataclass(kind) or (inspect.isclass(kind) and issubclass(kind, (Callback, Trainer)))
+
+
 def hints_of(cls: type) -> dict[str, Any]:
     """Return the types of all arguments of a constructor, those that it hands on to its base class included."""
     found: dict[str, Any] = {}
@@ -88,41 +89,6 @@ def hints_of(cls: type) -> dict[str, Any]:
         with contextlib.suppress(NameError, TypeError):
             found |= get_type_hints(vars(kind).get("__init__"))
     return found
-
-
-def one_sentence(message: str, keys: Collection[str], class_names: Collection[str]) -> str:
-    """Turn the parser's message into one line: the setting, the value if any, the nearest key or class that exists."""
-    *_, given = "", *re.findall(r"given class_path '([^']+)'", message)  # the innermost class, if there is one
-    class_name = given.rpartition(".")[2]
-    if found := re.search(FORBIDDEN, message):
-        return _forbidden(found[1], class_names)
-    if found := re.search(UNKNOWN_SETTING, message):
-        name = ".".join(filter(None, found.groups()))
-        if given:
-            # Where there is a choice of classes, each of them has refused the name.
-            paths = re.findall(rf"given class_path '([^']+)':\s+Option '{re.escape(name)}'", message) or [given]
-            classes = " or ".join(dict.fromkeys(path.rpartition(".")[2] for path in paths))
-            known = [key for path in paths for key in _settings(path)]
-            return f"{classes} has no setting '{name}'{suggestion(name, known)}"
-        return f"There is no setting '{name}'{suggestion(name, keys)}"
-    if found := re.search(r"the following arguments are required: (.+)", message):
-        return f"{class_name or 'The configuration'} needs a value for {found[1]}."
-    if found := re.search(UNKNOWN_CLASS, message):
-        name = given if found[1] in given else found[1]
-        return f"There is no class '{name}'{suggestion(name.rpartition('.')[2], class_names)}"
-    place = dict.fromkeys(key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config")
-    return _wrong_value(message, ".".join(place)) or _innermost_error(message, ".".join(place))
-
-
-def _forbidden(path: str, class_names: Collection[str]) -> str:
-    """Say of a name that may not be imported why, or that there is no such thing."""
-    top, _, rest = path.partition(".")
-    if importlib.util.find_spec(top) is None:
-        return f"There is no class '{path}'{suggestion(rest.rpartition('.')[2], class_names)}"
-    return (
-        f"`class_path` must name a class of rrl, Lightning or a module of yours, got '{path}'; "
-        f"list an installed module in {OWN} to allow it."
-    )
 
 
 def check_files(args: Sequence[str]) -> None:
@@ -137,9 +103,9 @@ def check_files(args: Sequence[str]) -> None:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.problem}.") from error
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigurationError(f"{path} is no YAML: {reason}.") from error
+        except yaml.reader.ReaderError as error:
+            line = path.read_text(encoding="utf-8")[: error.position].count("\n") + 1
+            raise ConfigurationError(f"Line {line} of {path} is no YAML: {error.reason}.") from error
         if not isinstance(content, yaml.MappingNode):
             got = "nothing" if content is None else f"a {content.id}"
             raise ConfigurationError(f"{path} must hold settings by name, got {got}.")
@@ -188,46 +154,6 @@ def given_keys(args: list[str]) -> set[str]:
     keys.update(argument.partition("=")[0][2:] for argument in args if argument.startswith("--"))
     keys.discard("config")
     return {key.replace("init_args.", "") for key in keys}
-
-
-def _wrong_value(message: str, place: str) -> str | None:
-    """Explain a value of the wrong type."""
-    found = re.search(WRONG_VALUE, message)
-    if not found and "class_path" not in message:
-        found = re.search(WRONG_UNION, message)
-    if not (found and place):
-        return None
-    wanted = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", found[1]).replace("NoneType", "null")
-    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", wanted)
-    wanted = f"one of {choices[1]}" if choices else wanted.replace(", ", " or ")
-    return f"`{place}` must be {wanted}, got {found[2]}."
-
-
-def _innermost_error(message: str, place: str) -> str:
-    """Pick the first line that says more than which alternatives there were."""
-    lines = [line.strip().removeprefix("- ").removeprefix('Parser key "config": ') for line in message.splitlines()]
-    telling = [line for line in lines if line and not re.match(STRUCTURE, line)]
-    line = telling[0] if telling else " ".join(message.split())
-    line = re.sub(r"^Call to compute_fn of link .* failed: ", "", line)
-    return f"`{place}`: {line}" if place and "`" not in line else line
-
-
-def _settings(class_path: str) -> list[str]:
-    """List the dotted settings of a class."""
-    module, _, name = class_path.rpartition(".")
-    with contextlib.suppress(ImportError, AttributeError, ValueError, NameError):
-        return _parameters(getattr(importlib.import_module(module), name))
-    return []
-
-
-def _parameters(cls: Any) -> list[str]:
-    hints = get_type_hints(cls.__init__)
-    parameters = inspect.signature(cls).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-    kinds = [(name, kind) for name in names for kind in get_args(hints.get(name)) or (hints.get(name),)]
-    groups = [(name, kind) for name, kind in kinds if dataclasses.is_dataclass(kind)]
-    inherited = _parameters(cls.__base__) if len(names) < len(parameters) else []
-    return names + inherited + [f"{name}.{inner}" for name, kind in groups for inner in _parameters(kind)]
 
 
 def _dotted(content: Any, prefix: str) -> list[str]:

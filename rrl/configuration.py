@@ -139,13 +139,15 @@ def from_plain(plain: Any) -> Any:
 
     Raises:
         UnknownClassError: If a class is not known here.
-        TypeError: If a class is none for settings, or takes other arguments today.
+        TypeError: If something is no plain type, or a class is none for settings or takes other arguments today.
         ValueError: If a value is not admissible today.
     """
     if isinstance(plain, list):
         return [from_plain(item) for item in plain]
-    if not isinstance(plain, dict):
+    if plain is None or isinstance(plain, (bool, int, float, str)):
         return plain
+    if not isinstance(plain, dict):
+        raise TypeError(f"settings must consist of plain types, got a {type(plain).__name__}.")
     if plain.keys() != {"class_path", "init_args"}:
         return {key: from_plain(item) for key, item in plain.items()}
     cls = find_class(plain["class_path"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError
@@ -81,7 +83,7 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
     code = fit(cli)
     report_end(cli.trainer, stopped=code in {130, 143})
     # Lightning ends the first process hard as soon as another one ends with an error, but a signal is none.
-    return code if cli.trainer.is_global_zero or code == 1 else 0
+    return code if cli.trainer.is_global_zero or code in {1, 2} else 0
 
 
 def fit(cli: RRLCLI) -> int:
@@ -92,6 +94,9 @@ def fit(cli: RRLCLI) -> int:
         return 143
     except (SystemExit, KeyboardInterrupt):  # how Lightning ends after Ctrl-C, and Ctrl-C after that
         return 130
+    except MisconfigurationException as error:  # what Lightning itself only looks at now
+        sys.stderr.write(f"train.py: error: {' '.join(str(error).split())}\n")
+        return 2
     except (FloatingPointError, EnvironmentFaultError, OSError) as error:
         world = f" {getattr(cli.datamodule, 'env_id', '')}:" if isinstance(error, EnvironmentFaultError) else ""
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
@@ -99,7 +104,7 @@ def fit(cli: RRLCLI) -> int:
         sys.stderr.write(f"train.py: error: training stopped:{world} {what}{where}\n")
         return 1
     except Exception as error:
-        if (reason := lost_process(cli.trainer)) is None:
+        if (reason := lost_process(cli.trainer, error)) is None:
             reason = unusable_checkpoint(cli)
         if reason is None:
             raise
@@ -114,8 +119,8 @@ def unusable_checkpoint(cli: RRLCLI) -> str | None:
     return f"the run cannot go on from {cli.config.ckpt_path}" if cli.config.ckpt_path and not any(begun) else None
 
 
-def lost_process(trainer: Trainer) -> str | None:
-    """Say which other process of the run has ended too early; None where all are there."""
+def lost_process(trainer: Trainer, error: Exception) -> str | None:
+    """Say which other process of the run has ended too early, if that led to an error; None where all are there."""
     launcher = trainer.strategy.launcher
     for rank, process in enumerate(getattr(launcher, "procs", []), start=1):
         try:
@@ -125,7 +130,10 @@ def lost_process(trainer: Trainer) -> str | None:
         if code != 0:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             return f"process {rank} of the run {how}; continue from the last checkpoint."
-    return None
+    # Of processes that something else has started, on other machines perhaps, only the connection is known.
+    is_connection = isinstance(error, RuntimeError) and re.search("gloo|NCCL|onnection", str(error))
+    lost = "the connection to another process of the run is lost; continue from the last checkpoint."
+    return lost if trainer.world_size > 1 and is_connection else None
 
 
 def quieten_lightning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import train
-from rrl.checkpoints import read_checkpoint
+from rrl.checkpoints import BestAndLastCheckpoint, read_checkpoint
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 
@@ -191,6 +192,30 @@ def test_a_second_ctrl_c_keeps_the_last_good_checkpoint(workdir, monkeypatch):
     last = interrupted(workdir, monkeypatch, 6, presses=2)
     assert read_checkpoint(last)["state_dict"]["env_steps"] == 32
     assert same_as_uninterrupted(workdir, last)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_run_that_ends_right_after_a_checkpoint_loses_nothing(workdir, monkeypatch, epoch):
+    saves = BestAndLastCheckpoint.on_train_epoch_end
+
+    def save_and_end(checkpoint, trainer, module):
+        saves(checkpoint, trainer, module)
+        if trainer.current_epoch == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BestAndLastCheckpoint, "on_train_epoch_end", save_and_end)
+    assert train.main([*TOY, "--trainer.logger.init_args.run_name", "run"]) == 130
+    models = []
+    monkeypatch.setattr(BestAndLastCheckpoint, "on_train_epoch_end", saves)
+    monkeypatch.setattr("rrl.serving.model.save_model", lambda *args: models.append(args))
+    run = workdir / "runs" / "run"
+    shutil.rmtree(run / "figures")
+    assert train.main([*TOY, "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
+    evaluated = [record for record in read_lines(run / "metrics.jsonl") if "eval/return_mean" in record["metrics"]]
+    assert [record["step"] for record in evaluated] == [32, 64]
+    assert len(models) == 1
+    assert (run / "figures" / "learning_curve.png").exists()
+    assert {path.name for path in workdir.glob("mlruns/*/artifacts/*/*")} >= {"last.ckpt", "best.ckpt"}
 
 
 def test_run_that_was_killed_before_its_first_checkpoint_can_be_started_again(workdir, monkeypatch):

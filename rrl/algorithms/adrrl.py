@@ -218,8 +218,17 @@ class ADRRL(RLModule):
         if self._starts is None:
             return None
         stream = torch_stream(Purpose.FIGURE, int(self.env_steps), device=self.device)
-        guided, unguided = (self.imagine(self._starts, guided=kind, generator=stream).returns for kind in (True, False))
+        starts = self._starts.to(self.device)
+        guided, unguided = (self.imagine(starts, guided=kind, generator=stream).returns for kind in (True, False))
         return guided, unguided
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the newest start states, for a run that has nothing left but to draw its figures."""
+        checkpoint["newest_starts"] = None if self._starts is None else self._starts.clone()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the newest start states back."""
+        self._starts = checkpoint.get("newest_starts")
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimisers of the policy, its value function, and the trajectory models."""

@@ -20,6 +20,7 @@ from rrl.distributed import gather_objects
 from rrl.policies import ActorCritic, ActorSnapshot, Learner, fit_value_function
 from rrl.schedule import training_progress
 from rrl.spaces import Spaces
+from rrl.tracking.sending import send_metrics
 from rrl.trpo import TrustRegion, TrustRegionOptimizer, TrustRegionStep, trpo_step
 from rrl.types import Actor, Adversary, EpisodeStatistics, RestartStates, Rollout, RolloutBatch
 
@@ -227,9 +228,7 @@ class RLModule(LightningModule):
         moved = torch.stack(on_device).tolist() if tensors else []
         values = {key: float(value) for key, value in (self._metrics | dict(zip(tensors, moved, strict=True))).items()}
         self._metrics = {}
-        self.trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
-        for logger in self.loggers:
-            logger.log_metrics(values, step=self.global_step)
+        send_metrics(self.trainer, values)
 
     def player_step_optimizers(self, first: int = 0) -> tuple[LightningOptimizer, Optimizer]:
         """Return a policy optimiser, wrapped so that Lightning counts its steps, and the bare value optimiser."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import uuid
@@ -24,9 +25,10 @@ BUFFER = "buffer"
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints to local disks in one indivisible step.
 
-    The file is written under another name *in the target's folder*, forced to the disk and then renamed. Lightning's
-    own writer goes through the temporary folder: where that is another file system its last step is a copy, and a kill
-    at the wrong moment leaves half a checkpoint in place of a good one.
+    The file is written under another name *in the target's folder*, forced to the disk and renamed, and the new name
+    is forced to the disk before what it replaces is removed. Lightning's own writer goes through the temporary folder:
+    where that is another file system its last step is a copy, and a kill at the wrong moment leaves half a checkpoint
+    in place of a good one.
 
     Replay buffers, the bulk of a checkpoint that only a continued run needs, go to a file beside it. Each has a name of
     its own and is written before the checkpoint that names it; that of the checkpoint before is removed after.
@@ -102,3 +104,9 @@ def _write(content: Any, target: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    with contextlib.suppress(OSError):  # not all file systems can
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # or a power cut may leave the old name
+        finally:
+            os.close(folder)

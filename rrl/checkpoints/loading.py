@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rrl.checkpoints.digest import DIGEST, digest
-from rrl.checks import has_types, near_file, suggestion
+from rrl.checks import has_types, near_file, on_one_line, suggestion
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
 from rrl.shipped import shipped_policies
 from rrl.spaces import Spaces
@@ -50,6 +50,9 @@ SIZES_OF_WORK = {
 
 class CheckpointError(ValueError):
     """A file that is not a usable checkpoint of this package; the message is one line for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(on_one_line(message))
 
 
 class Policy:
@@ -195,7 +198,7 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
     if not (isinstance(stored, dict) and isinstance(ranks, list)):
         raise CheckpointError("The checkpoint holds no state of its worlds that a run could go on from.")
     for name in sorted((stored.keys() & data.hparams.keys()) - SIZES_OF_WORK):
-        if stored[name] != data.hparams[name]:
+        if not _are_equal(stored[name], data.hparams[name]):
             setting = "seed_everything" if name == "seed" else f"data.{name}"
             raise CheckpointError(
                 f"The checkpoint has `{setting}` {stored[name]}, but the configuration {data.hparams[name]}; "
@@ -206,6 +209,14 @@ def check_same_worlds(checkpoint: dict[str, Any], data: LightningDataModule, num
             f"The checkpoint was written by {len(ranks)} processes, this run has {num_processes}; "
             f"continue it with as many, such as `--trainer.devices {len(ranks)}`."
         )
+
+
+def _are_equal(stored: Any, value: Any) -> bool:
+    """Compare a value of a checkpoint, which may be anything, with a setting."""
+    try:
+        return bool(stored == value)
+    except (RuntimeError, TypeError, ValueError):  # of tensors
+        return False
 
 
 def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> LightningModule:

@@ -116,6 +116,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         if trainer.is_global_zero:
             remove_unfinished(Path(self.dirpath))
         super().setup(trainer, pl_module, stage)
+        for logger in trainer.loggers:
+            logger.after_save_checkpoint(self)  # which a run that has nothing left to train never says
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``last.ckpt`` at the end of every epoch, also where the best one stays what it was."""
@@ -140,6 +142,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         """Restore the state, with the best score if the best checkpoint is in this folder, wherever that may be now."""
         folder = Path(str(self.dirpath))
         state = _with_paths(state_dict, folder)
+        self.last_model_path = state["last_model_path"]
         if Path(state["best_model_path"] or "missing").is_file():
             super().load_state_dict(state)
             self.current_score = state["current_score"]

@@ -15,7 +15,8 @@ import gymnasium
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
-from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cli_errors import check_files, refuse_hidden_classes, restrict_classes
+from rrl.cli_sentences import one_sentence
 from rrl.cluster import WorkerError
 from rrl.envs.make import is_native
 from rrl.evaluation.attacks.evaluate import AttackResult

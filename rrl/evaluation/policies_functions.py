@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from collections.abc import Callable
 
 from rrl.checkpoints import CheckpointError
@@ -22,9 +21,9 @@ def is_function(entry: str) -> bool:
 
 
 def require_own(entry: str) -> None:
-    """Refuse to import installed modules: the entry may come from a stranger's file."""
+    """Refuse functions of installed modules, imported or not: the entry may come from a stranger's file."""
     top = entry.partition(":")[0].partition(".")[0]
-    if top not in sys.modules and top not in own_modules() and importlib.util.find_spec(top) is not None:
+    if top not in {*own_modules(), "__main__"} and importlib.util.find_spec(top) is not None:
         raise CheckpointError(f"{entry} must be a function of a module of yours; list {top} in {OWN} to allow it.")
 
 

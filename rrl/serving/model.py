@@ -13,11 +13,12 @@ from typing import cast
 
 import numpy as np
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 import rrl
 from rrl.spaces import Spaces
+from rrl.tracking.ending import EndCallback
 from rrl.tracking.logger import MLflowRunLogger
 from rrl.types import HasActor
 
@@ -28,11 +29,11 @@ MODEL_TAG = "mlflow.log-model.history"
 """Tag by which MLflow's page of a run knows that there is a model among its artifacts."""
 
 
-class ModelCallback(Callback):
+class ModelCallback(EndCallback):
     """Saves the policy of a finished run for ``mlflow.pyfunc.load_model``, and sends it to MLflow."""
 
     @rank_zero_only
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def at_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last checkpoint as a model."""
         logger, checkpoint = trainer.logger, trainer.checkpoint_callback
         if not (isinstance(logger, MLflowRunLogger) and logger.log_model and isinstance(checkpoint, ModelCheckpoint)):

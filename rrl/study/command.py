@@ -15,7 +15,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from rrl.cli_errors import check_files, one_sentence, refuse_hidden_classes, restrict_classes
+from rrl.cli_errors import check_files, refuse_hidden_classes, restrict_classes
+from rrl.cli_sentences import one_sentence
 from rrl.cluster import WorkerError, require_address
 from rrl.configuration import list_modules
 from rrl.evaluation.attacks.trained import battlefield

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from rrl.random_streams import Purpose, torch_stream
 from rrl.risk import ScoredStates, reliability_band
+from rrl.tracking.ending import EndCallback
 from rrl.tracking.logger import MLflowRunLogger
 
 
@@ -36,7 +36,7 @@ class HasImagination(Protocol):
         """Return guided and unguided returns from the same start states, each ``[B]``; None before there are any."""
 
 
-class FigureCallback(Callback):
+class FigureCallback(EndCallback):
     """Draws figures during a run and when it ends or is stopped, for its folder ``figures`` and for MLflow."""
 
     def on_train_batch_end(
@@ -55,10 +55,10 @@ class FigureCallback(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the figures of a run that was stopped."""
-        self.on_train_end(trainer, pl_module)
+        self.at_end(trainer, pl_module)
 
     @rank_zero_only
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def at_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the figures of a finished run."""
         logger = trainer.logger
         if not isinstance(logger, MLflowRunLogger):

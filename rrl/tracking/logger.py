@@ -55,8 +55,8 @@ class MLflowRunLogger(Logger):
     ``mlflow.json`` says which run in MLflow the folder belongs to, and whether it has ended. A run that was killed
     stays `RUNNING` in MLflow until it goes on, or until another run with the same root begins, which calls it `KILLED`.
 
-    Every metric is logged against real environment steps: the metric ``time/env_steps`` of the same call, else the last
-    one seen, else Lightning's step.
+    Metrics are logged against real environment steps: the ``time/env_steps`` of the same call or last seen, else the
+    step of Lightning.
 
     Args:
         root: Working folder that takes ``mlflow.db``, ``mlruns`` and ``runs``.
@@ -179,19 +179,18 @@ class MLflowRunLogger(Logger):
     def claim_folder(self, *, start_over: bool) -> None:
         """Claim the folder of the run for this process.
 
+        Raises a ClaimedError if another process trains there.
+
         Args:
             start_over: Remove what a run of this name has logged that was killed before its first checkpoint.
-
-        Raises:
-            ClaimedError: If another process trains there.
         """
         self._folder.claim()
         if start_over:
+            killed = [message for message in self._outbox.waiting() if "killed" in message]
             lost = self._folder.lost()
-            for name in (METRICS_FILE, UNSENT_FILE, IDENTITY_FILE):
-                (self.run_dir / name).unlink(missing_ok=True)
-            if lost is not None:
-                append_lines(self._outbox.path, [{"killed": lost}])
+            self._outbox.replace(killed if lost is None else [*killed, {"killed": lost}])
+            self.metrics_file.unlink(missing_ok=True)
+            (self.run_dir / IDENTITY_FILE).unlink(missing_ok=True)
 
     def _post(self, message: Message) -> None:
         """Send a message of this run, now or later; tell MLflow, once, of runs whose processes were killed."""

@@ -63,6 +63,16 @@ class Outbox:
         """Read what could not be delivered yet, oldest first."""
         return read_lines(self.path)
 
+    def replace(self, messages: list[Message]) -> None:
+        """Let these messages wait, and no others."""
+        if not messages:
+            self.path.unlink(missing_ok=True)
+            return
+        replacement = self.path.with_name(self.path.name + ".new")
+        replacement.unlink(missing_ok=True)  # of a process that was killed here
+        append_lines(replacement, messages)
+        os.replace(replacement, self.path)
+
     def _send(self, messages: list[Message], seconds: float) -> None:
         end = time.monotonic() + seconds
         for number, message in enumerate(messages):
@@ -90,10 +100,7 @@ class Outbox:
             rank_zero_warn(f"Experiment tracking is unreachable; messages wait in {self.path}. ({first_line(error)})")
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         self._next_attempt = time.monotonic() + self._pause
-        replacement = self.path.with_name(self.path.name + ".new")
-        replacement.unlink(missing_ok=True)  # of a process that was killed here
-        append_lines(replacement, messages)
-        os.replace(replacement, self.path)
+        self.replace(messages)
 
 
 class BoundedCaller:

@@ -269,6 +269,12 @@ def test_imagined_returns_of_the_newest_states_are_offered():
     fit(module, data)
     guided, unguided = module.imagined_returns()
     assert guided.shape == unguided.shape == (16,)
+    content = {}
+    module.on_save_checkpoint(content)
+    continued = adrrl(data)
+    continued.load_state_dict(module.state_dict())
+    continued.on_load_checkpoint(content)
+    assert torch.equal(continued.imagined_returns()[0], guided)
 
 
 BAD_SETTINGS = [

@@ -52,8 +52,9 @@ class Memory(DummyLogger):
         self.calls.append(dict(metrics))
 
 
+@pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_the_loggers_hear_of_an_iteration_once_and_exactly(monkeypatch):
-    monkeypatch.setattr("rrl.algorithms.base.RLModule.loggers", property(lambda module: [memory]), raising=False)
+    monkeypatch.setattr("lightning.Trainer.loggers", property(lambda trainer: [memory], lambda trainer, _: None))
     memory, data = Memory(), rollouts()
     module = trpo(data)
     module.env_steps += 2**24 + 1  # beyond what float32 can count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 import torch
@@ -29,6 +30,13 @@ def test_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monke
         AtomicCheckpointIO().save_checkpoint({"x": 2}, path)
     assert torch.load(path, weights_only=True)["x"] == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_and_name_are_forced_to_the_disk(tmp_path, monkeypatch):
+    forced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: forced.append(stat.S_ISDIR(os.fstat(handle).st_mode)))
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "last.ckpt")
+    assert forced == [False, True]
 
 
 def test_storage_options_are_refused(tmp_path):

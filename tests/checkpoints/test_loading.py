@@ -190,14 +190,22 @@ def test_changed_checkpoint_is_refused(checkpoint):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"spaces": -1}, {"spaces": {"class_path": None, "init_args": {}}}, {"spaces": {}}]
+    "settings",
+    [
+        {"spaces": -1},
+        {"spaces": {"class_path": None, "init_args": {}}},
+        {"spaces": {}},
+        {"policy_update": {"class_path": "rrl.trpo.TrustRegion", "init_args": {"max_kl": torch.zeros(3, 3)}}},
+        {"policy_update": {"class_path": "rrl.trpo.TrustRegion", "init_args": {"max_kl": "two\nlines"}}},
+    ],
 )
 def test_settings_of_another_kind_are_a_sentence(settings, checkpoint):
     content = torch.load(checkpoint, weights_only=True)
     del content["digest"]
     torch.save(content | {"hyper_parameters": settings}, checkpoint)
-    with pytest.raises(CheckpointError, match="settings"):
+    with pytest.raises(CheckpointError, match="settings") as error:
         rrl.load_policy(checkpoint)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -212,3 +220,12 @@ def test_worlds_of_another_type_are_a_sentence(change):
     with pytest.raises(CheckpointError, match="no state of its worlds"):
         check_same_worlds(change, LightningDataModule(), 1)
     check_same_worlds({}, LightningDataModule(), 1)
+
+
+@pytest.mark.parametrize("stored", [torch.zeros(3, 3), "two\nlines"])
+def test_setting_of_the_worlds_of_another_type_is_a_sentence(stored):
+    data = LightningDataModule()
+    data.save_hyperparameters({"num_envs": 2})
+    with pytest.raises(CheckpointError, match=r"has `data\.num_envs` .*, but the configuration 2") as error:
+        check_same_worlds({"datamodule_hyper_parameters": {"num_envs": stored}}, data, 1)
+    assert "\n" not in str(error.value)

@@ -26,6 +26,7 @@ from tests.conftest import PROJECT
 from tests.games import game
 
 TASK = "InvertedPendulum-v5"
+HERE = __name__
 CONFIG = str(PROJECT / "conf" / "trpo_invertedpendulum.yaml")
 SMALL = ["--trainer.max_epochs=1", "--data.init_args.iterations_per_epoch=1", "--evaluation.num_episodes=1"]
 
@@ -160,14 +161,16 @@ def test_a_function_gives_a_policy(tmp_path, monkeypatch):
         (["runs"], "Hopper-v5", r"last\.ckpt was trained on InvertedPendulum-v5, the evaluation is on Hopper-v5\."),
         (["0" * 32], TASK, r"The last checkpoint of run 0+ cannot be had from sqlite"),
         (["no.such:f"], TASK, r"^no\.such:f must be an importable module:function, but there is no module no\.$"),
-        (["math.pie:f"], TASK, r"^math\.pie:f must be .*, but there is no module math\.pie\.$"),
+        (["tests.pie:f"], TASK, r"^tests\.pie:f must be .*, but there is no module tests\.pie\.$"),
         (
-            ["math:sine"],
+            [f"{HERE}:wrong_sizes"],
             TASK,
-            r"^math:sine must be .*, but the module math has no function sine; did you mean 'sin'\?$",
+            r":wrong_sizes must be .*, but the module .* has no function wrong_sizes; did you mean 'wrong_size'\?$",
         ),
-        (["math:pi"], TASK, r"^math:pi must be a function that returns the policy, got float\.$"),
-        (["math:sin"], TASK, r"^math:sin must take no argument and return the policy, but .* \(TypeError: .*\)\.$"),
+        ([f"{HERE}:TASK"], TASK, r":TASK must be a function that returns the policy, got str\.$"),
+        ([f"{HERE}:one"], TASK, r":one must take no argument and return the policy, but .* \(TypeError: .*\)\.$"),
+        (["os:getcwd"], TASK, r"^os:getcwd must be a function of a module of yours; list os in RRL_MODULES"),
+        (["torch:seed"], TASK, r"^torch:seed must be a function of a module of yours"),
         (["tests.evaluation.test_policies:failing"], TASK, r"but calling it failed \(OSError: no weights\)\.$"),
         (["tests.evaluation.test_policies:number"], TASK, r"test_policies:number must return a callable, got int\.$"),
         (["tests.evaluation.test_policies:wrong_shape"], TASK, r"must answer 2 observations .* got shape \[2, 4\]"),
@@ -202,6 +205,10 @@ def test_a_module_that_breaks_on_import_is_told_from_one_that_is_not_there(tmp_p
     with pytest.raises(CheckpointError, match="but importing the module breaks_on_import failed") as raised:
         load_policies({"A": ["breaks_on_import:policy"]}, TASK)
     assert reason in str(raised.value)
+
+
+def one(number):
+    return number
 
 
 def failing():

@@ -14,11 +14,14 @@ from pathlib import Path
 from tests.reliability import preloaded  # noqa: F401  # before anything starts a thread
 from tests.reliability.fuzz_checkpoints import fuzz_checkpoints
 from tests.reliability.fuzz_configurations import fuzz_configurations
+from tests.reliability.long_runs import watch
 from tests.reliability.runs import arguments, last_checkpoint, start
 from tests.reliability.servers import SICK, try_server
 from tests.reliability.starts import start_at_once
 from tests.reliability.stops import STOPS, Tally, stop_runs
 
+LONGEST = 20.0
+"""Seconds that a run may wait for a sick server."""
 CHECKPOINTS = ("TRPO", "RCRARL", "ADRRL")
 """Algorithms whose checkpoints are damaged."""
 
@@ -26,8 +29,8 @@ CHECKPOINTS = ("TRPO", "RCRARL", "ADRRL")
 def main() -> int:
     """Run the command; 0 if nothing was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
-    parser.add_argument("kind", choices=[*STOPS, "servers", "starts", "configurations", "checkpoints"])
-    parser.add_argument("--count", type=int, default=10, help="how many faults (default: %(default)s)")
+    parser.add_argument("kind", choices=[*STOPS, "servers", "starts", "configurations", "checkpoints", "long run"])
+    parser.add_argument("--count", type=int, default=10, help="how many faults, or iterations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and changes (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where the runs go, kept afterwards; a temporary one by default")
     options = parser.parse_args()
@@ -40,6 +43,9 @@ def main() -> int:
         f"{tally.kind}: {tally.injected} injected in {time.monotonic() - begin:.0f} s, seed {options.seed}\n"
     )
     sys.stdout.writelines(f"  seen {number} times: {line}\n" for line, number in tally.seen.most_common())
+    if options.kind == "configurations":
+        refused, nameless = (tally.seen[line] for line in ("refused", "refused without a name"))
+        sys.stdout.write(f"  sentences without a name: {nameless / max(refused, 1):.2%}\n")
     sys.stdout.writelines(f"  LOST {what}\n" for what in tally.lost)
     sys.stdout.write(f"  lost: {len(tally.lost)}\n")
     if options.folder is None:
@@ -51,6 +57,8 @@ def inject(kind: str, count: int, seed: int, folder: Path) -> Tally:
     """Inject faults of one kind in a folder."""
     if kind in STOPS:
         return stop_runs(kind, count, seed, folder, empty_database(folder))
+    if kind == "long run":
+        return watch(count, folder)
     if kind == "starts":
         return start_at_once(count, folder)
     if kind == "servers":
@@ -71,6 +79,7 @@ def try_servers(folder: Path) -> Tally:
         tally.injected += 1
         tally.seen[f"{kind}: longest wait {visit.longest:.1f} s"] += 1
         tally.lost += [f"{kind}: {what}" for what in visit.lost]
+        tally.lost += [f"{kind}: it has waited for {visit.longest:.0f} s"] if visit.longest > LONGEST else []
     return tally
 
 

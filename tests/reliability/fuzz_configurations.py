@@ -34,10 +34,10 @@ NUMBERS = [math.nan, math.inf, -math.inf, -1, 0, -0.5, 1.5, 1e300]
 VALUES: dict[type, list[Any]] = {
     int: [0, -1, -(2**31), 1, 2, *NUMBERS, "wrong", None, True],
     float: [*NUMBERS, 0.0, 1.0, 1e-300, "wrong", None, [1.0]],
-    str: ["", "wrong", 3, None, "eval/retrun_mean", "a\\b"],
+    str: ["", "wrong", 3, None, "eval/retrun_mean", "a\\b", "two\nlines"],
     bool: [True, False, None, 2, "wrong"],
     list: [[], [0], [-1], [math.nan], ["wrong"], None, 3, [8, [8]]],
-    dict: [{}, {"wrong": 1}, None, 3, [1]],
+    dict: [{}, {"wrong": 1}, None, 3, [1], "wrong"],
     type(None): [*NUMBERS, "wrong", "", [], {}, {"wrong": 1}, True],
 }
 """What is put in the place of a value, by its type."""
@@ -54,6 +54,12 @@ CLASSES = [
 ]
 FIXED = ("trainer.", "data.init_args.env_id", "checkpoint.dirpath")
 """Settings that are not put to the test with other values: those of Lightning, and names."""
+JARGON = (
+    r"Expected a|<class|import path|valid subclass|Got value|functools|Parser key|Subtypes|'([^']+)'; did you mean '\1'"
+)
+"""Words of the parser, and advice to write what was written, that no sentence may hold."""
+SECTION = " (section)"
+"""What follows the name of several settings together."""
 SCRAMBLED = 0.15
 """Share of the cases in which the text is damaged instead of a value."""
 SIGNED = {"initial_log_std", "reward", "min_open_steps"}
@@ -92,6 +98,8 @@ def fuzz_configurations(count: int, seed: int, folder: Path) -> Tally:
             sys.stdout.write(f"!! {tally.lost[-1]}\n")
             sys.stdout.flush()
         shutil.rmtree(where)
+        if (number + 1) % 100 == 0:
+            tally.tell()
     return tally
 
 
@@ -124,6 +132,7 @@ def mutate(config: dict[str, Any], generator: random.Random) -> tuple[str, Any]:
         del parent[key]
         return f"{place} removed", None
     else:
+        place = f"{place}{SECTION}" if parent[key] and isinstance(parent[key], dict) else place
         parent[key] = generator.choice(VALUES[type(parent[key])])
     return place, parent[key]
 
@@ -142,12 +151,11 @@ def scramble(text: str, generator: random.Random) -> str:
 
 
 def walk(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any], str]]:
-    """List all values of a configuration: dotted name, the mapping that holds it, its key."""
+    """List all values of a configuration, sections included: dotted name, the mapping that holds it, its key."""
     for key, value in config.items():
-        if isinstance(value, dict) and value:
+        yield f"{prefix}{key}", config, key
+        if isinstance(value, dict):
             yield from walk(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", config, key
 
 
 def dump(config: dict[str, Any]) -> str:
@@ -187,7 +195,9 @@ def objection(verdict: str, said: str, what: tuple[str, Any], where: Path) -> st
         return said
     if verdict == "refused":
         written = sorted(path.name for path in where.iterdir() if path.name != "case.yaml")
-        return f"it wrote {written}" if written else None if "\n" not in said else f"more than a line: {said}"
+        if written or "\n" in said:
+            return f"it wrote {written}" if written else f"more than a line: {said}"
+        return f"not in plain words: {said}" if re.search(JARGON, said) else None
     is_number = isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool))
     if is_number and not math.isfinite(value):
         return f"{value} was accepted"
@@ -195,12 +205,13 @@ def objection(verdict: str, said: str, what: tuple[str, Any], where: Path) -> st
         return f"{value} was accepted"
     if is_number and value < 0 and place.rpartition(".")[2] not in SIGNED:
         return f"{value} was accepted"
-    if place.endswith("misspelt") or (isinstance(value, str) and not place.endswith("class_path")):
+    is_wrong = isinstance(value, str) and not place.endswith("class_path")
+    if is_wrong or place.endswith("misspelt") or (place.endswith(SECTION) and not isinstance(value, dict | None)):
         return f"{value!r} was accepted"
     return None
 
 
 def names_a_setting(said: str, what: tuple[str, Any]) -> bool:
     """Tell whether a sentence names a setting, a class, a value or a line."""
-    named = r"`[\w.]+`|'[^']*'|[A-Z]\w+ (?:has|needs)|Line \d+ of"
+    named = r"`[\w.]+[`:]|'[^']*'|[A-Z]\w+ (?:has|needs)|Line \d+ of"
     return bool(re.search(named, said)) or what[0].rpartition(".")[2] in said

@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ SMALL = {
     "evaluation.num_episodes": 1,
     "trainer.enable_progress_bar": "false",
     "trainer.logger.run_name": "run",
+    "trainer.logger.log_model": "false",
     "model.learner.hidden_sizes": "[8]",
     "model.learner.value_epochs": 2,
 }
@@ -53,7 +54,7 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
     "ADRRL": ("adrrl_hopper", DYNA),
     "RCADRRL": ("rcadrrl_hopper", DYNA | {"data.start_candidates": 2, "model.labels.horizon_steps": 5}),
 }
-"""Configuration and sizes by algorithm: 12 iterations in two seconds."""
+"""Configuration and sizes by algorithm: 12 iterations in two seconds. A model for MLflow would take as long again."""
 SECTIONS = ("data.", "model.", "trainer.logger.")
 OWN = {"rrl", BUFFER_FILE, DIGEST, "pytorch-lightning_version"}
 """Entries of a checkpoint that name a run instead of its state."""
@@ -75,10 +76,15 @@ def _option(name: str, value: Any) -> str:
 
 
 def start(args: list[str], folder: Path) -> ForkServerProcess:
-    """Start a training in a folder: in a process that has loaded everything already, so that it takes no seconds."""
+    """Start a training in a folder."""
+    return begin(_train, args, str(folder))
+
+
+def begin(function: Callable[..., None], *args: Any) -> ForkServerProcess:
+    """Call a function in a process that has loaded everything already, so that it takes no seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.reliability.preloaded"])
-    process = context.Process(target=_train, args=(args, str(folder)))
+    process = context.Process(target=function, args=args)
     before = os.environ.get("PYTHONPATH")
     # The server that loads everything is started with the first process, and looks nowhere else.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), before]))
@@ -159,11 +165,12 @@ def in_mlflow(folder: Path) -> dict[str, tuple[str, dict[tuple[str, int], list[f
 
 
 def what_was_lost(folder: Path, reference: Path) -> list[str]:
-    """Say in what a run differs from one that nothing has stopped: states, metrics, evaluations, files, statuses.
+    """Say in what a run differs from one that nothing has stopped: states, metrics, evaluations, statuses, files.
 
     A run that was killed before its first checkpoint and started again has left another one in MLflow, as killed.
     """
-    return [*_lost_states(folder, reference), *_lost_metrics(folder, reference), *_litter(folder)]
+    lost = [*_lost_states(folder, reference), *_lost_metrics(folder, reference), *_lost_files(folder, reference)]
+    return lost + list(_litter(folder))
 
 
 def _lost_states(folder: Path, reference: Path) -> Iterator[str]:
@@ -188,6 +195,22 @@ def _lost_metrics(folder: Path, reference: Path) -> Iterator[str]:
             yield f"the metric {key} at {step} stands {len(values)} times"
         elif not key.startswith("time/") and values != theirs.get((key, step), values):
             yield f"the metric {key} at {step} differs"
+
+
+def _lost_files(folder: Path, reference: Path) -> Iterator[str]:
+    """Compare the files in the folders of the runs, and those of the last run in MLflow."""
+    for place in ("runs/run", "mlruns"):
+        ours, theirs = (
+            {file.relative_to(base).as_posix() for file in base.rglob("*") if file.suffix not in {"", ".buffer"}}
+            for base in (_newest(where / place) for where in (folder, reference))
+        )
+        yield from (f"the file {place}/{name} is missing" for name in sorted(theirs - ours))
+
+
+def _newest(folder: Path) -> Path:
+    """Return the artifacts of the last run of an MLflow folder, or the folder itself where it is another one."""
+    runs = sorted(folder.glob("*/artifacts"), key=lambda path: path.stat().st_mtime)
+    return runs[-1] if runs else folder
 
 
 def _litter(folder: Path) -> Iterator[str]:

@@ -18,6 +18,10 @@ from rrl.tracking.remote_run import connect
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
+PATIENCE = 300.0
+"""Seconds in which what waits must have arrived at a server that is well, on a machine that is busy."""
+
+
 @dataclass
 class Visit:
     """What a run has lost by a sick server, and how long it has waited."""
@@ -134,6 +138,9 @@ def try_server(kind: str, count: int, folder: Path) -> Visit:
         timed(lambda: sick.finalize("success"))
     well = MLflowRunLogger(root=str(folder), run_name="run")
     well.log_metrics({"a": float(count)}, step=count)
+    end = time.monotonic() + PATIENCE
+    while well._outbox.flush() and time.monotonic() < end:
+        time.sleep(1)
     client = connect(well.tracking_uri)
     found = [metric.step for metric in client.get_metric_history(str(well.run_id), "a")]
     if found != list(range(count + 1)):

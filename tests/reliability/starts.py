@@ -11,6 +11,7 @@ from typing import Any
 from rrl.tracking import MLflowRunLogger
 from rrl.tracking.addresses import database_uri
 from rrl.tracking.remote_run import connect
+from tests.reliability.runs import begin
 from tests.reliability.stops import Tally
 
 
@@ -22,17 +23,15 @@ def start_at_once(count: int, folder: Path, number: int = 10) -> Tally:
         root.mkdir(parents=True)
         tally.lost += [f"start {start}: {what}" for what in lost_of_runs_started_at_once(root, number)]
         tally.injected += 1
+        tally.tell()
         shutil.rmtree(root)
     return tally
 
 
 def lost_of_runs_started_at_once(root: Path, number: int) -> list[str]:
     """Start runs at one moment; say what of them is not in MLflow in the end."""
-    context = multiprocessing.get_context("spawn")
-    gate = context.Barrier(number)
-    processes = [context.Process(target=_log, args=(str(root), f"r{n}", gate)) for n in range(number)]
-    for process in processes:
-        process.start()
+    gate = multiprocessing.get_context("forkserver").Barrier(number)
+    processes = [begin(_log, str(root), f"r{n}", gate) for n in range(number)]
     for process in processes:
         process.join(600)
     client = connect(database_uri(root / "mlflow.db"))
@@ -47,8 +46,6 @@ def lost_of_runs_started_at_once(root: Path, number: int) -> list[str]:
 
 
 def _log(root: str, name: str, gate: Any) -> None:
-    import mlflow  # noqa: F401  # so that all open the database at one time
-
     logger = MLflowRunLogger(root=root, run_name=name)
     gate.wait()
     for step in range(3):

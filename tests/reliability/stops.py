@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -63,6 +64,10 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
     """The last lines that the user has seen, and how often."""
 
+    def tell(self) -> None:
+        """Print how far the count has come."""
+        sys.stderr.write(f"{self.kind}: {self.injected} injected, {len(self.lost)} lost\n")
+
 
 def stop_runs(
     kind: str, count: int, seed: int, folder: Path, database: Path | None = None, algorithms: Sequence[str] = ()
@@ -73,7 +78,7 @@ def stop_runs(
         kind: A key of `STOPS`.
         count: Stops over all runs.
         seed: Of the moments.
-        folder: An empty folder for all runs.
+        folder: A folder for all runs; whole ones may be there from an earlier count.
         database: An empty MLflow database that is copied for four of five runs; the others make their own.
         algorithms: Names of `ALGORITHMS`; all of them by default.
     """
@@ -90,13 +95,17 @@ def stop_runs(
         if database is not None and chain % 5 != 4:
             shutil.copy(database, where / "mlflow.db")
         _stop_one(tally, algorithm, where, references[algorithm], min(count - tally.injected, MOST_STOPS), generator)
+        tally.tell()
         chain += 1
     return tally
 
 
 def _reference(algorithm: str, folder: Path, database: Path | None) -> tuple[Path, float]:
-    """Run an algorithm to its end; return its folder and how long that took."""
+    """Run an algorithm to its end, unless the folder has that from before; return its folder and how long it took."""
     where = folder / f"whole-{algorithm}"
+    taken = where / "seconds"
+    if taken.exists():
+        return where, float(taken.read_text())
     where.mkdir(parents=True)
     if database is not None:
         shutil.copy(database, where / "mlflow.db")
@@ -105,7 +114,8 @@ def _reference(algorithm: str, folder: Path, database: Path | None) -> tuple[Pat
     process.join()
     if process.exitcode != 0:
         raise RuntimeError(f"{algorithm} ended with {process.exitcode}: {(where / 'output').read_text()}")
-    return where, time.monotonic() - begin
+    taken.write_text(str(time.monotonic() - begin))
+    return where, float(taken.read_text())
 
 
 def _stop_one(

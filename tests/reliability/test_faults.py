@@ -8,6 +8,7 @@ import pytest
 
 from tests.reliability.fuzz_checkpoints import fuzz_checkpoints
 from tests.reliability.fuzz_configurations import fuzz_configurations
+from tests.reliability.long_runs import watch
 from tests.reliability.runs import arguments, start
 from tests.reliability.servers import SICK, try_server
 from tests.reliability.starts import start_at_once
@@ -69,3 +70,10 @@ def test_sick_server_stalls_no_call_for_long_and_loses_nothing(kind, workdir):
 @pytest.mark.slow
 def test_ten_runs_that_start_at_once_are_all_there(tmp_path):
     assert start_at_once(2, tmp_path).lost == []
+
+
+@pytest.mark.slow
+def test_long_run_holds_no_more_files_and_threads_late_than_early(workdir):
+    tally = watch(2000, workdir)
+    assert [what for what in tally.lost if not what.startswith("memory")] == []
+    assert tally.injected == 2000

@@ -122,3 +122,13 @@ def test_repeated_iterations_are_in_mlflow_and_in_the_file_once(workdir):
     assert len(client.get_metric_history(first.run_id, "time/share")) == 5
     assert again.history("a") == {1: 10.0, 2: 20.0, 3: 31.0, 4: 40.0}
     assert len((workdir / "runs" / "run" / "metrics.jsonl").read_text().splitlines()) == 5
+
+
+def test_run_that_is_killed_again_before_it_has_reached_mlflow_leaves_none_running(workdir):
+    dead = killed("run")
+    for _ in range(2):
+        again = MLflowRunLogger(run_name="run")
+        again.claim_folder(start_over=True)
+        again._folder.release()  # killed at once
+    again.log_metrics({"a": 1.0}, step=0)
+    assert (status_of(dead), status_of(again)) == ("KILLED", "RUNNING")

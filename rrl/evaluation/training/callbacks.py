@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gymnasium.vector import VectorEnv
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from rrl.checkpoints import actor_of, world_recipe
@@ -16,6 +16,7 @@ from rrl.evaluation.attacks.attackers import AttackedWorlds, AttackerName, HasGa
 from rrl.evaluation.episodes import run_episodes
 from rrl.evaluation.intervals import tail_mean
 from rrl.random_streams import Purpose, derived_seed
+from rrl.tracking.sending import send_metrics
 
 MOST_WORLDS = 32
 """More worlds side by side would save little time."""
@@ -28,8 +29,8 @@ class NominalEvaluation(Callback):
     is one, seeded apart from training, and the same at every evaluation, so that two evaluations of a run differ by the
     policy alone. In a multi-process run every process runs the same episodes, since all hold the same policy.
 
-    Logs ``eval/return_mean``, ``eval/return_cvar`` (worst tenth), ``eval/episode_length`` (environment steps),
-    ``eval/failure_rate`` and, where the task moves forward, ``eval/forward_distance`` (metres).
+    Logs ``epoch``, ``eval/return_mean``, ``eval/return_cvar`` (worst tenth), ``eval/episode_length`` (environment
+    steps), ``eval/failure_rate`` and, where the task moves forward, ``eval/forward_distance`` (metres).
 
     Args:
         every_n_epochs: Epochs between two evaluations, at least 1; the last epoch is always evaluated.
@@ -51,15 +52,13 @@ class NominalEvaluation(Callback):
         """Evaluate if it is time."""
         if not is_time(trainer, self.every_n_epochs):
             return
-        recipe = world_recipe(trainer.datamodule)  # type: ignore[attr-defined]  # set by every fit with a datamodule
-        if self.env_kwargs is not None:
-            recipe["env_kwargs"] = self.env_kwargs
-        envs = nominal_worlds(recipe, self.num_episodes, Purpose.NOMINAL_EVALUATION)
+        envs = self._worlds(trainer.datamodule, self.num_episodes)  # type: ignore[attr-defined]  # set by every such fit
         try:
             episodes = run_episodes(envs, actor_of(pl_module), self.num_episodes)
         finally:
             envs.close()
         metrics = {
+            "epoch": float(trainer.current_epoch),
             "eval/return_mean": float(episodes.returns.mean()),
             "eval/return_cvar": tail_mean(episodes.returns),
             "eval/episode_length": float(episodes.lengths.mean()),
@@ -67,7 +66,18 @@ class NominalEvaluation(Callback):
         }
         if episodes.forward_distances is not None:
             metrics["eval/forward_distance"] = float(episodes.forward_distances.mean())
-        pl_module.log_dict(metrics)
+        send_metrics(trainer, metrics)
+
+    def check_worlds(self, data: LightningDataModule) -> None:
+        """Refuse ``env_kwargs`` that the environment cannot take, by whatever it raises; build nothing without any."""
+        if self.env_kwargs is not None:
+            self._worlds(data, 1).close()
+
+    def _worlds(self, data: LightningDataModule, num_episodes: int) -> VectorEnv[Any, Any, Any]:
+        recipe = world_recipe(data)
+        if self.env_kwargs is not None:
+            recipe["env_kwargs"] = self.env_kwargs
+        return nominal_worlds(recipe, num_episodes, Purpose.NOMINAL_EVALUATION)
 
 
 def is_time(trainer: Trainer, every_n_epochs: int) -> bool:
@@ -124,7 +134,7 @@ class AttackEvaluation(Callback):
         if not isinstance(pl_module, HasOpponent):
             return
         returns = self.mean_returns(trainer.datamodule, pl_module)  # type: ignore[attr-defined]  # set by every such fit
-        pl_module.log_dict({f"attack/{name}": value for name, value in returns.items()}, batch_size=1)
+        send_metrics(trainer, {f"attack/{name}": value for name, value in returns.items()})
         if "learned" in returns and isinstance(pl_module, HasGate):
             pl_module.on_attack_tested(returns["learned"])
 

@@ -18,6 +18,7 @@ from rrl.evaluation.training.agreement import judge_update
 from rrl.evaluation.training.callbacks import is_time
 from rrl.evaluation.training.replays import Replays, replay
 from rrl.random_streams import Purpose, derived_seed, torch_stream
+from rrl.tracking.sending import send_metrics
 
 
 @runtime_checkable
@@ -75,7 +76,7 @@ class ImaginationDiagnostics(Callback):
         """Diagnose, if it is time and the module imagines."""
         if is_time(trainer, self.every_n_epochs) and isinstance(pl_module, Imagines):
             metrics = self.diagnose(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
-            pl_module.log_dict(metrics, batch_size=1)
+            send_metrics(trainer, metrics)
             pl_module.judge_imagination(metrics)
 
     @torch.no_grad()
