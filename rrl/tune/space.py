@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from rrl.checks import require_one_of
-from rrl.cli_errors import check_files, near_configuration, one_sentence
+from rrl.cli_errors import check_files, near_configuration
+from rrl.cli_sentences import one_sentence
 from rrl.study.settings import read_yaml
 from rrl.tracking.outbox import first_line
 from rrl.tune.objective import Cvar
