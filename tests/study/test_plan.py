@@ -55,6 +55,13 @@ def test_steps_are_rounded_to_whole_epochs(configs, steps, epochs):
     assert ("--trainer.max_epochs=5" in run.arguments) == (epochs == 5)
 
 
+def test_methods_with_sizes_of_their_own_have_as_many_steps_as_the_others(configs):
+    method = Method(configs=["trpo_{task}.yaml"], settings={"data.init_args.iterations_per_epoch": 1})
+    run = plan_runs(study(methods={"short": method}, steps=400), None)[0]
+    assert "--trainer.max_epochs=10" in run.arguments
+    assert run.steps == 400
+
+
 def test_whatever_changes_the_training_changes_the_digest(configs):
     method = Method(configs=["trpo_{task}.yaml"], settings={"data.init_args.num_envs": 8})
     digests = {
