@@ -21,7 +21,8 @@ from tests.conftest import PROJECT
 CONF = PROJECT / "conf"
 UNGUIDED = "unguided.yaml"
 STARTS = ("uniform_starts.yaml", "riskiest_starts.yaml")
-OTHERS = {UNGUIDED, *STARTS}
+NOMINAL = "nominal_worlds.yaml"
+OTHERS = {UNGUIDED, NOMINAL, *STARTS}
 CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml") if path.name not in OTHERS)
 
 
@@ -45,13 +46,15 @@ def _elsewhere(tmp_path, monkeypatch) -> None:
 @pytest.mark.mujoco
 @pytest.mark.parametrize("control", CONTROLS)
 def test_controls_change_the_game_they_are_read_after(control: str):
-    gated = "gate" in control or "restarts" in control
-    base = "rcrarl_hopper6_01.yaml" if gated else "rarl_hopper6_01.yaml"
+    calibrated = any(use in control for use in ("gate", "restarts", "shaping", "force_control"))
+    base = "rcrarl_hopper6_01.yaml" if calibrated else "rarl_hopper6_01.yaml"
     plain, changed = build(base), build(base, f"controls/{control}")
     assert changed.datamodule.env_kwargs == {"reset_noise_scale": 0.01}
     assert changed.model.learner.gamma == 0.995
     expected = {
         "gate_and_restarts.yaml": {"gate"},
+        "shaping.yaml": {"restarts", "shaping"},
+        "force_control.yaml": {"restarts", "force_control"},
         "random_adversary.yaml": {"game", "iterations_per_epoch"},
         "no_adversary.yaml": {"game", "force_limit", "iterations_per_epoch"},
         "force_matched.yaml": {"force_limit"},
@@ -60,6 +63,13 @@ def test_controls_change_the_game_they_are_read_after(control: str):
     assert differences(plain, changed) == expected.get(
         control, {"restarts"} if "restarts" in control else {"gate", "restarts"}
     )
+
+
+@pytest.mark.mujoco
+def test_the_control_of_the_worlds_changes_these_alone():
+    plain, changed = build("trpo_hopper_uncertain.yaml"), build("trpo_hopper_uncertain.yaml", f"controls/{NOMINAL}")
+    assert differences(plain, changed) == {"pushes", "physics"}
+    assert changed.datamodule.hparams["pushes"] is None
 
 
 @pytest.mark.mujoco

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from rrl.study.runs import lock_folder
 from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.study.studies import TOY, toy_study
+
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ def test_a_failed_training_is_named_and_the_others_reach_the_report_and_are_not_
         ({"evaluation": "quick"}, [], "`evaluation` must hold settings such as {suite: quick}, got 'quick'."),
         ({"methods": {"a": {"configs": ["broken.yaml"]}}}, [], "Line 1 of broken.yaml is no YAML"),
         ({"methods": {"a": {"configs": ["list.yaml"]}}}, [], "list.yaml must hold settings by name"),
-        ({}, ["--ray=127.0.0.1:9"], "There is no Ray cluster at 127.0.0.1:9"),
+        pytest.param({}, ["--ray=127.0.0.1:9"], "There is no Ray cluster at 127.0.0.1:9", marks=NEEDS_RAY),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, changes, arguments, message, capsys):

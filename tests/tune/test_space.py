@@ -30,7 +30,7 @@ from tests.conftest import PROJECT
         ("a: [", "is no YAML"),
         ("objective: {cvar: {suite: quick, alpha: 0.5}}", "must name at least one setting with its range"),
         ("{a: {low: 1, high: 2}, objective: cvar}", r"an objective is written as .*, got 'cvar'"),
-        ("{a: {low: 1, high: 2}, objective: {cvar: {alpha: 0.5}}}", "needs a value for suite"),
+        ("{a: {low: 1, high: 2}, objective: {cvar: {alpha: 0.5}}}", "needs a value for `suite`"),
         ("{a: {low: 1, high: 2}, objective: {cvar: {suite: quick, alpha: 1.5}}}", r"`alpha` must lie in \(0, 1\]"),
         ("{a: {low: 1, high: 2}, objective: {cvar: {suite: quick, alpha: much}}}", "`alpha` must be float, got much"),
         ("{a: {low: 1, high: 2}, objective: {cvar: {suit: quick, alpha: 1}}}", "'suit'; did you mean 'suite'"),
