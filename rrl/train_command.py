@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -62,7 +63,7 @@ def main(args: list[str] | None = None) -> int:
         return 0 if args else 2
     args = ["--help" if argument == "--help_all" else argument for argument in args]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
-    args = with_shipped(sys.argv[1:] if args is None else args)
+    args = with_shipped(args)
     if args == ["--list"]:
         sys.stdout.write(f"{list_configurations()}\n")
         return 0
@@ -78,6 +79,7 @@ def run_training(args: list[str] | None, defaults: Path) -> int:
         sys.stderr.write(f"train.py: error: {error}\n")
         return 2
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only disturb the end
         sys.stderr.write("\ntrain.py: stopped before training began\n")
         return 130
     code = fit(cli)

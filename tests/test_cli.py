@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -395,7 +396,12 @@ def press_ctrl_c(*_: object, **__: object) -> None:
 def test_ctrl_c_before_training_begins_is_no_traceback(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rrl.cli.read_checkpoint", press_ctrl_c)
-    assert train.main([*TOY, "--ckpt_path=x"]) == 130
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert train.main([*TOY, "--ckpt_path=x"]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # so that a second one disturbs nothing
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.endswith("train.py: stopped before training began\n")
     monkeypatch.setattr("rrl.evaluate_command.evaluate_checkpoint", press_ctrl_c)
     assert evaluate.main(["--checkpoint=x"]) == 130
