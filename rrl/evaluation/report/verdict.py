@@ -163,7 +163,7 @@ def _evidence(comparison: Comparison, summary: Summary, first: str, second: str)
     one, other = summary.methods.seeds[first], summary.methods.seeds[second]
     difference = comparison.difference
     if not difference.has_interval:
-        have = f"{one} seed{'s'[: one > 1]} each" if one == other else f"{one} and {other} seeds"
+        have = f"{one} and {other} seeds" if one != other else "1 seed each" if one == 1 else f"{one} seeds each"
         return f"{have}; an interval needs at least {FEWEST_SEEDS}"
     seeds = f"{one} and {other} seeds"
     low, high = format_numbers([difference.low, difference.high])

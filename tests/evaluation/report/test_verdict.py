@@ -65,6 +65,12 @@ def test_one_or_two_seeds_are_said_to_prove_nothing(num_seeds):
     assert judgement.evidence.endswith("; an interval needs at least 3")
 
 
+@pytest.mark.parametrize(("num_seeds", "said"), [(1, "1 seed each;"), (2, "2 seeds each;")])
+def test_as_few_seeds_of_both_are_counted_in_words(num_seeds, said):
+    evidence = verdict_on({"A": [1.0] * num_seeds, "B": [2.0] * num_seeds}).evidence
+    assert evidence.startswith(said)
+
+
 def test_single_method_is_described_without_a_contest():
     judgement = verdict_on({"A": [100.0, 102.0, 104.0]})
     assert (judgement.sentence, judgement.evidence) == ("A returns 102.", "")
