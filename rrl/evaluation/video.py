@@ -26,6 +26,8 @@ LONGEST = 5.0
 HEIGHT, WIDTH = 240, 320
 QUALITY = 50
 """Of the compression, in percent."""
+END = 1.5
+"""Seconds that the last picture stays before a film begins again."""
 COARSEST = 12.0
 """Repetitions of a texture, at most: the fine squares of most floors are half of a film's bytes."""
 
@@ -57,8 +59,9 @@ class Film(NamedTuple):
 def film(policies: Mapping[str, BatchPolicy], trial: Trial, condition: Condition) -> dict[str, Film]:
     """Film the first episode of each policy on a native task, as ``evaluate_cells`` runs it.
 
-    All films have the same length, so that they go on beside each other in step; what has ended stays, pale. The
-    condition itself is not drawn, only its effect. Where nothing can be drawn that is a VideoError.
+    All films have the same length, so that they go on beside each other in step; what has ended stays, pale, and the
+    last picture stays for a while. The condition itself is not drawn, only its effect. Where nothing can be drawn that
+    is a VideoError.
     """
     # MuJoCo takes its graphics library when it is imported, and a missing one can take the process with it.
     from joblib.externals.loky import ProcessPoolExecutor
@@ -66,10 +69,12 @@ def film(policies: Mapping[str, BatchPolicy], trial: Trial, condition: Condition
     recordings = [record(policy, trial, condition) for policy in policies.values()]
     model_path, seconds = recordings[0].model_path, recordings[0].step_seconds
     every = max(round(1.0 / (FRAMES_PER_SECOND * seconds)), 1)
-    shown = [recording.positions[: int(LONGEST / seconds) : every] for recording in recordings]
+    longest = int(LONGEST / seconds)
+    shown = [recording.positions[:longest:every] for recording in recordings]
+    over = [len(recording.positions) <= longest for recording in recordings]
     pool = ProcessPoolExecutor(max_workers=1, env={"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")})
     try:
-        images = pool.submit(draw, model_path, shown, 1000.0 * every * seconds).result()
+        images = pool.submit(draw, model_path, shown, over, 1000.0 * every * seconds).result()
     except Exception as error:  # a missing library shows itself in many ways
         raise VideoError(
             "No video: drawing needs EGL or OSMesa; `apt-get install libegl1`, or `libosmesa6` with MUJOCO_GL=osmesa."
@@ -96,8 +101,13 @@ def record(policy: BatchPolicy, trial: Trial, condition: Condition) -> Recording
     return Recording(np.stack(seen), episode, stage.step_seconds, stage.model_path)
 
 
-def draw(model_path: Path, films: Sequence[NDArray[np.float64]], milliseconds: float) -> list[bytes]:
-    """Draw a model at generalised positions ``[frames, nq]`` of each film, each for some milliseconds."""
+def draw(
+    model_path: Path, films: Sequence[NDArray[np.float64]], over: Sequence[bool], milliseconds: float
+) -> list[bytes]:
+    """Draw a model at generalised positions ``[frames, nq]`` of each film, each for some milliseconds.
+
+    ``over`` tells of each film whether its episode ends with it.
+    """
     import mujoco
     from PIL import Image as Pictures
 
@@ -109,7 +119,7 @@ def draw(model_path: Path, films: Sequence[NDArray[np.float64]], milliseconds: f
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             renderer.scene.flags[flag] = False  # most of the time without a graphics card, and of no use here
-        for positions in films:
+        for positions, ends in zip(films, over, strict=True):
             frames = []
             for position in positions:
                 data.qpos[:] = position
@@ -117,13 +127,14 @@ def draw(model_path: Path, films: Sequence[NDArray[np.float64]], milliseconds: f
                 renderer.update_scene(data, camera=tracked)
                 frames.append(Pictures.fromarray(renderer.render()))
             pale = Pictures.blend(frames[-1], Pictures.new("RGB", (WIDTH, HEIGHT), "white"), 0.6)
-            drawn.append(frames + [pale] * (length - len(frames)))
+            drawn.append(frames + [pale] * (length - len(frames)) + [pale if ends else frames[-1]])
     return [_encode(frames, milliseconds) for frames in drawn]
 
 
 def _encode(frames: Sequence[Image], milliseconds: float) -> bytes:
     file = io.BytesIO()
     first, *others = frames
-    how = {"duration": round(milliseconds), "loop": 0, "quality": QUALITY}
+    durations = [round(milliseconds)] * len(others) + [round(1000.0 * END)]
+    how = {"duration": durations, "loop": 0, "quality": QUALITY}
     first.save(file, "WEBP", save_all=True, append_images=others, **how)
     return file.getvalue()

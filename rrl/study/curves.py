@@ -19,7 +19,7 @@ from rrl.tracking import METRICS_FILE
 from rrl.tracking.outbox import read_lines
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 FEW_POINTS = 15
 """Up to so many are marked, since a single one has no line."""
@@ -66,11 +66,15 @@ def plot_curves(curves: DataFrame, metric: str, styles: dict[str, MethodStyle]) 
 
 
 def _draw_task(axes: Axes, curves: DataFrame, styles: dict[str, MethodStyle]) -> None:
+    drawn: list[Series] = []
     for method, rows in curves.groupby("method", sort=False):
         table = rows.pivot_table("value", "seed", "env_steps", aggfunc="last").dropna(axis=1)
         band = mean_over_seeds(table.to_numpy())
         color, _, dashes = styles[str(method)]
+        beneath = sum(table.mean().equals(other) for other in drawn)  # the same until a gate first opens, for instance
+        drawn.append(table.mean())
         steps = table.columns.to_numpy()
         axes.fill_between(steps, band.low, band.high, color=color, alpha=0.13, linewidth=0)
         marker = "o" if len(steps) <= FEW_POINTS else ""
-        axes.plot(steps, band.values, color=color, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4)
+        (line,) = axes.plot(steps, band.values, color=color, linewidth=1.8, marker=marker, markersize=4)
+        line.set(linestyle=(dashes, "--", ":")[min(beneath, 2)], markersize=4 - min(beneath, 2))

@@ -115,8 +115,8 @@ def _plan(study: StudySettings, method: str, task: str, seed: int, tracking_uri:
     for name, value in settings.items():
         content = merge(content, _nested(name, value))
     if study.steps is not None:
-        settings["trainer.max_epochs"] = epochs = max(round(study.steps / _epoch_steps(content, method, files)), 1)
-        content = merge(content, {"trainer": {"max_epochs": epochs}})
+        settings["trainer.max_epochs"] = max(round(study.steps / _epoch_steps(content, method, files)), 1)
+        content = merge(content, _nested("trainer.max_epochs", settings["trainer.max_epochs"]))
     name = run_name(method, task, seed)
     arguments = [part for path in files for part in ("--config", str(path))]
     arguments += [f"--{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -59,6 +59,7 @@ class TrainingQueue:
                 total=len(runs),
                 desc="trainings",
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]",
+                miniters=0,  # else a jump of one training keeps the bar still until the others have jumped as far
                 mininterval=REFRESH if sys.stderr.isatty() else QUIET_REFRESH,
             ) as bar:
                 yield from self._watch(futures, bar)
@@ -87,6 +88,8 @@ class TrainingQueue:
             done = len(futures) - len(waiting)
             bar.set_description_str(f"trainings ({done} of {len(futures)})", refresh=False)
             bar.update(done + sum(fraction_done(futures[future]) for future in waiting) - bar.n)
+            if ready:
+                bar.refresh()
             for future in ready:
                 try:
                     record = future.result()

@@ -43,9 +43,11 @@ def package_versions() -> dict[str, str]:
 def training_tags(algorithm: str, env_id: str, seed: int, command: Sequence[str]) -> dict[str, str]:
     """Make the tags by which runs are told apart, grouped and repeated, and those that MLflow itself shows of a run.
 
-    ``method`` is the algorithm unless a study says more. Addresses in the command line lose their passwords.
+    ``method`` is the algorithm unless a study says more. ``python -m rrl.main`` is called ``rrl``. Addresses in
+    the command line lose their passwords.
     """
-    said = shlex.join([Path(command[0]).name, *map(without_password, command[1:])]) if command else ""
+    program = ["rrl" if name == "main.py" else name for name in (Path(part).name for part in command[:1])]
+    said = shlex.join([*program, *map(without_password, command[1:])])
     tags = {"algo": algorithm, "method": algorithm, "env": env_id, "seed": str(seed)}
     tags |= page_tags(said, f"{algorithm} on {env_id}, seed {seed}\n\n    {said}\n")
     versions = {f"version.{name}": version for name, version in package_versions().items()}

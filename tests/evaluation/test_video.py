@@ -28,18 +28,28 @@ def test_the_positions_are_those_of_the_episode():
 
 
 @pytest.mark.mujoco
-def test_films_go_on_in_step_and_what_has_ended_stays_pale():
+def test_films_go_on_in_step_and_what_has_ended_stays_pale_and_the_last_picture_stays():
     try:
         films = film({"falls": limp(), "stands": balance}, TRIAL, Condition())
     except VideoError as error:
         pytest.skip(str(error))
     pictures = [Image.open(io.BytesIO(each.image)) for each in films.values()]
-    assert [milliseconds(picture) for picture in pictures] == [63 * 80] * 2  # every second step of 0.04 s in 5 s
+    assert [milliseconds(picture) for picture in pictures] == [63 * 80 + 1500] * 2  # every second step of 0.04 s in 5 s
     assert films["falls"].episode.failed
     assert films["stands"].seconds == pytest.approx(40.0)
     pale, vivid = (brightness(picture, picture.n_frames - 1) for picture in pictures)
     assert pale > vivid + 50.0
     assert sum(len(each.image) for each in films.values()) < 500_000
+
+
+@pytest.mark.mujoco
+def test_a_film_that_falls_last_ends_pale_too():
+    try:
+        (fall,) = film({"falls": limp()}, TRIAL, Condition()).values()
+    except VideoError as error:
+        pytest.skip(str(error))
+    picture = Image.open(io.BytesIO(fall.image))
+    assert brightness(picture, picture.n_frames - 1) > brightness(picture, picture.n_frames - 2) + 50.0
 
 
 def milliseconds(picture):

@@ -96,6 +96,13 @@ def test_an_interrupted_main_thread_ends_its_training(tmp_path, monkeypatch):
     assert record.exit_code == -signal.SIGTERM
 
 
+def test_the_bar_counts_each_training_as_soon_as_it_has_ended(tmp_path, capsys):
+    runs = [run_of(tmp_path, name) for name in "ab"]
+    found = TrainingQueue(1).run(runs, {run: {} for run in runs})
+    for number, _ in enumerate(found, 1):
+        assert f"({number} of 2): {50 * number:3}%" in capsys.readouterr().err
+
+
 def test_what_is_left_of_a_study_that_ends_early_is_not_begun(tmp_path):
     runs = [run_of(tmp_path, name) for name in "abcdef"]
     found = TrainingQueue(1).run(runs, {run: {} for run in runs})

@@ -24,3 +24,8 @@ def test_the_tags_of_a_training_say_what_and_how_without_passwords():
     assert tags["mlflow.note.content"].startswith("TRPO on Hopper-v5, seed 3")
     assert tags["method"] == "TRPO"
     assert "secret" not in str(tags)
+
+
+def test_the_command_of_a_training_can_be_repeated_when_it_ran_as_a_module():
+    command = ["/home/ada/rrl/main.py", "train", "--config", "a.yaml"]
+    assert training_tags("TRPO", "Hopper-v5", 3, command)["mlflow.source.name"] == "rrl train --config a.yaml"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ from rrl.evaluation.report.figures_panels import (
     plot_heat_maps,
     plot_profile,
 )
-from rrl.evaluation.report.figures_style import method_styles, to_svg
+from rrl.evaluation.report.figures_style import method_styles, nominal_value, to_svg
 from rrl.evaluation.report.summary import Summary, perturbed, tabulate
 
 if TYPE_CHECKING:
@@ -107,6 +108,20 @@ def sweeps_by_axes(cells: DataFrame) -> tuple[list[str], list[str]]:
     return list(cells.sweep[first & ~second].unique()), list(cells.sweep[first & second].unique())
 
 
+def with_unchanged_world(cells: DataFrame, sweeps: Sequence[str]) -> DataFrame:
+    """Return the rows of sweeps along one axis, each with the unchanged world at its place if no row stands there."""
+    import pandas as pd
+
+    nominal, parts = cells[cells.kind == "nominal"], []
+    for sweep in sweeps:
+        rows = cells[cells.sweep == sweep]
+        parameter = rows.axis_1.iloc[0]
+        value = nominal_value(parameter)
+        missing = not math.isnan(value) and not (rows.value_1 - value).abs().lt(1e-9).any()
+        parts += [rows, nominal.assign(sweep=sweep, axis_1=parameter, value_1=value)] if missing else [rows]
+    return pd.concat(parts)
+
+
 def _figures(cells: DataFrame, summary: Summary, baseline: str, ranges: Ranges) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name of each figure, its sweep if it is about one, and the figure."""
     styles = method_styles(summary.names)
@@ -119,7 +134,7 @@ def _figures(cells: DataFrame, summary: Summary, baseline: str, ranges: Ranges) 
         yield "attacks", "", plot_attacks(attacks, styles)
     one_axis, two_axes = sweeps_by_axes(changed)
     if one_axis:
-        yield "curves", "", plot_curves(changed, one_axis, styles, ranges)
+        yield "curves", "", plot_curves(with_unchanged_world(cells, one_axis), one_axis, styles, ranges)
     for place, sweep in enumerate(two_axes):
         table = tabulate(changed[changed.sweep == sweep])
         yield f"heat_map_{place}", sweep, plot_heat_maps(table, ranges)

@@ -125,7 +125,7 @@ def plot_differences(table: CellTable, baseline: str) -> Figure:
     others = {method: returns.mean(axis=0) for method, returns in table.returns.items() if method != baseline}
     gains = {method: means - reference for method, means in others.items()}
     largest = float(np.nanmax(np.abs(np.concatenate(list(gains.values())))))
-    label = f"mean return minus that of {baseline} (reward)"
+    label = f"mean return (reward)\nminus that of {baseline}"  # one line is longer than a panel is high
     return _heat_panels(table.cells, gains, limits=(-largest, largest), label=label, mark_worst=False)
 
 

@@ -160,10 +160,12 @@ def _judge(summary: Summary, measure: str, ranked: Sequence[str]) -> Judgement:
 
 
 def _evidence(comparison: Comparison, summary: Summary, first: str, second: str) -> str:
-    seeds = f"{summary.methods.seeds[first]} and {summary.methods.seeds[second]} seeds"
+    one, other = summary.methods.seeds[first], summary.methods.seeds[second]
     difference = comparison.difference
     if not difference.has_interval:
-        return f"{seeds}; an interval needs at least {FEWEST_SEEDS} each"
+        have = f"{one} and {other} seeds" if one != other else "1 seed each" if one == 1 else f"{one} seeds each"
+        return f"{have}; an interval needs at least {FEWEST_SEEDS}"
+    seeds = f"{one} and {other} seeds"
     low, high = format_numbers([difference.low, difference.high])
     return f"lead of {first} over {second}: 95 % interval {low} to {high}, p = {comparison.p_value:.2g}, {seeds}"
 

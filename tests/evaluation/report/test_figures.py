@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rrl.evaluation.report.figures import draw_report_figures, sweeps_by_axes
+from rrl.evaluation.report.figures import draw_report_figures, sweeps_by_axes, with_unchanged_world
 from rrl.evaluation.report.figures_panels import (
     grid_of,
     plot_attacks,
@@ -67,6 +67,19 @@ def test_curves_have_a_panel_for_each_sweep_with_all_methods_bands_and_the_uncha
     expected = cells.query("method == 'TRPO' and cell == 'mass sweep: mass=0.5'").return_mean.mean()
     assert first.get_ydata()[0] == pytest.approx(expected)
     assert len(figure.axes[0].collections) == len(METHODS)
+
+
+def test_sweeps_begin_at_the_unchanged_world_unless_they_hold_it():
+    nominal = cell_result(sweep="nominal", cell="nominal", kind="nominal", axis_1="", value_1=np.nan, return_mean=7.0)
+    noisy = cell_result(sweep="noise", cell="noisy", kind="noise", axis_1="action_noise", value_1=0.1)
+    unchanged_mass, tilt = cell_result(), cell_result(sweep="tilt", cell="tilted", axis_1="absolute tilt", value_1=0.2)
+    found = with_unchanged_world(table([nominal, noisy, unchanged_mass, tilt]), ["noise", "mass", "tilt"])
+    assert list(zip(found.sweep, found.value_1, found.return_mean, strict=True)) == [
+        ("noise", 0.1, 1000.0),
+        ("noise", 0.0, 7.0),
+        ("mass", 1.0, 1000.0),
+        ("tilt", 0.2, 1000.0),
+    ]
 
 
 def test_heat_maps_share_a_scale_and_mark_the_worst_cell(plane):

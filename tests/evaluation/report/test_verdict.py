@@ -62,7 +62,13 @@ def test_one_or_two_seeds_are_said_to_prove_nothing(num_seeds):
     judgement = verdict_on({"A": [1.0] * num_seeds, "B": [2.0, 2.1, 2.2]})
     assert judgement.certainty == "unknown"
     assert "may be chance" in judgement.sentence
-    assert "an interval needs at least 3 each" in judgement.evidence
+    assert judgement.evidence.endswith("; an interval needs at least 3")
+
+
+@pytest.mark.parametrize(("num_seeds", "said"), [(1, "1 seed each;"), (2, "2 seeds each;")])
+def test_as_few_seeds_of_both_are_counted_in_words(num_seeds, said):
+    evidence = verdict_on({"A": [1.0] * num_seeds, "B": [2.0] * num_seeds}).evidence
+    assert evidence.startswith(said)
 
 
 def test_single_method_is_described_without_a_contest():
