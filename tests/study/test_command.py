@@ -20,6 +20,11 @@ from rrl.tracking.outbox import read_lines
 from tests.conftest import PROJECT
 from tests.study.studies import TOY, toy_study
 
+LONG = {
+    name: {"configs": [TOY], "settings": {"trainer.max_epochs": 40, "evaluation.every_n_epochs": 20}}
+    for name in ("one", "two")
+}
+"""Methods whose trainings last long enough to be killed."""
 NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 
 
@@ -141,24 +146,14 @@ def test_a_single_configuration_is_studied_with_several_seeds(study):
 
 @pytest.mark.slow
 def test_a_study_that_was_killed_twice_ends_as_an_undisturbed_one(study, workdir):
-    methods = {
-        name: {"configs": [TOY], "settings": {"trainer.max_epochs": 40, "evaluation.every_n_epochs": 20}}
-        for name in ("one", "two")
-    }
-    command = study(methods=methods, seeds="0..1", workers=2)
+    command = study(methods=LONG, seeds="0..1", workers=2)
     for number, least in ((signal.SIGKILL, 1), (signal.SIGTERM, 2)):
         with subprocess.Popen([sys.executable, "-m", "rrl.main", *command], stderr=subprocess.DEVNULL) as process:
             wait_for(lambda least=least: sum(map(checkpoint_of_run, runs())) >= least)
             process.send_signal(number)
             assert process.wait(timeout=60) in {-9, -15, 143}  # -15 where it comes before the command has begun
     assert not Path("study/swing/report.html").exists()
-    assert main(command) == 0
-    assert main([*command, "--output=whole"]) == 0
-    assert rows(Path("study/curves.csv")) == rows(Path("whole/curves.csv"))
-    parts, whole = (Path(name, "swing", "results.csv").read_text().splitlines() for name in ("study", "whole"))
-    assert [line.replace("whole/", "study/").rpartition(",")[0] for line in whole] == [
-        line.rpartition(",")[0] for line in parts
-    ]
+    assert_ends_as_an_undisturbed_one(command)
 
 
 @pytest.fixture
@@ -176,11 +171,7 @@ def address(workdir, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, which are many
 def test_a_study_with_a_killed_worker_ends_as_an_undisturbed_one(study, address):
-    methods = {
-        name: {"configs": [TOY], "settings": {"trainer.max_epochs": 40, "evaluation.every_n_epochs": 20}}
-        for name in ("one", "two")
-    }
-    command = study(methods=methods, seeds="0..1")
+    command = study(methods=LONG, seeds="0..1")
     # Other processes do not know the toy, which an evaluation has to load.
     options = [f"--ray={address}", "--evaluation.suite=null"]
     with subprocess.Popen([sys.executable, "-m", "rrl.main", *command, *options]) as process:
@@ -190,6 +181,10 @@ def test_a_study_with_a_killed_worker_ends_as_an_undisturbed_one(study, address)
         os.kill(training, signal.SIGKILL)
         assert process.wait(timeout=300) == 0
     assert len(rows(Path("study/runs.csv"))) == 4
+    assert_ends_as_an_undisturbed_one(command)
+
+
+def assert_ends_as_an_undisturbed_one(command: list[str]) -> None:
     assert main(command) == 0
     assert main([*command, "--output=whole"]) == 0
     assert rows(Path("study/curves.csv")) == rows(Path("whole/curves.csv"))
