@@ -84,11 +84,12 @@ class Tuning:
         self.data = section(read_yaml(options.config), "data", "init_args")
         self.output = options.output or Path("tuning") / options.config.stem
         self.tracking = StudyTracking(self.output)
-        settings = {"configuration": self.plan("as configured", {})[0].settings, "--seeds": options.seeds}
+        reference = self.plan("as configured", {})[0]
+        settings = {"configuration": reference.settings, "--seeds": options.seeds}
         if self.space.objective is not None:
             self.space.objective.check(self.data)
         self._lock = lock_folder(self.output)
-        self.study = open_study(self.output, {**settings, "--space": repr(self.space)})
+        self.study = open_study(self.output, {**settings, "--space": repr(self.space)}, reference.steps or 0)
 
     def plan(self, name: str, values: Mapping[str, Any]) -> list[StudyRun]:
         """Describe the trainings of a trial."""
@@ -175,8 +176,8 @@ class Tuning:
                 while process.poll() is None:
                     time.sleep(POLL)
                     returns = evaluations(run)
-                    for number in range(seen, len(returns) if report else 0):
-                        trial.report(returns[number], number)
+                    for step, value in [*returns.items()][seen:] if report else ():
+                        trial.report(value, step)  # epochs of trials differ, environment steps compare
                     seen = len(returns)
                     if report and seen and trial.should_prune():
                         raise TrialPruned
@@ -215,13 +216,16 @@ class Tuning:
         return 0
 
 
-def open_study(folder: Path, settings: Mapping[str, Any]) -> Study:
-    """Open the search of a folder, or begin one; a ValueError if it was begun with other settings."""
+def open_study(folder: Path, settings: Mapping[str, Any], steps: int) -> Study:
+    """Open the search of a folder, or begin one; a ValueError if it was begun with other settings.
+
+    Trials of so many environment steps are not ended in the first fifth.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = folder / "optuna.db"
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=steps // 5)
     try:
         study = optuna.create_study(
             storage=f"sqlite:///{file}", study_name="rrl", direction="maximize", load_if_exists=True, pruner=pruner

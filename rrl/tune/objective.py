@@ -86,7 +86,7 @@ def tail_return(returns: Sequence[float], alpha: float) -> float:
 
 def last_return(run: StudyRun, exit_code: int | None) -> float:
     """Average the last evaluations of a training; a RuntimeError if it has failed or has none."""
-    returns = evaluations(run)
+    returns = [*evaluations(run).values()]
     if exit_code != 0 or not returns:
         raise RuntimeError(
             f"{run.name} ended with exit code {exit_code} and {len(returns)} evaluations, see {run.log}."
@@ -94,7 +94,7 @@ def last_return(run: StudyRun, exit_code: int | None) -> float:
     return statistics.fmean(returns[-LAST_EVALUATIONS:])
 
 
-def evaluations(run: StudyRun) -> list[float]:
-    """Read the evaluations of a training so far."""
+def evaluations(run: StudyRun) -> dict[int, float]:
+    """Read the evaluations of a training so far, by its environment steps."""
     records = read_lines(run.folder / METRICS_FILE)
-    return [record["metrics"][METRIC] for record in records if METRIC in record["metrics"]]
+    return {record["step"]: record["metrics"][METRIC] for record in records if METRIC in record["metrics"]}

@@ -26,7 +26,7 @@ def test_the_tail_of_all_cells_is_their_mean_and_a_thin_one_the_worst_cell():
 
 def test_a_training_scores_the_mean_of_its_last_three_evaluations(tmp_path):
     run = run_with(tmp_path, 100.0, 1.0, 2.0, 3.0)
-    assert evaluations(run) == [100.0, 1.0, 2.0, 3.0]
+    assert evaluations(run) == {0: 100.0, 1: 1.0, 2: 2.0, 3: 3.0}
     assert last_return(run, 0) == 2.0
 
 
