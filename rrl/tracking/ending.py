@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 
-class EndCallback(Callback):
+class EndCallback(Callback, ABC):
     """Does something at the end of a run, also of one that was killed between its last checkpoint and that.
 
     Such a run has nothing left to train when it goes on, and Lightning then begins and ends no training.
@@ -14,9 +16,9 @@ class EndCallback(Callback):
 
     _has_ended = False
 
+    @abstractmethod
     def at_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do it; on all processes."""
-        raise NotImplementedError
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End a training."""
