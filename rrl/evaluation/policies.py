@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,29 +10,19 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from rrl.checkpoints import CheckpointError, actor_of, build_algorithm, read_checkpoint
-from rrl.checkpoints.loading import MARKER, ZOO, checkpoint_file, worlds_of
-from rrl.checks import kind_of, near_file
+from rrl.checkpoints.loading import MARKER, worlds_of
+from rrl.checks import kind_of
 from rrl.configuration import named_modules
 from rrl.envs import ADVERSARIAL_TASKS, AdversaryBodies
 from rrl.evaluation.attacks.attackers import HasOpponent, MakeAttacker, attackers_of
 from rrl.evaluation.attacks.trained import Battlefield
 from rrl.evaluation.cells.suites import base_task
 from rrl.evaluation.episodes import BatchPolicy, MeanActions, Trial
+from rrl.evaluation.policies_files import find_files
 from rrl.evaluation.policies_functions import call_function, is_function, require_own
 from rrl.evaluation.policies_sb3 import FIND, load_sb3_policy
 from rrl.evaluation.rows import PolicyLabel, require_no_formula
-from rrl.serving.model import MODEL
-from rrl.tracking.addresses import database_uri, lacks_database
-from rrl.tracking.logger import require_run_name
-from rrl.tracking.outbox import BoundedCaller, first_line
-from rrl.tracking.remote_run import DEADLINE, connect
 from rrl.types import HasActor
-
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-LAST = "last.ckpt"
-COPIES = {"mlruns", MODEL}
-"""Folders of copies of what stands elsewhere."""
-SUFFIXES = {".ckpt", ".zip"}
 
 
 class PolicySource(NamedTuple):
@@ -120,27 +106,6 @@ def _of_entry(entry: Entry) -> list[tuple[str, str | None]]:
     return [(name, FIND) for name in find_files(entry)]
 
 
-def find_files(entry: str) -> list[str]:
-    """Find the policy files that a file, a pattern, a folder, or the id of an MLflow run means, sorted by path.
-
-    A folder means every ``last.ckpt`` below it, or else the ``.zip`` files in it.
-    """
-    if entry.startswith(ZOO):
-        checkpoint_file(entry)
-        return [entry]
-    path = Path(entry).expanduser()
-    if path.exists():
-        return _files_at(path)
-    if RUN_ID.fullmatch(entry):
-        return [_of_run(entry)]
-    if not glob.has_magic(entry):
-        raise CheckpointError(f"There is no checkpoint, folder, run or function {entry}{near_file(path)}")
-    matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    if not matches:
-        raise CheckpointError(f"Nothing matches {entry}.")
-    return [file for match in matches for file in _files_at(match)]
-
-
 def load_source(source: PolicySource) -> LoadedPolicy:
     """Load a policy; CheckpointError if there is none."""
     if is_function(source.entry):
@@ -163,41 +128,6 @@ def require_fit(policy: LoadedPolicy, trial: Trial) -> None:
         trained, here = worlds["wrappers"] or {}, dict(trial.wrappers)
         raise CheckpointError(f"{entry} was trained with `wrappers` {trained}, the evaluation has {here}.")
     _check_acts(policy.act, entry, trial)
-
-
-def _files_at(path: Path) -> list[str]:
-    if not path.is_dir():
-        if path.suffix not in SUFFIXES:
-            raise CheckpointError(f"A policy is a .ckpt or a .zip file, got {path}.")
-        return [str(path)]
-    # MLflow keeps copies of checkpoints: the same policy twice would count twice.
-    found = sorted(file for file in path.rglob(LAST) if COPIES.isdisjoint(file.relative_to(path).parts))
-    found = found or sorted(path.glob("*.zip"))
-    if not found:
-        raise CheckpointError(f"The folder {path} holds neither {LAST} nor .zip files.")
-    return [str(file) for file in found]
-
-
-def _of_run(run_id: str) -> str:
-    # A run that ran elsewhere is fetched to where it would be.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path("mlflow.db").absolute())
-    # Connecting to an SQLite file that is not there would create it.
-    if lacks_database(uri):
-        raise CheckpointError(f"The run {run_id} cannot be looked up: there is no database at {uri}.")
-    try:
-        client = connect(uri)
-        name = str(BoundedCaller().call(lambda: client.get_run(run_id), DEADLINE).info.run_name)
-        require_run_name(name)
-        local = Path("runs") / name / "checkpoints" / LAST
-        if not local.is_file():
-            local.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=local.parent) as folder:
-                os.replace(client.download_artifacts(run_id, f"checkpoints/{LAST}", dst_path=folder), local)
-        return str(local)
-    except Exception as error:  # an unknown run, one without checkpoints, or a server that does not answer
-        reason = f"The last checkpoint of run {run_id} cannot be had from {uri} ({first_line(error)})."
-        raise CheckpointError(reason) from error
 
 
 def _from_checkpoint(source: PolicySource) -> LoadedPolicy:
