@@ -169,17 +169,26 @@ def seed_numbers(seeds: Sequence[int] | str) -> tuple[int, ...]:
 def study_of_config(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Make the settings of a study of a single configuration of ``train.py``, judged where it is trained."""
     data = section(content, "data", "init_args")
-    env_id = data.get("env_id")
-    if env_id is None:
+    if data.get("env_id") is None:
         raise ValueError(f"{path} names no environment (`data.init_args.env_id`), so it cannot be studied alone.")
-    place = {name: data[name] for name in ("env_kwargs", "wrappers", "adversary") if data.get(name)}
-    if limit := data.get("max_episode_steps"):
-        place["max_episode_steps"] = nominal_limit(env_id, limit)
     return {
         "methods": {path.stem: {"configs": [str(path)]}},
-        "tasks": {re.split("[/:]", env_id)[-1]: {"env_id": judged_in(env_id), **place}},
+        "tasks": {re.split("[/:]", data["env_id"])[-1]: judged_place(data)},
         "output": str(Path("studies") / path.stem),
     }
+
+
+def judged_place(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where policies are judged that were trained with these settings of the data, as fields of a `Task`.
+
+    Example:
+        >>> judged_place({"env_id": "Hopper-v5", "num_envs": 8, "env_kwargs": {"frame_skip": 2}})
+        {'env_id': 'Hopper-v5', 'env_kwargs': {'frame_skip': 2}}
+    """
+    place = {name: data[name] for name in ("env_kwargs", "wrappers", "adversary") if data.get(name)}
+    if limit := data.get("max_episode_steps"):
+        place["max_episode_steps"] = nominal_limit(data["env_id"], limit)
+    return {"env_id": judged_in(data["env_id"]), **place}
 
 
 def judged_in(env_id: str) -> str:

@@ -18,7 +18,7 @@ from rrl.evaluation.report.summary import perturbed
 from rrl.evaluation.settings import EvaluationSettings
 from rrl.evaluation.store import to_frame
 from rrl.study.plan import StudyRun
-from rrl.study.settings import judged_in
+from rrl.study.settings import judged_place
 from rrl.tracking import METRICS_FILE
 from rrl.tracking.outbox import read_lines
 
@@ -63,14 +63,15 @@ class Cvar:
         return [tail_return(cells[cells.method == run.name].return_mean.tolist(), self.alpha) for run in runs]
 
     def _settings(self, task: Mapping[str, Any], policies: Mapping[str, list[str]], folder: Path) -> EvaluationSettings:
+        place = judged_place({**task, "env_id": str(task.get("env_id"))})
+        place.pop("adversary", None)  # nobody attacks
         return EvaluationSettings(
-            env_id=judged_in(str(task.get("env_id"))),
             policies=policies,
             suite=self.suite,
             episodes=self.episodes,
             seed=self.seed,
             output=str(folder),
-            **{name: task[name] for name in ("env_kwargs", "wrappers", "max_episode_steps") if task.get(name)},
+            **place,
         )
 
 

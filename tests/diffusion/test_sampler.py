@@ -232,7 +232,8 @@ def test_the_loop_never_waits_for_the_device(rule: Rule, policy_guidance: Policy
     sampler = TrajectorySampler(FewStep(steps=4).build(), unit_normalizer(HORIZON, OBS_DIM))
     options = {"policy_guidance": policy_guidance, "shift": rule(return_model)}
     with NoHostSync():
-        sampler.sample(denoiser, following_policy, make_start(), generator=torch.Generator(), **options)
+        imagined = sampler.sample(denoiser, following_policy, make_start(), generator=torch.Generator(), **options)
+    assert torch.isfinite(imagined.observations).all()
 
 
 def test_the_check_for_host_reads_works():

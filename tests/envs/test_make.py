@@ -131,7 +131,8 @@ def test_actions_have_the_type_of_the_space_and_lie_in_its_box(dtype, given):
     envs = make_vec_env(COUNTER_ID, 2, env_kwargs={"length": 9})
     envs.reset()
     for action in (0.3, -7.0, 0.1):
-        envs.step(np.full((2, 1), action, dtype=given))
+        observations, *_ = envs.step(np.full((2, 1), action, dtype=given))
+    assert observations[:, 0].tolist() == [3.0, 3.0]  # none was refused
 
 
 def test_whole_numbers_as_actions_are_refused():

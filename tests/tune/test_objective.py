@@ -30,6 +30,12 @@ def test_a_training_scores_the_mean_of_its_last_three_evaluations(tmp_path):
     assert last_return(run, 0) == 2.0
 
 
+def test_policies_are_judged_where_a_study_judges_them_and_not_in_the_shorter_episodes_of_their_training():
+    task = {"env_id": "rrl/Hopper6Adv-v1", "env_kwargs": {"reset_noise_scale": 0.1}, "max_episode_steps": 250}
+    trial = Cvar(suite="quick", alpha=0.5)._settings(task, {}, Path()).trial
+    assert (trial.env_id, trial.env_kwargs, trial.max_episode_steps) == ("Hopper-v5", {"reset_noise_scale": 0.1}, None)
+
+
 def test_a_training_that_failed_or_was_never_judged_has_no_score(tmp_path):
     with pytest.raises(RuntimeError, match="m_task_0 ended with exit code 3 and 1 evaluations"):
         last_return(run_with(tmp_path / "a", 1.0), 3)
