@@ -17,6 +17,7 @@ import rrl.algorithms  # noqa: F401
 from rrl.algorithms.base import RLModule
 from rrl.checkpoints import BestAndLastCheckpoint, RunState, read_checkpoint, require_buffer
 from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
+from rrl.checkpoints.state import check_progress
 from rrl.cli_checks import (
     check_address,
     check_monitor,
@@ -173,6 +174,7 @@ class RRLCLI(LightningCLI):
         """Check that the checkpoint to continue from belongs to this configuration."""
         if self.checkpoint is not None:
             check_fits(self.checkpoint, self.model)
+            check_progress(self.checkpoint, self.trainer)
             require_buffer(self.checkpoint, self.config.ckpt_path)
             check_same_worlds(self.checkpoint, self.datamodule, self.trainer.num_nodes * self.trainer.num_devices)
         if self._logger_options is not None:

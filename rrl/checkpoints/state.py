@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rrl
-from rrl.checkpoints.loading import FORMAT, MARKER
+from rrl.checkpoints.loading import FORMAT, MARKER, CheckpointError
 from rrl.checks import require_at_least, require_one_of
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
@@ -24,6 +24,8 @@ from rrl.tracking.provenance import without_password
 
 UNFINISHED = re.compile(r"\..+\.(ckpt|buffer)\.\d+")
 """Name of a file that is being written."""
+LONGEST_RUN = 2**63
+"""More epochs, iterations or updates than any run has."""
 
 
 class RunState(Callback):
@@ -169,6 +171,27 @@ def _with_paths(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     paths = {key: moved(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
     best = {moved(path): score for path, score in state["best_k_models"].items()}
     return state | paths | {"best_k_models": best, "dirpath": str(folder)}
+
+
+def check_progress(checkpoint: dict[str, Any], trainer: Trainer) -> None:
+    """Refuse to continue from counts of epochs and iterations that are none; Lightning reads them without a look.
+
+    Raises:
+        CheckpointError: If one is missing, of another type, negative, or larger than any run.
+    """
+    counts = {"epoch": 0, "global_step": 0, "loops": {"fit_loop": trainer.fit_loop.state_dict()}}
+    if (place := _unlike(checkpoint, counts)) is not None:
+        raise CheckpointError(f"The checkpoint does not say how far its run has come: `{place}` is not a count.")
+
+
+def _unlike(stored: Any, counts: Any, place: str = "") -> str | None:
+    """Name the first place where stored counts are not of the kind of others; None where all are."""
+    if isinstance(counts, dict):
+        if not isinstance(stored, dict):
+            return place
+        parts = (_unlike(stored.get(key), inner, f"{place}.{key}".lstrip(".")) for key, inner in counts.items())
+        return next((part for part in parts if part is not None), None)
+    return None if type(stored) is type(counts) and 0 <= stored < LONGEST_RUN else place
 
 
 def remove_unfinished(folder: Path) -> None:

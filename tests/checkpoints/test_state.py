@@ -11,7 +11,8 @@ import torch
 from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from rrl.checkpoints import BestAndLastCheckpoint, RunState
+from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState
+from rrl.checkpoints.state import check_progress
 
 
 def draw():
@@ -125,3 +126,16 @@ def test_the_last_checkpoint_is_written_in_epochs_without_a_policy_update(tmp_pa
     )
     trainer.fit(WarmingUp(), DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1))
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize("count", [{"x": 1}, torch.float64, True, -1, 0.5, 2**70, None])
+def test_count_that_is_none_is_a_sentence_with_its_name(count):
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    loops = trainer.fit_loop.state_dict()
+    whole = {"epoch": 3, "global_step": 7, "loops": {"fit_loop": loops}}
+    check_progress(whole, trainer)
+    loops["epoch_loop.batch_progress"]["total"]["processed"] = count
+    with pytest.raises(CheckpointError, match=r"`loops\.fit_loop\.epoch_loop\.batch_progress\.total\.processed`"):
+        check_progress(whole, trainer)
+    with pytest.raises(CheckpointError, match="`epoch`"):
+        check_progress(whole | {"epoch": count}, trainer)

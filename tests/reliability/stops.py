@@ -63,10 +63,13 @@ class Tally:
     """What was lost, in words; empty where nothing was."""
     seen: Counter[str] = field(default_factory=Counter)
     """The last lines that the user has seen, and how often."""
+    _told: int = 0
 
     def tell(self) -> None:
-        """Print how far the count has come."""
+        """Print how far the count has come, and what was lost since the last time."""
         sys.stderr.write(f"{self.kind}: {self.injected} injected, {len(self.lost)} lost\n")
+        sys.stderr.writelines(f"  LOST {what}\n" for what in self.lost[self._told :])
+        self._told = len(self.lost)
 
 
 def stop_runs(
