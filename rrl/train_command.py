@@ -96,7 +96,7 @@ def fit(cli: RRLCLI) -> int:
         return 143
     except (SystemExit, KeyboardInterrupt):  # how Lightning ends after Ctrl-C, and Ctrl-C after that
         return 130
-    except MisconfigurationException as error:  # what Lightning itself only looks at now
+    except (MisconfigurationException, CheckpointError) as error:  # what is only looked at now
         sys.stderr.write(f"train.py: error: {' '.join(str(error).split())}\n")
         return 2
     except (FloatingPointError, EnvironmentFaultError, OSError) as error:

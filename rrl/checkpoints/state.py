@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.optim import Adam
 
 import rrl
 from rrl.checkpoints.loading import FORMAT, MARKER, CheckpointError
@@ -60,6 +63,12 @@ class RunState(Callback):
             "python": [version, list(internal), gauss],
             "numpy": [words, int(position), int(has_gauss), float(gaussian)],
         }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at what a checkpoint has made of the optimizers, since PyTorch takes it as it comes."""
+        for optimizer in trainer.optimizers if trainer.ckpt_path else ():
+            if isinstance(optimizer, Adam):
+                check_optimizer(optimizer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the global random states."""
@@ -192,6 +201,30 @@ def _unlike(stored: Any, counts: Any, place: str = "") -> str | None:
         parts = (_unlike(stored.get(key), inner, f"{place}.{key}".lstrip(".")) for key, inner in counts.items())
         return next((part for part in parts if part is not None), None)
     return None if type(stored) is type(counts) and 0 <= stored < LONGEST_RUN else place
+
+
+def check_optimizer(optimizer: Adam) -> None:
+    """Refuse an optimizer whose settings or averages are not such as it makes itself.
+
+    Raises:
+        CheckpointError: If a setting is of another type, negative or not finite, or an average is missing or not a
+            finite number for each entry of its parameter.
+    """
+    settings = [
+        (group.get(name), default) for group in optimizer.param_groups for name, default in optimizer.defaults.items()
+    ]
+    averages = [
+        (state.get(name), torch.Size() if name == "step" else parameter.shape)
+        for parameter, state in optimizer.state.items()
+        for name in ("step", "exp_avg", "exp_avg_sq")
+    ]
+    if not (
+        all(type(setting) is type(default) for setting, default in settings)
+        and all(0.0 <= setting < math.inf for setting, _ in settings if isinstance(setting, float))
+        and all(isinstance(average, Tensor) and average.shape == shape for average, shape in averages)
+        and all(average.isfinite().all() for average, _ in averages)
+    ):
+        raise CheckpointError("The checkpoint holds the state of an optimizer that a run cannot go on from.")
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -12,7 +12,7 @@ from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from rrl.checkpoints import BestAndLastCheckpoint, CheckpointError, RunState
-from rrl.checkpoints.state import check_progress
+from rrl.checkpoints.state import check_optimizer, check_progress
 
 
 def draw():
@@ -139,3 +139,33 @@ def test_count_that_is_none_is_a_sentence_with_its_name(count):
         check_progress(whole, trainer)
     with pytest.raises(CheckpointError, match="`epoch`"):
         check_progress(whole | {"epoch": count}, trainer)
+
+
+def trained_adam():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    weight.square().sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("setting", [{}, torch.float64, -0.1, float("nan"), 1, torch.tensor(0.1)])
+def test_learning_rate_that_is_none_is_a_sentence(setting):
+    optimizer = trained_adam()
+    check_optimizer(optimizer)
+    optimizer.param_groups[0]["lr"] = setting
+    with pytest.raises(CheckpointError, match="state of an optimizer"):
+        check_optimizer(optimizer)
+
+
+@pytest.mark.parametrize("average", [None, 0.5, torch.zeros(2), torch.full((3,), float("nan"))])
+@pytest.mark.parametrize("name", ["step", "exp_avg", "exp_avg_sq"])
+def test_average_of_another_kind_is_a_sentence(name, average):
+    optimizer = trained_adam()
+    (state,) = optimizer.state.values()
+    state[name] = average
+    with pytest.raises(CheckpointError, match="state of an optimizer"):
+        check_optimizer(optimizer)
+    del state[name]
+    with pytest.raises(CheckpointError, match="state of an optimizer"):
+        check_optimizer(optimizer)
