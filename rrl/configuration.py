@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from rrl.spaces import Spaces
 
@@ -27,6 +27,9 @@ LIBRARIES = (
 """What a configuration may name beside the user's own modules: no whole packages, some of whose functions run files."""
 OWN = "RRL_MODULES"
 """Environment variable that lists modules, with commas, that configurations and checkpoints may name too."""
+
+PLAIN = (type(None), bool, int, float, str, list, dict)
+"""Types of values in a file."""
 
 
 class UnknownClassError(ValueError):
@@ -154,3 +157,25 @@ def from_plain(plain: Any) -> Any:
     if not (cls is Spaces or dataclasses.is_dataclass(cls)):
         raise TypeError(f"{plain['class_path']} is no class for settings.")
     return cls(**from_plain(plain["init_args"]))
+
+
+def require_settings(cls: type, settings: Mapping[str, Any]) -> None:
+    """Raise TypeError if a plain value stands where a class takes an object; it might only notice when that is used.
+
+    Example:
+        >>> class Run:
+        ...     def __init__(self, spaces: Spaces, seed: int | None = None): ...
+        >>> require_settings(Run, {"spaces": 0.5})
+        Traceback (most recent call last):
+        TypeError: `spaces` must be a Spaces, got 0.5.
+    """
+    try:
+        hints = get_type_hints(cls.__init__)  # type: ignore[misc]
+    except NameError:  # of a class that imports its hints for type checkers alone
+        return
+    for name in settings.keys() & hints.keys():
+        kinds = [kind for kind in get_args(hints[name]) or (hints[name],) if isinstance(kind, type)]
+        objects = [kind.__name__ for kind in kinds if kind.__module__ not in {"builtins", "types"}]
+        value = settings[name]
+        if objects and isinstance(value, PLAIN) and type(value) not in kinds:
+            raise TypeError(f"`{name}` must be a {' or '.join(objects)}, got {value!r}.")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rrl.checkpoints.digest import DIGEST, digest
 from rrl.checks import has_types, near_file, on_one_line, suggestion
-from rrl.configuration import UnknownClassError, class_path, find_class, from_plain
+from rrl.configuration import UnknownClassError, class_path, find_class, from_plain, require_settings
 from rrl.shipped import shipped_policies
 from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
@@ -233,6 +233,7 @@ def build_algorithm(checkpoint: dict[str, Any], path: str | os.PathLike[str]) ->
         if not issubclass(cls, LightningModule):
             raise UnknownClassError(f"a {name}, which is not a LightningModule")
         settings = from_plain(checkpoint.get("hyper_parameters", {}))
+        require_settings(cls, settings)
     except UnknownClassError as error:
         raise CheckpointError(f"{path} holds {error}.") from error
     except (TypeError, ValueError, AttributeError) as error:

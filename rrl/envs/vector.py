@@ -178,19 +178,20 @@ class MuJoCoVectorEnv(VectorEnv[Array, NDArray[Any], Any]):
         simulations, shape = np.asarray(state["simulations"]), self._simulations.state.shape
         if simulations.shape != shape:
             raise ValueError(f"`state` must hold simulations of shape {list(shape)}, got {list(simulations.shape)}.")
+        # What the simulators derive from their state is that of the step before, and not part of the state.
+        observations, positions = (np.array(state[key]) for key in ("observations", "forward_positions"))
+        if observations.shape != self.observation_space.shape or positions.shape != (self.num_envs,):
+            raise ValueError(f"`state` must hold observations and positions of {self.num_envs} worlds.")
         if (state["pushes"] is None) != (self._push_process is None):
             raise ValueError(f"`state` must come from worlds with the same pushes, here {self._pushes}.")
         self._physics.load_factors(state["physics"])
         self._simulations.state[:] = simulations
-        self._observations = np.array(state["observations"])
-        # What the simulators derive from their state is that of the step before, and not part of the state.
-        self._loaded_positions = np.array(state["forward_positions"]) if "forward_positions" in state else None
+        self._observations, self._loaded_positions = observations, positions
         self._steps[:] = state["steps"]
-        self._widths[:] = state.get("widths", 1.0)  # states from before there were widths have none
+        self._widths[:] = state["widths"]
         for generator, stream in zip(self._generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
-        if "restarts" in state:  # states from before there were restarts have none
-            self._restarts.load_state_dict(state["restarts"])
+        self._restarts.load_state_dict(state["restarts"])
         if self._push_process:
             self._push_process.load_state_dict(state["pushes"])
 

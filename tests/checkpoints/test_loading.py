@@ -195,6 +195,8 @@ def test_changed_checkpoint_is_refused(checkpoint):
         {"spaces": -1},
         {"spaces": {"class_path": None, "init_args": {}}},
         {"spaces": {}},
+        {"learner": 0.5},
+        {"learner": None},
         {"policy_update": {"class_path": "rrl.trpo.TrustRegion", "init_args": {"max_kl": torch.zeros(3, 3)}}},
         {"policy_update": {"class_path": "rrl.trpo.TrustRegion", "init_args": {"max_kl": "two\nlines"}}},
     ],

@@ -144,6 +144,9 @@ def test_state_of_other_worlds_raises():
     envs.reset()
     with pytest.raises(ValueError, match=r"`state` must hold simulations of shape \[3,"):
         MuJoCoVectorEnv("Hopper-v5", 3).load_state_dict(envs.state_dict())
+    for name in ("observations", "forward_positions"):
+        with pytest.raises(ValueError, match="observations and positions of 2 worlds"):
+            envs.load_state_dict(envs.state_dict() | {name: envs.state_dict()[name][..., None]})
     with pytest.raises(ValueError, match="same pushes"):
         MuJoCoVectorEnv("Hopper-v5", 2, pushes=DISTURBED["pushes"]).load_state_dict(envs.state_dict())
     with pytest.raises(ValueError, match=r"random \['mass'\], got \[\]"):
