@@ -150,10 +150,11 @@ def check_whole(path: str | os.PathLike[str]) -> None:
 
 
 def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError if a stored parameter of a module is not a finite number."""
-    for name, _ in module.named_parameters():
-        if name in state and not state[name].isfinite().all():
-            raise CheckpointError(f"{path} holds parameters that are not finite: `{name}`.")
+    """Raise CheckpointError if a stored parameter of a module is not finite, or anything else not a number."""
+    parameters = {name for name, _ in module.named_parameters()}
+    for name, tensor in state.items():
+        if tensor.isnan().any() or (name in parameters and not tensor.isfinite().all()):
+            raise CheckpointError(f"{path} holds `{name}`, which is not finite.")
 
 
 def worlds_of(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:

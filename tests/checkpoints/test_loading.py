@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 import rrl
 import train
 from rrl.checkpoints import CheckpointError, Policy, load_algorithm, read_checkpoint
-from rrl.checkpoints.loading import check_same_worlds
+from rrl.checkpoints.loading import check_finite, check_same_worlds
 from rrl.spaces import Spaces
 from tests.conftest import PROJECT
 
@@ -138,10 +138,17 @@ def test_parameters_must_be_finite(value, checkpoint):
     del content["digest"]
     content["state_dict"]["mean.weight"][0, 1] = value
     torch.save(content, checkpoint)
-    with pytest.raises(CheckpointError, match=r"holds parameters that are not finite: `mean\.weight`"):
+    with pytest.raises(CheckpointError, match=r"holds `mean\.weight`, which is not finite"):
         load_algorithm(checkpoint)
     config = str(PROJECT / "tests" / "conf" / "toy.yaml")
     assert train.main(["--config", config, "--ckpt_path", str(checkpoint)]) == 2
+
+
+def test_statistics_must_be_numbers_and_may_be_bounds_without_end():
+    normalizer = torch.nn.BatchNorm1d(1, affine=False)
+    check_finite(normalizer, {"running_mean": torch.tensor([torch.inf])}, "a.ckpt")
+    with pytest.raises(CheckpointError, match="`running_var`"):
+        check_finite(normalizer, {"running_var": torch.tensor([torch.nan])}, "a.ckpt")
 
 
 @pytest.mark.parametrize("change", [{"format": "2"}, {"algorithm": 3}, {"run_name": ["x"]}, {"version": None}])
