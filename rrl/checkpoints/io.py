@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from rrl.checkpoints.digest import DIGEST, digest
-from rrl.checkpoints.loading import CheckpointError, check_whole
+from rrl.checkpoints.digest import DIGEST, check_whole, digest
+from rrl.checkpoints.loading import CheckpointError
 
 BUFFER_FILE = "buffer_file"
 """Key of a checkpoint under which the file beside it is named that holds its replay buffers."""
 BUFFER = "buffer"
 """Key of a process's part of a DataModule's state under which its replay buffer lies."""
+UNFINISHED = re.compile(r"\..+\.(ckpt|buffer)\.\d+")
+"""Name of a file that is being written."""
+BUFFER_NAME = re.compile(r".+\.[0-9a-f]{8}\.buffer")
+"""Name of the file of a replay buffer."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -83,6 +88,26 @@ def require_buffer(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> 
         check_whole(Path(path).with_name(name))
     except Exception as error:  # whatever `zipfile` finds in the way
         raise CheckpointError(f"The replay buffer {name} that belongs to {path} is damaged.") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what an earlier process was writing when it was killed, and replay buffers that no checkpoint names."""
+    for path in folder.glob(".*"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    checkpoints, buffers = (
+        [*folder.glob("*.ckpt")],
+        [path for path in folder.glob("*") if BUFFER_NAME.fullmatch(path.name)],
+    )
+    if len(buffers) <= len(checkpoints):
+        return
+    try:
+        named = {torch.load(path, map_location="cpu", weights_only=True).get(BUFFER_FILE) for path in checkpoints}
+    except Exception:  # torch raises half a dozen unrelated types; nobody knows what a damaged one names
+        return
+    for buffer in buffers:
+        if buffer.name not in named:
+            buffer.unlink(missing_ok=True)
 
 
 def _process_states(checkpoint: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rrl.checkpoints.digest import DIGEST, digest
+from rrl.checkpoints.digest import DIGEST, check_whole, digest
 from rrl.checks import has_types, near_file, on_one_line, suggestion
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain, require_settings
 from rrl.shipped import shipped_policies
@@ -115,10 +114,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types for a file that is not one of its own
         raise CheckpointError(f"{path} is not a checkpoint, or is damaged.") from error
-    if not (has_types(checkpoint, {MARKER: dict, "state_dict": dict}) and has_types(checkpoint[MARKER], MARK)):
-        raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
-    mark, state = checkpoint[MARKER], checkpoint["state_dict"]
-    if not all(isinstance(value, Tensor) for value in state.values()):
+    if not (
+        has_types(checkpoint, {MARKER: dict, "state_dict": dict})
+        and has_types(mark := checkpoint[MARKER], MARK)
+        and all(isinstance(value, Tensor) for value in checkpoint["state_dict"].values())
+    ):
         raise CheckpointError(f"{path} is not a checkpoint that rrl has written.")
     if mark["format"] != FORMAT:
         age = "newer" if mark["format"] > FORMAT else "older"
@@ -140,13 +140,6 @@ def checkpoint_file(path: str | os.PathLike[str]) -> Path:
     if not file.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}{near_file(path)}")
     return file
-
-
-def check_whole(path: str | os.PathLike[str]) -> None:
-    """Raise BadZipFile if a part of a file has not the checksum that was written with it; PyTorch does not look."""
-    with zipfile.ZipFile(path) as file:
-        if (part := file.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{part} is damaged.")
 
 
 def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ from torch import Tensor
 from torch.optim import Adam
 
 import rrl
+from rrl.checkpoints.io import remove_leftovers
 from rrl.checkpoints.loading import FORMAT, MARKER, CheckpointError
 from rrl.checks import require_at_least, require_one_of
 from rrl.configuration import class_path
 from rrl.tracking import MLflowRunLogger
 from rrl.tracking.provenance import without_password
 
-UNFINISHED = re.compile(r"\..+\.(ckpt|buffer)\.\d+")
-"""Name of a file that is being written."""
 LONGEST_RUN = 2**63
 """More epochs, iterations or updates than any run has."""
 
@@ -125,7 +123,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         if self.dirpath is None:
             self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
         if trainer.is_global_zero:
-            remove_unfinished(Path(self.dirpath))
+            remove_leftovers(Path(self.dirpath))
         super().setup(trainer, pl_module, stage)
         for logger in trainer.loggers:
             logger.after_save_checkpoint(self)  # which a run that has nothing left to train never says
@@ -225,13 +223,6 @@ def check_optimizer(optimizer: Adam) -> None:
         and all(average.isfinite().all() for average, _ in averages)
     ):
         raise CheckpointError("The checkpoint holds the state of an optimizer that a run cannot go on from.")
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the files that an earlier process was writing when it was killed."""
-    for path in folder.glob(".*"):
-        if UNFINISHED.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def world_recipe(datamodule: LightningDataModule) -> dict[str, Any]:

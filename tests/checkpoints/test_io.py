@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rrl.checkpoints import AtomicCheckpointIO, CheckpointError
+from rrl.checkpoints.io import remove_leftovers
 
 
 def test_checkpoint_is_read_back_and_its_folder_is_made(tmp_path):
@@ -93,3 +94,23 @@ def test_a_checkpoint_without_its_buffer_is_read_but_not_continued(tmp_path):
         file.unlink()
     with pytest.raises(CheckpointError, match=r"replay buffer last.* that belongs to .* is not beside it"):
         AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
+
+
+def test_replay_buffers_that_no_checkpoint_names_are_removed(tmp_path):
+    """As a kill between the new checkpoint and the removal of the old buffer leaves them."""
+    state = {"data": {"ranks": [{"buffer": torch.zeros(3)}]}}
+    AtomicCheckpointIO().save_checkpoint(state, tmp_path / "last.ckpt")
+    (named,) = tmp_path.glob("*.buffer")
+    for name in ("last.0123abcd.buffer", "mine.buffer"):
+        (tmp_path / name).write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", named.name, "mine.buffer"}
+
+
+def test_replay_buffers_stay_where_a_checkpoint_cannot_be_read(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"damaged")
+    names = {"last.ckpt", "last.0123abcd.buffer", "last.4567abcd.buffer"}
+    for name in names - {"last.ckpt"}:
+        (tmp_path / name).write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
