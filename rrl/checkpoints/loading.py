@@ -15,6 +15,7 @@ from torch import Tensor
 from rrl.checkpoints.digest import DIGEST, check_whole, digest
 from rrl.checks import has_types, near_file, on_one_line, suggestion
 from rrl.configuration import UnknownClassError, class_path, find_class, from_plain, require_settings
+from rrl.policies import ActorCritic
 from rrl.shipped import shipped_policies
 from rrl.spaces import Spaces
 from rrl.types import Actor, HasActor
@@ -143,10 +144,13 @@ def checkpoint_file(path: str | os.PathLike[str]) -> Path:
 
 
 def check_finite(module: LightningModule, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError if a stored parameter of a module is not finite, or anything else not a number."""
-    parameters = {name for name, _ in module.named_parameters()}
-    for name, tensor in state.items():
-        if tensor.isnan().any() or (name in parameters and not tensor.isfinite().all()):
+    """Raise CheckpointError if a stored parameter of a module, or a statistic of a player, is not a finite number."""
+    names = {name for name, _ in module.named_parameters()}
+    for place, part in module.named_modules():
+        if isinstance(part, ActorCritic):
+            names |= {f"{place}.{name}".lstrip(".") for name in part.state_dict()}
+    for name in sorted(names & state.keys()):
+        if not state[name].isfinite().all():
             raise CheckpointError(f"{path} holds `{name}`, which is not finite.")
 
 

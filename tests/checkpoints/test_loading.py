@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, LightningModule
 
 import rrl
 import train
 from rrl.checkpoints import CheckpointError, Policy, load_algorithm, read_checkpoint
 from rrl.checkpoints.loading import check_finite, check_same_worlds
+from rrl.policies import ActorCritic
 from rrl.spaces import Spaces
 from tests.conftest import PROJECT
 
@@ -144,11 +145,16 @@ def test_parameters_must_be_finite(value, checkpoint):
     assert train.main(["--config", config, "--ckpt_path", str(checkpoint)]) == 2
 
 
-def test_statistics_must_be_numbers_and_may_be_bounds_without_end():
-    normalizer = torch.nn.BatchNorm1d(1, affine=False)
-    check_finite(normalizer, {"running_mean": torch.tensor([torch.inf])}, "a.ckpt")
-    with pytest.raises(CheckpointError, match="`running_var`"):
-        check_finite(normalizer, {"running_var": torch.tensor([torch.nan])}, "a.ckpt")
+@pytest.mark.parametrize("name", ["protagonist.normalizer.variance", "protagonist.value_function.mean"])
+def test_statistics_of_players_must_be_finite_and_others_may_be_without_a_value(name):
+    module = LightningModule()
+    module.protagonist = ActorCritic(obs_dim=3, action_dim=1)
+    module.register_buffer("not_measured_yet", torch.tensor(torch.nan))
+    state = module.state_dict()
+    check_finite(module, state, "a.ckpt")
+    state[name] = torch.full_like(state[name], torch.nan)
+    with pytest.raises(CheckpointError, match=f"`{name}`, which is not finite"):
+        check_finite(module, state, "a.ckpt")
 
 
 @pytest.mark.parametrize("change", [{"format": "2"}, {"algorithm": 3}, {"run_name": ["x"]}, {"version": None}])
