@@ -45,7 +45,7 @@ def fill_disk(process: ForkServerProcess, generator: random.Random) -> None:
 
 
 STOPS: dict[str, tuple[Callable[[ForkServerProcess, random.Random], None], set[int]]] = {
-    "SIGKILL": (kill, {-signal.SIGKILL}),
+    "SIGKILL": (kill, {-signal.SIGKILL, 0}),
     "SIGTERM": (terminate, {143, -signal.SIGTERM, 0}),
     "Ctrl-C twice": (interrupt_twice, {130, -signal.SIGINT, 0}),
     "full disk": (fill_disk, {1, 0}),
