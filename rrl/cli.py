@@ -20,6 +20,7 @@ from rrl.checkpoints.loading import MARKER, check_fits, check_same_worlds
 from rrl.checkpoints.state import check_progress
 from rrl.cli_checks import (
     check_address,
+    check_length,
     check_monitor,
     check_writable,
     refuse_automatic,
@@ -138,6 +139,7 @@ class RRLCLI(LightningCLI):
         refuse_hidden_classes(self.config)
         refuse_nulls(self.config, SECTIONS | {"trainer": Trainer})
         refuse_automatic(self.config.trainer)
+        check_length(self.config.trainer)
         check_monitor(self.config)
 
     def before_instantiate_classes(self) -> None:

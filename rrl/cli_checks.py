@@ -70,6 +70,14 @@ def refuse_automatic(trainer: Namespace) -> None:
             )
 
 
+def check_length(trainer: Namespace) -> None:
+    """Refuse a training of no epoch, of which nothing would be left but an empty folder."""
+    if trainer.max_epochs is not None and not (trainer.max_epochs >= 1 or trainer.max_epochs == -1):
+        raise ConfigurationError(
+            f"`trainer.max_epochs` must be at least 1, or -1 for no end, got {trainer.max_epochs}."
+        )
+
+
 def refuse_linked(given: set[str]) -> None:
     """Refuse values, by dotted name, for settings that are computed; the parser would silently ignore them."""
     for key, source in {"model.spaces": "the data", "data.seed": "`seed_everything`"}.items():

@@ -124,6 +124,8 @@ def _forbidden(path: str, class_names: Collection[str]) -> str:
 def _unknown_setting(name: str, said: str, given: str, keys: Collection[str]) -> str:
     """Say of a name that no setting has it; where there is a choice of classes, none of them."""
     paths = re.findall(rf"{CLASS}\s+Option '{re.escape(name)}'", said) or [given]
+    if name.endswith((".yaml", ".yml")):
+        return f"A configuration is given as `--config {name}`."
     if not any(paths):
         return f"There is no setting '{name}'{suggestion(name, keys)}"
     classes = " or ".join(dict.fromkeys(path.rpartition(".")[2] for path in paths))

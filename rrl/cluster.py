@@ -115,7 +115,7 @@ def require_address(address: str) -> None:
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise WorkerError("`--ray` needs Ray, which `pip install 'rrl[ray]'` installs.") from error
+        raise WorkerError("`--ray` needs Ray, which `pip install ray` installs.") from error
     if address in {LOCAL, "auto"}:
         return
     try:

@@ -58,7 +58,7 @@ def export_policy(checkpoint: str | os.PathLike[str], target: str | os.PathLike[
 
     Raises:
         CheckpointError: If the checkpoint holds no usable policy.
-        ValueError: If the ending is another one, or the packages of ``rrl[export]`` are missing.
+        ValueError: If the ending is another one, or ``onnx`` or ``onnxscript`` is missing.
     """
     target = Path(target)
     if target.suffix not in SUFFIXES:
@@ -125,7 +125,7 @@ def _write_onnx(
         import onnx
         import onnxscript  # noqa: F401  (PyTorch's exporter needs it)
     except ImportError as error:
-        raise ValueError(f"ONNX files need {error.name}; `pip install 'rrl[export]'` installs it.") from error
+        raise ValueError(f"ONNX files need {error.name}; `pip install onnx onnxscript` installs it.") from error
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
     with warnings.catch_warnings():

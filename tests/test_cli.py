@@ -21,6 +21,8 @@ TOY = ["--config", str(PROJECT / "tests" / "conf" / "toy.yaml")]
 
 BAD_INPUT = {
     "--trainer.max_epoch=3": "There is no setting 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+    "conf/trpo_hopper.yaml": "A configuration is given as `--config conf/trpo_hopper.yaml`.",
+    "--trainer.max_epochs=0": "`trainer.max_epochs` must be at least 1, or -1 for no end, got 0.",
     "--checkpoint.montor=x": "There is no setting 'checkpoint.montor'; did you mean 'checkpoint.monitor'?",
     "--model=TRPP": "There is no class 'TRPP'; did you mean 'TRPO'?",
     "--model.init_args.alpah=0.3": "ToyAlgorithm has no setting 'alpah'; did you mean 'alpha'?",

@@ -138,6 +138,8 @@ def checkpoint_file(path: str | os.PathLike[str]) -> Path:
     if is_shipped and name not in (known := shipped_policies()):
         raise CheckpointError(f"The zoo has no policy '{name}'{suggestion(name, known)} `rrl zoo` lists them.")
     file = known[name] if is_shipped else Path(path)
+    if file.is_dir():
+        raise CheckpointError(f"{path} is a folder; name a checkpoint in it, such as checkpoints/last.ckpt.")
     if not file.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}{near_file(path)}")
     return file

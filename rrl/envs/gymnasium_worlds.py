@@ -89,6 +89,7 @@ def make_gymnasium(recipe: GymnasiumRecipe, num_envs: int, seed: int, first_worl
     probe = recipe.make()  # what is wrong with its spaces must be said before they are batched
     try:
         require_flat(probe, recipe.env_id)
+        require_observation(probe, recipe.env_id)
     finally:
         probe.close()
     envs = SyncVectorEnv([make_one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -106,6 +107,17 @@ def require_flat(env: gymnasium.Env[Any, Any], env_id: str) -> None:
         raise ValueError(f"The action space of {env_id} must be a flat Box, got {actions}.")
     if not np.issubdtype(actions.dtype, np.floating):
         raise ValueError(f"The action space of {env_id} must hold real numbers, got {actions}.")
+
+
+def require_observation(env: gymnasium.Env[Any, Any], env_id: str) -> None:
+    """Raise ValueError unless an environment can be reset, and then returns an observation of its space's shape."""
+    try:
+        observation, _ = env.reset(seed=0)
+    except Exception as error:  # whatever its author raises
+        raise ValueError(f"{env_id} cannot be reset ({kind_of(error)}).") from error
+    if np.shape(observation) != env.observation_space.shape:
+        shapes = f"{list(np.shape(observation))}, its observation space says {list(env.observation_space.shape or ())}"
+        raise ValueError(f"{env_id} returns observations of the shape {shapes}.")
 
 
 def protagonist_space(env: gymnasium.Env[Any, Any]) -> Space[Any]:

@@ -49,7 +49,7 @@ def load_sb3_policy(path: Path, normalization: str | None = FIND) -> SB3Policy:
         from stable_baselines3.common.save_util import load_from_zip_file
     except ImportError as error:
         raise CheckpointError(
-            f"{path} is a policy of Stable-Baselines3, which is not installed; `pip install 'rrl[sb3]'` installs it."
+            f"{path} is a policy of Stable-Baselines3, which is not installed; `pip install sb3-contrib` installs it."
         ) from error
     try:
         loaded: Any = load_from_zip_file(path, device="cpu")

@@ -88,6 +88,10 @@ class Study:
         sys.stdout.write(
             f"{len(self.runs)} trainings: {done} finished before, {begun} go on, {len(todo) - begun} new\n"
         )
+        budgets = {run.method: run.steps for run in self.runs}
+        if self.settings.steps is not None and len(set(budgets.values())) > 1:
+            each = ", ".join(f"{method} {steps:,}" for method, steps in budgets.items())
+            sys.stdout.write(f"Warning: whole epochs of different length make different budgets of steps: {each}.\n")
         sys.stdout.flush()
         tags = {run: self.tracking.tags_of(run) for run in todo}
         for run, record in TrainingQueue(self.settings.workers, self.settings.ray).run(todo, tags):

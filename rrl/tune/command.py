@@ -50,7 +50,7 @@ def main(args: Sequence[str]) -> int:
         options = make_parser().parse_args(list(args))
         tuning = Tuning(options)
     except ModuleNotFoundError:
-        return _fail("`rrl tune` needs Optuna, which `pip install 'rrl[tune]'` installs.", 2)
+        return _fail("`rrl tune` needs Optuna, which `pip install optuna` installs.", 2)
     except BAD_INPUT as error:
         return _fail(" ".join(str(error).split()), 2)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -133,6 +133,11 @@ def test_flipped_bit_is_noticed(checkpoint):
         read_checkpoint(checkpoint)
 
 
+def test_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="is a folder; name a checkpoint in it"):
+        rrl.load_policy(tmp_path)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_parameters_must_be_finite(value, checkpoint):
     content = torch.load(checkpoint, weights_only=True)

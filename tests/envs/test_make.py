@@ -36,6 +36,23 @@ def counter():
     gymnasium.registry.pop(COUNTER_ID)
 
 
+@pytest.mark.filterwarnings("ignore")  # of Gymnasium's own checker, which goes on
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (np.zeros(3), r"Counter-v0 returns observations of the shape \[3\], its observation space says \[2\]"),
+        (None, r"Counter-v0 cannot be reset \(KeyError"),
+    ],
+)
+def test_first_observation_that_is_none_of_the_space_is_said_of_the_environment(first, said, monkeypatch):
+    def reset(self, *, seed=None, options=None):
+        return (first, {}) if first is not None else {}["missing"]
+
+    monkeypatch.setattr(Counter, "reset", reset)
+    with pytest.raises(ValueError, match=said):
+        make_vec_env(COUNTER_ID, 2)
+
+
 @pytest.mark.mujoco
 def test_tasks_are_native_and_receive_every_argument():
     pushes = Pushes(force_std=1.0, redraw_probability=0.1)

@@ -36,7 +36,12 @@ def _sentences(cells: DataFrame, summary: Summary, name: str) -> list[str]:
         sentences.append(f"It keeps {100 * RETAINED:.0f} % of that in {held:.0f} % of the perturbed worlds.")
         worst = policies.worst.idxmin()
         (value,) = format_numbers([policies.worst[worst]])
-        sentences.append(f"Its worst world is “{policies.worst_cell[worst]}”, where it returns {value}.")
+        if policies.worst[worst] >= policies.nominal.mean():
+            sentences.append("It returns no less in any of them.")
+        elif len(policies) == 1:
+            sentences.append(f"Its worst world is “{policies.worst_cell[worst]}”, where it returns {value}.")
+        else:
+            sentences.append(f"The worst of its policies returns {value} in “{policies.worst_cell[worst]}”.")
     sweeps = summary.sweeps.xs(name).agg(mean_or_nan).dropna()
     if len(sweeps) > 1 and sweeps.min() < policies.nominal.mean():
         (lowest,) = format_numbers([sweeps.min()])

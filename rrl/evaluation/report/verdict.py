@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from rrl.evaluation.intervals import ENOUGH_SEEDS, FEWEST_SEEDS, Comparison, Estimate, compare
-from rrl.evaluation.report.summary import MEASURES, Summary, missing_cells
+from rrl.evaluation.report.summary import MEASURES, POLICY, Summary, missing_cells
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,7 +68,7 @@ def judge(summary: Summary) -> list[Judgement]:
 
 def warnings(cells: DataFrame, summary: Summary) -> list[str]:
     """List in sentences what makes numbers mean less than they seem to."""
-    sentences = [*_standing_still(cells, summary), *_few_seeds(summary)]
+    sentences = [*_standing_still(cells, summary), *_repeated_seeds(cells), *_few_seeds(summary)]
     if missing := missing_cells(cells):
         sentences.append(
             f"The evaluation is incomplete: {missing} cells of single policies are missing, so methods are not"
@@ -138,6 +138,10 @@ def _judge(summary: Summary, measure: str, ranked: Sequence[str]) -> Judgement:
     levels = {name: certainty_of(comparison) for name, comparison in comparisons.items()}
     nearest = comparisons[others[0]]
     evidence = _evidence(nearest, summary, best, others[0])
+    if len(set(texts)) == 1:
+        return Judgement(
+            topic, f"all are level at {texts[0]}, so that this does not tell them apart.", "open", evidence
+        )
     if "unknown" in levels.values():
         sentence = f"the highest mean is that of {values[best]}, then {values[others[0]]}; that may be chance."
         return Judgement(topic, sentence, "unknown", evidence)
@@ -186,6 +190,17 @@ def _standing_still(cells: DataFrame, summary: Summary) -> list[str]:
             f" without falling and yet returns {value} on average. Such a return says little about how well it moves."
         )
     return sentences
+
+
+def _repeated_seeds(cells: DataFrame) -> list[str]:
+    """Find methods of which several policies come from one seed of the training."""
+    policies = cells.drop_duplicates(POLICY)
+    counts = policies.groupby(["method", "train_seed"], sort=False).size()
+    return [
+        f"{count} policies of {method} were trained with seed {seed}: they may be copies or stages of one training, and"
+        " intervals over them say too little of other seeds."
+        for (method, seed), count in counts[counts > 1].items()
+    ]
 
 
 def _few_seeds(summary: Summary) -> list[str]:

@@ -31,6 +31,16 @@ def test_a_single_policy_has_an_interval_over_episodes_and_says_where_it_holds_a
     )
 
 
+def test_the_worst_of_several_policies_is_not_told_as_what_the_method_does():
+    rows = [cell_result(**{**vars(row), "policy": name}) for name in ("a", "b") for row in ROWS]
+    assert "The worst of its policies returns 100 in “delay 2”." in sentence_of(rows)
+
+
+def test_worlds_that_cost_nothing_are_not_called_worse():
+    rows = [ROWS[0], cell_result(sweep="mass", cell="mass 2", return_mean=1000.0)]
+    assert sentence_of(rows).endswith("in 100 % of the perturbed worlds. It returns no less in any of them.")
+
+
 def test_without_perturbed_worlds_it_says_no_more_than_the_return():
     assert sentence_of(ROWS[:1]).endswith("95 % interval over its 10 episodes).")
 

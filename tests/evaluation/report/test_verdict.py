@@ -71,6 +71,13 @@ def test_as_few_seeds_of_both_are_counted_in_words(num_seeds, said):
     assert evidence.startswith(said)
 
 
+@pytest.mark.parametrize("num_seeds", [1, 5])
+def test_methods_that_are_level_are_not_ranked(num_seeds):
+    judgement = verdict_on({"A": [1000.0] * num_seeds, "B": [1000.0] * num_seeds})
+    assert judgement.certainty == "open"
+    assert judgement.sentence == "all are level at 1,000, so that this does not tell them apart."
+
+
 def test_single_method_is_described_without_a_contest():
     judgement = verdict_on({"A": [100.0, 102.0, 104.0]})
     assert (judgement.sentence, judgement.evidence) == ("A returns 102.", "")
@@ -125,12 +132,24 @@ def test_standing_still_is_called_out():
 @pytest.mark.parametrize("changes", [{"failure_rate": 1.0}, {"return_mean": 20.0}, {"forward_distance": math.nan}])
 def test_falling_losing_and_tasks_without_distance_are_not_standing_still(changes):
     rows = [
-        cell_result(method="A", policy=f"a{seed}", cell="nominal", kind="nominal", return_mean=1000.0)
+        cell_result(method="A", policy=f"a{seed}", train_seed=seed, cell="nominal", kind="nominal", return_mean=1000.0)
         for seed in range(5)
     ]
     still = {"return_mean": 900.0, "forward_distance": 0.1} | changes
-    rows += [cell_result(method="B", policy=f"b{seed}", cell="nominal", kind="nominal", **still) for seed in range(5)]
+    rows += [
+        cell_result(method="B", policy=f"b{seed}", train_seed=seed, cell="nominal", kind="nominal", **still)
+        for seed in range(5)
+    ]
     assert warnings_of(rows) == []
+
+
+def test_policies_of_one_seed_are_called_out():
+    rows = nominal_rows({"A": [1.0, 2.0, 3.0], "B": [1.0, 2.0, 3.0]})
+    assert not any("seed 1" in sentence for sentence in warnings_of(rows))
+    copy = cell_result(method="A", policy="copy", train_seed=1, cell="nominal", kind="nominal")
+    assert any(
+        sentence.startswith("2 policies of A were trained with seed 1:") for sentence in warnings_of([*rows, copy])
+    )
 
 
 def test_few_seeds_and_missing_cells_are_called_out():
