@@ -126,8 +126,11 @@ def _write(content: Any, target: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # PyTorch's writer complains of its unfinished file instead of what has interrupted it.
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, (KeyboardInterrupt, OSError)):
+            raise error.__context__ from error
         raise
     with contextlib.suppress(OSError):  # not all file systems can
         folder = os.open(target.parent, os.O_RDONLY)

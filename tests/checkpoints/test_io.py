@@ -33,6 +33,20 @@ def test_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_what_interrupts_a_write_is_not_hidden_by_the_unfinished_file(interruption, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        try:
+            raise interruption
+        except BaseException:
+            raise RuntimeError("unexpected pos 1904768 vs 1904664")  # noqa: B904
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(interruption):
+        AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_content_and_name_are_forced_to_the_disk(tmp_path, monkeypatch):
     forced = []
     monkeypatch.setattr(os, "fsync", lambda handle: forced.append(stat.S_ISDIR(os.fstat(handle).st_mode)))
