@@ -105,5 +105,5 @@ def test_an_address_without_a_cluster_is_said_at_once(address, message):
 
 def test_without_ray_the_way_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(WorkerError, match=r"`pip install 'rrl\[ray\]'`"):
+    with pytest.raises(WorkerError, match=r"`pip install ray`"):
         require_address("local")

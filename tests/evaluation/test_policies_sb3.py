@@ -31,7 +31,7 @@ def load_policies(methods, env_id):
 def test_without_the_package_the_way_to_install_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     (tmp_path / "model.zip").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"not installed; `pip install 'rrl\[sb3\]'` installs it"):
+    with pytest.raises(CheckpointError, match=r"not installed; `pip install sb3-contrib` installs it"):
         load_policies({"PPO": [str(tmp_path / "model.zip")]}, TASK)
 
 
