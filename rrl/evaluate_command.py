@@ -43,11 +43,13 @@ def run(args: list[str]) -> int:
     if any(argument.partition("=")[0] == "--config" for argument in args):
         return run_command(args)
     parser = OptionParser(prog="evaluate.py", description=DESCRIPTION)
-    parser.add_argument("--checkpoint", required=True, help="checkpoint that train.py has written, or zoo:NAME")
+    parser.add_argument("--checkpoint", help="checkpoint that train.py has written, or zoo:NAME")
     parser.add_argument("--episodes", type=int, default=100, help="episodes to run (default: %(default)s)")
     parser.add_argument("--env_id", help="module:id, to allow the import of the module in which it was trained")
     try:
         options = parser.parse_args(args)
+        if options.checkpoint is None:
+            raise ValueError("Either --checkpoint or --config must say what to evaluate. See --help.")
         result = evaluate_checkpoint(options.checkpoint, options.episodes, options.env_id)
     except (CheckpointError, ValueError) as error:
         sys.stderr.write(f"evaluate.py: error: {error}\n")

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import evaluate
 from rrl.main import main
 from rrl.options import OptionParser
 
@@ -68,3 +69,10 @@ def test_a_missing_file_is_answered_with_the_one_beside_it(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "--checkpoint", "runs/robst/last.ckpt"]) == 2
     assert "There is no checkpoint at runs/robst/last.ckpt; did you mean 'runs/robust'?" in capsys.readouterr().err
+
+
+def test_an_evaluation_of_nothing_names_both_ways_to_say_what(capsys):
+    assert evaluate.main([]) == 2
+    assert capsys.readouterr().err == (
+        "evaluate.py: error: Either --checkpoint or --config must say what to evaluate. See --help.\n"
+    )

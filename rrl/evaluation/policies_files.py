@@ -41,7 +41,7 @@ def find_files(entry: str) -> list[str]:
         raise CheckpointError(f"There is no checkpoint, folder, run or function {entry}{near_file(path)}")
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
     if not matches:
-        raise CheckpointError(f"Nothing matches {entry}.")
+        raise CheckpointError(f"Nothing matches {entry} in {Path.cwd()}.")
     return [file for match in matches for file in _files_at(match)]
 
 

@@ -154,7 +154,7 @@ def test_a_function_gives_a_policy(tmp_path, monkeypatch):
     ("entries", "env_id", "message"),
     [
         (["missing.ckpt"], TASK, r"There is no checkpoint, folder, run or function missing\.ckpt\."),
-        (["runs/*/none.ckpt"], TASK, r"Nothing matches runs/\*/none\.ckpt\."),
+        (["runs/*/none.ckpt"], TASK, r"Nothing matches runs/\*/none\.ckpt in /"),
         (["mlflow.db"], TASK, r"A policy is a \.ckpt or a \.zip file, got mlflow\.db\."),
         (["empty"], TASK, r"The folder empty holds neither last\.ckpt nor \.zip files\."),
         (["runs", "runs/run3"], TASK, r"run3/checkpoints/last\.ckpt is named twice for 'A'"),
