@@ -188,6 +188,8 @@ def connect(uri: str) -> MlflowClient:
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Its tracebacks of what a database refuses; the error itself comes here, and is told in a sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if not uri.startswith(SQLITE):
         return MlflowClient(tracking_uri=uri)
     path = database_path(uri)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shlex
 import shutil
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from rrl.tracking import MLflowRunLogger, remote_run
 from rrl.tracking.addresses import database_path, database_uri
@@ -64,6 +67,16 @@ def test_what_a_kill_left_of_a_new_database_is_removed(tmp_path, made):
         (tmp_path / name).write_text("half")
     connect(database_uri(tmp_path / "mlflow.db"))
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", ".mlflow.db.lock"}
+
+
+def test_what_a_database_refuses_is_an_error_and_no_page_of_the_log(tmp_path, migrated_database, caplog, capfd):
+    path = Path(shutil.copy(migrated_database, tmp_path / "mlflow.db"))
+    client = connect(database_uri(path))
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE experiments RENAME TO gone")
+    with pytest.raises(MlflowException):
+        client.create_experiment("rrl")
+    assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
 
 
 def test_experiment_that_another_run_has_just_made_is_found(workdir, monkeypatch):
