@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rrl.evaluation.attacks.attackers import strongest
+from rrl.evaluation.attacks import strongest
 from rrl.evaluation.attacks.strongest import Battle, find_strongest, held_pushes
 from rrl.evaluation.attacks.trained import FreshAdversary, battlefield
 from rrl.evaluation.episodes import EpisodeReturns, Trial
