@@ -95,10 +95,8 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(".*"):
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
-    checkpoints, buffers = (
-        [*folder.glob("*.ckpt")],
-        [path for path in folder.glob("*") if BUFFER_NAME.fullmatch(path.name)],
-    )
+    checkpoints = [*folder.glob("*.ckpt")]
+    buffers = [path for path in folder.glob("*.buffer") if BUFFER_NAME.fullmatch(path.name)]
     if len(buffers) <= len(checkpoints):
         return
     try:
