@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Task:
     """Bodies that attackers push, such as ``{bodies: [torso]}``; those of the adversarial task where null."""
     push_body: str | None = None
     """Body that the pushes of the suite act on, along x; that of the native task where null."""
+    force_limits: Sequence[float] | None = None
+    """Largest forces of the attacks of this task, newtons; those of ``evaluation.attacks`` where null."""
+
+    def __post_init__(self) -> None:
+        if self.force_limits is not None:
+            AttackOptions(force_limits=self.force_limits)  # refuses what is no force
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +125,15 @@ def evaluation_settings(
     study: StudySettings, suite: str, task: str, policies: Mapping[str, Sequence[str]]
 ) -> EvaluationSettings:
     """Describe the evaluation of a task, of the checkpoints by method; its results lie in a folder of its own."""
-    place, how = study.tasks[task], study.evaluation
+    place, how = dict(vars(study.tasks[task])), study.evaluation
+    limits = place.pop("force_limits")
     return EvaluationSettings(
-        **vars(place),
+        **place,
         policies=policies,
         suite=suite,
         episodes=how.episodes,
         seed=how.seed,
-        attacks=how.attacks,
+        attacks=replace(how.attacks, force_limits=limits) if how.attacks and limits is not None else how.attacks,
         video=how.video,
         output=str(Path(study.output) / task),
         baseline=study.baseline if study.baseline in policies else None,

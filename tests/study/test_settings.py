@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rrl.envs import AdversaryBodies
+from rrl.evaluation.attacks.evaluate import AttackOptions
 from rrl.study.settings import (
     Method,
+    StudyEvaluation,
     StudySettings,
     Task,
     evaluation_settings,
@@ -90,3 +93,18 @@ def test_a_task_is_judged_with_all_that_it_says():
     trial = evaluation_settings(study, "quick", "t", {}).trial
     assert (trial.env_id, trial.wrappers) == ("a:b/C-v0", {"d.E": None})
     assert {name: getattr(trial, name) for name in place} == place
+
+
+def test_a_task_can_be_attacked_with_forces_of_its_own():
+    tasks = {"arm": Task(env_id="Reacher-v5", force_limits=[0.1]), "leg": Task(env_id="Hopper-v5")}
+    attacks = AttackOptions(force_limits=[5.0], restarts=1)
+    study = StudySettings(methods=METHODS, tasks=tasks, evaluation=StudyEvaluation(attacks=attacks))
+    judged = [evaluation_settings(study, "quick", task, {}).attacks for task in tasks]
+    assert judged == [replace(attacks, force_limits=[0.1]), attacks]
+    calm = StudySettings(methods=METHODS, tasks=tasks)
+    assert evaluation_settings(calm, "quick", "arm", {}).attacks is None
+
+
+def test_a_force_that_pulls_back_is_refused_before_anything_is_trained():
+    with pytest.raises(ValueError, match="positive newtons"):
+        Task(env_id="Reacher-v5", force_limits=[-0.1])
