@@ -140,7 +140,8 @@ def _content(how: Method, files: Sequence[Path], method: str) -> dict[str, Any]:
         if not path.is_file():
             raise StudyError(f"There is no configuration {path} of the method {method}{near_configuration(path)}")
         check_files(["--config", str(path)])
-        content = merge(content, read_yaml(path))
+        for name, value in read_yaml(path).items():  # dotted ones too, as those of `best.yaml` of a tuning are
+            content = merge(content, _nested(name, value))
     return content
 
 

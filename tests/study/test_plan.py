@@ -62,6 +62,12 @@ def test_methods_with_sizes_of_their_own_have_as_many_steps_as_the_others(config
     assert run.steps == 400
 
 
+def test_dotted_settings_of_a_file_count_as_those_that_are_written_beneath_each_other(configs):
+    Path("best.yaml").write_text("data.init_args.num_steps: 5\n")
+    runs = plan_runs(study(methods={"tuned": Method(configs=["trpo_hop.yaml", "best.yaml"])}, steps=400), None)
+    assert (runs[0].steps, runs[0].arguments[4]) == (400, "--trainer.max_epochs=10")
+
+
 def test_whatever_changes_the_training_changes_the_digest(configs):
     method = Method(configs=["trpo_{task}.yaml"], settings={"data.init_args.num_envs": 8})
     digests = {
