@@ -1,4 +1,4 @@
-"""Draw the figure of the README from the tables of ``results/adrrl``: means over the seeds with 95 % intervals.
+"""Draw the figure of the README from the tables of ``results/adrrl``: means over the seeds, with who is ahead.
 
 python docs/make_results_figure.py --output docs/images/robustness.png
 """
@@ -9,13 +9,29 @@ import argparse
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 
+from rrl.evaluation.intervals import compare
 from rrl.evaluation.report.figures_style import REPORT_STYLE, method_styles, new_panels
+from rrl.evaluation.report.verdict import certainty_of, format_numbers
 
-TASKS = {"hopper": "Hopper, 150k steps", "walker_300k": "Walker2d, 300k steps"}
+TASKS = {"hopper": "Hopper", "walker": "Walker2d", "halfcheetah": "HalfCheetah", "reacher": "Reacher"}
 METHODS = ("AD-RRL", "AD-RRL unguided", "TRPO, same worlds")
-MEASURES = {"mean": "mean return in perturbed worlds", "attack": "return under the strongest attack"}
+WORDS = {"open": "no clear difference", "tentative": "suggested", "clear": "clear"}
+
+
+def scores(policies: pd.DataFrame, method: str) -> np.ndarray:
+    """Return the mean over the perturbed worlds of each policy of a method."""
+    return policies[policies.method == method]["mean"].to_numpy()
+
+
+def verdict(policies: pd.DataFrame) -> str:
+    """Say how far the first method is from the last, and how sure that is."""
+    comparison = compare(scores(policies, METHODS[0]), scores(policies, METHODS[-1]))
+    difference = comparison.difference
+    value, low, high = format_numbers([difference.value, difference.low, difference.high])
+    return f"AD-RRL - TRPO: {value} [{low}, {high}]\n{WORDS[certainty_of(comparison)]}"
 
 
 def main() -> None:
@@ -26,15 +42,17 @@ def main() -> None:
     args = parser.parse_args()
     with mpl.rc_context(REPORT_STYLE):
         figure, panels = new_panels(4, columns=4, size=(2.75, 2.9), sharey=True)
-        for place, (task, measure) in enumerate((task, measure) for task in TASKS for measure in MEASURES):
-            table, axes = pd.read_csv(args.results / task / "methods.csv", index_col="method"), panels[place]
+        for (task, title), axes in zip(TASKS.items(), panels, strict=True):
+            table = pd.read_csv(args.results / task / "methods.csv", index_col="method")
+            policies = pd.read_csv(args.results / task / "policies.csv")
             for height, (name, look) in enumerate(method_styles(METHODS).items()):
-                value, low, high = table.loc[name, [measure, f"{measure}_low", f"{measure}_high"]]
+                value, low, high = table.loc[name, ["mean", "mean_low", "mean_high"]]
                 axes.plot([low, high], [height, height], color=look.color, linewidth=3, solid_capstyle="butt")
                 axes.plot([value], [height], marker=look.marker, color=look.color, markersize=7)
-            axes.set_title(TASKS[task])
-            axes.set_xlabel(MEASURES[measure], fontsize=9)
-            axes.set_xlim(left=0)
+                each = scores(policies, name)
+                axes.plot(each, np.full(len(each), height + 0.25), ".", color=look.color, markersize=4)
+            axes.set_title(title)
+            axes.set_xlabel(verdict(policies), fontsize=9)
             axes.grid(visible=False, axis="y")
             axes.set_yticks(range(len(METHODS)), METHODS)
             axes.set_ylim(len(METHODS) - 0.5, -0.5)

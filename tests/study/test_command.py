@@ -203,7 +203,7 @@ def checkpoint_of_run(folder: Path) -> bool:
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300  # Ray alone takes a minute to begin on a busy machine
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
