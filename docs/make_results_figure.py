@@ -1,4 +1,4 @@
-"""Draw the figure of the README from the tables of ``results/adrrl``: means over the seeds, with who is ahead.
+"""Draw the figure of the README from the tables of ``results/adrrl/300k``: means over the seeds, with who is ahead.
 
 python docs/make_results_figure.py --output docs/images/robustness.png
 """
@@ -16,9 +16,15 @@ from rrl.evaluation.intervals import compare
 from rrl.evaluation.report.figures_style import REPORT_STYLE, method_styles, new_panels
 from rrl.evaluation.report.verdict import certainty_of, format_numbers
 
-TASKS = {"hopper": "Hopper", "walker": "Walker2d", "halfcheetah": "HalfCheetah", "reacher": "Reacher"}
+TASKS = {
+    "hopper": "Hopper",
+    "walker": "Walker2d",
+    "halfcheetah": "HalfCheetah",
+    "invertedpendulum": "InvertedPendulum",
+    "reacher": "Reacher",
+}
 METHODS = ("AD-RRL", "AD-RRL unguided", "TRPO, same worlds")
-WORDS = {"open": "no clear difference", "tentative": "suggested", "clear": "clear"}
+WORDS = {"open": "no clear difference", "tentative": "{} ahead, suggested", "clear": "{} ahead, clearly"}
 
 
 def scores(policies: pd.DataFrame, method: str) -> np.ndarray:
@@ -31,17 +37,18 @@ def verdict(policies: pd.DataFrame) -> str:
     comparison = compare(scores(policies, METHODS[0]), scores(policies, METHODS[-1]))
     difference = comparison.difference
     value, low, high = format_numbers([difference.value, difference.low, difference.high])
-    return f"AD-RRL - TRPO: {value} [{low}, {high}]\n{WORDS[certainty_of(comparison)]}"
+    leader = "AD-RRL" if difference.value > 0.0 else "TRPO"
+    return f"{WORDS[certainty_of(comparison)].format(leader)}\nAD-RRL - TRPO: {value} [{low}, {high}]"
 
 
 def main() -> None:
     """Draw and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results/adrrl"))
+    parser.add_argument("--results", type=Path, default=Path("results/adrrl/300k"))
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     with mpl.rc_context(REPORT_STYLE):
-        figure, panels = new_panels(4, columns=4, size=(2.75, 2.9), sharey=True)
+        figure, panels = new_panels(len(TASKS), columns=len(TASKS), size=(2.5, 2.9), sharey=True)
         for (task, title), axes in zip(TASKS.items(), panels, strict=True):
             table = pd.read_csv(args.results / task / "methods.csv", index_col="method")
             policies = pd.read_csv(args.results / task / "policies.csv")
@@ -52,7 +59,7 @@ def main() -> None:
                 each = scores(policies, name)
                 axes.plot(each, np.full(len(each), height + 0.25), ".", color=look.color, markersize=4)
             axes.set_title(title)
-            axes.set_xlabel(verdict(policies), fontsize=9)
+            axes.set_xlabel(verdict(policies), fontsize=8)
             axes.grid(visible=False, axis="y")
             axes.set_yticks(range(len(METHODS)), METHODS)
             axes.set_ylim(len(METHODS) - 0.5, -0.5)
