@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from rrl.a2c import A2C
 from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import Imagination, JudgedTrajectories, as_rollout, mix_real_and_imagined
+from rrl.algorithms.model_trust import ModelTrust
 from rrl.algorithms.world_model import WorldModel, WorldModelSettings
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import NoiseConditional
-from rrl.distributed import all_reduce_mean, all_reduce_sum
+from rrl.distributed import all_reduce_sum
 from rrl.policies import Learner
 from rrl.random_streams import Purpose, torch_stream
 from rrl.spaces import Spaces
@@ -76,9 +75,6 @@ class ADRRL(RLModule):
         Rigter, Yamada and Posner, "World models via policy-guided trajectory diffusion", TMLR 2024.
     """
 
-    replay_error_ratio: Tensor
-    """The newest replay error in units of that of persistence; infinite before there is one."""
-
     needs_windows = True
 
     def __init__(
@@ -101,32 +97,20 @@ class ADRRL(RLModule):
             raise ValueError("`guided_fraction` must be below 1 where the guidance's `target` is 'cvar', got 1.0.")
         self.imagination, self.model_learning_rate = imagination, world_model.learning_rate
         self.world_model = WorldModel(spaces, world_model, gamma=learner.gamma)
-        # In checkpoints only where it decides something, so that all others stay as they are.
-        persistent = imagination.max_replay_error is not None
-        self.register_buffer("replay_error_ratio", torch.tensor(math.inf), persistent=persistent)
+        self.trust = ModelTrust(imagination)
         self._starts: Tensor | None = None
 
     def check_trainer(self, trainer: Any) -> None:
-        """Refuse a bound on the replay error where nobody measures it."""
+        """Refuse a bound on what diagnoses find where nobody makes them."""
         super().check_trainer(trainer)
         judged = any(isinstance(item, JudgesImagination) for item in trainer.callbacks)
-        if self.imagination.max_replay_error is not None and not judged:
-            raise ValueError("`imagination.max_replay_error` needs the callback ImaginationDiagnostics, got none.")
+        for name in ("max_replay_error", "min_gradient_agreement"):
+            if getattr(self.imagination, name) is not None and not judged:
+                raise ValueError(f"`imagination.{name}` needs the callback ImaginationDiagnostics, got none.")
 
     def judge_imagination(self, metrics: Mapping[str, float]) -> None:
-        """Take in a diagnosis: imagined data are used or not until the next; warn where that has changed."""
-        bound = self.imagination.max_replay_error
-        if bound is None or "model/replay_error" not in metrics:
-            return
-        refused = not self.replay_error_ratio < bound and self.replay_error_ratio != math.inf
-        ratio = metrics["model/replay_error"] / max(metrics["model/persistence_error"], 1e-8)
-        self.replay_error_ratio.copy_(all_reduce_mean(self.replay_error_ratio.new_tensor(ratio)))
-        if bool(self.replay_error_ratio < bound) == refused:
-            verdict = "good enough again: imagined data are used" if refused else "too bad: real data alone are used"
-            rank_zero_warn(
-                f"The world model is {verdict}. Its replay error is {float(self.replay_error_ratio):.2f} of that of "
-                f"persistence, `imagination.max_replay_error` is {bound:g}."
-            )
+        """Take in a diagnosis: imagined data are used or not until the next."""
+        self.trust.take_in(metrics)
 
     def training_step(self, batch: DynaBatch, batch_idx: int) -> None:
         """Perform one pass of Algorithm 1 on fresh experience: fit the models, imagine, improve the policy."""
@@ -162,8 +146,7 @@ class ADRRL(RLModule):
 
     def _may_imagine(self, rollout: Rollout) -> bool:
         """Tell whether imagined data are used: after the warm-up, while the model is as good as is asked."""
-        bound, can_be_replayed = self.imagination.max_replay_error, rollout.simulator_states.shape[-1] > 0
-        trusted = bound is None or not can_be_replayed or bool(self.replay_error_ratio < bound)
+        trusted = rollout.simulator_states.shape[-1] == 0 or self.trust.holds()
         return trusted and int(self.env_steps) >= self.imagination.warmup
 
     def _update(self, sources: list[RolloutBatch], *, num_real: int) -> None:
