@@ -35,6 +35,7 @@ from rrl.diffusion import (
     Reparameterized,
     RowwiseGRU,
     TemporalUNet,
+    TransitionGradient,
     WorstOfM,
 )
 from rrl.envs import Pushes
@@ -44,6 +45,7 @@ from rrl.rollout import RolloutCollector
 ROWWISE, WHOLE = (RowwiseGRU(width=64, hidden_dim=128), 3), (CausalGRU(width=64), 16)
 CASES: dict[str, tuple[type[GuidanceSettings], tuple[DenoiserSettings, int]]] = {
     "none, rowwise": (NoGuidance, ROWWISE),
+    "transition, rowwise": (TransitionGradient, ROWWISE),
     "quantile, rowwise": (QuantileConditional, ROWWISE),
     "worst of m, rowwise": (WorstOfM, ROWWISE),
     "quantile, unet": (QuantileConditional, (TemporalUNet(), 16)),
@@ -54,13 +56,19 @@ CASES: dict[str, tuple[type[GuidanceSettings], tuple[DenoiserSettings, int]]] = 
 """Rule, denoiser and reverse steps; rules that follow gradients need a denoiser of whole trajectories."""
 KEYS = ("guidance/return_shift", "guidance/quantile", "guidance/closed_loop_quantile", "model/replay_error")
 FRESH_SEED = 3_000_000
+FRESH_STEPS, FRESH_WINDOWS, FRESH_ROLLOUTS = 64, 64, 10
 
 
-def fresh_data(path: str, algorithm: ADRRL, num_steps: int, horizon: int | None = None) -> TrajectoryDataModule:
-    """Fill a buffer with the checkpoint's policy in worlds like those of its training; windows as there where None."""
+def fresh_data(
+    path: str, algorithm: ADRRL, num_steps: int, horizon: int | None = None, force_std: float | None = None
+) -> TrajectoryDataModule:
+    """Fill a buffer with the checkpoint's policy in worlds like those of its training.
+
+    Windows are as long and pushes, in newtons, as hard as there where None.
+    """
     settings = dict(read_checkpoint(path)["datamodule_hyper_parameters"])
     if settings["pushes"] is not None:
-        settings["pushes"] = Pushes(**settings["pushes"])
+        settings["pushes"] = Pushes(**settings["pushes"] | ({} if force_std is None else {"force_std": force_std}))
     settings |= {"curriculum": None, "recent_starts": 16 * num_steps, "seed": settings["seed"] + FRESH_SEED}
     data = TrajectoryDataModule(**settings | ({} if horizon is None else {"horizon": horizon}))
     data.setup("fit")
@@ -81,6 +89,14 @@ def train_models(module: ADRRL, data: TrajectoryDataModule, *, seconds: float, b
         module.world_model.fit([windows], module.protagonist, optimizer)
         used, updates = used + time.process_time() - start, updates + 1
     return updates
+
+
+def judge_errors(module: ADRRL, data: TrajectoryDataModule) -> None:
+    """Let the models see how they err on fresh rollouts, as they do in each iteration of a run."""
+    for _ in range(FRESH_ROLLOUTS):
+        data.buffer.add(data.collector.collect(module, FRESH_STEPS))
+        fresh = data.buffer.sample_windows(FRESH_WINDOWS, newest_steps=FRESH_STEPS)
+        module.world_model.evaluate(fresh, module.protagonist)
 
 
 def twin(trained: ADRRL, data: TrajectoryDataModule, settings: WorldModelSettings) -> ADRRL:
@@ -109,6 +125,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=5e-3)
     parser.add_argument("--experience", type=int, default=2048, help="steps of each world")
+    parser.add_argument("--force_std", type=float, help="pushes, N; those of the training where missing")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("guidance_effect.csv"))
     args = parser.parse_args()
@@ -116,7 +133,7 @@ def main() -> None:
     trained = load_algorithm(args.checkpoint)
     if not isinstance(trained, ADRRL):
         raise SystemExit(f"{args.checkpoint} holds no AD-RRL run.")
-    data = fresh_data(args.checkpoint, trained, num_steps=args.experience)
+    data = fresh_data(args.checkpoint, trained, num_steps=args.experience, force_std=args.force_std)
     starts = data.buffer.sample_starts(512, recent=data.recent_starts).observations
     diagnostics = ImaginationDiagnostics(starts=64, draws=32)
     for name in args.cases:
@@ -130,13 +147,15 @@ def main() -> None:
         )
         module = twin(trained, data, settings)
         updates = train_models(module, data, seconds=args.seconds, batch=args.batch)
+        judge_errors(module, data)
         for alpha in args.alphas:
             module.world_model.guidance = dataclasses.replace(settings.guidance, alpha=alpha)
             for _ in range(15 if kind is NoiseConditional else 0):
                 guided = module.imagine(starts, guided=True)
                 module.world_model.strength.update_to_kl(guided.path_kl.mean(), alpha)
             measured = [diagnostics.diagnose(data, module) for _ in range(args.repeats)]
-            row = {"env": data.env_id, "case": name, "alpha": alpha, "updates": updates}
+            row = {"env": data.env_id, "force_std": data.pushes and data.pushes.force_std}
+            row |= {"case": name, "alpha": alpha, "updates": updates}
             row |= {key.split("/")[1]: sum(one[key] for one in measured) / args.repeats for key in KEYS}
             row["guided_per_second"] = round(guided_per_second(module, starts))
             append(args.output, row)

@@ -15,6 +15,7 @@ from rrl.diffusion import (
     ResidualMLP,
     RowwiseGRU,
     TemporalUNet,
+    TransitionGradient,
     WorstOfM,
 )
 from tests.fitting import adrrl, trajectories
@@ -25,7 +26,8 @@ pytestmark = [
 ]
 WHOLE = [TemporalUNet(channels=(8, 16)), CausalGRU(width=8), ResidualMLP(hidden_dim=16, num_layers=1)]
 CASES = [(denoiser, rule) for denoiser in WHOLE for rule in (NoGuidance, PaperGuidance, WorstOfM, QuantileConditional)]
-CASES += [(RowwiseGRU(width=8, hidden_dim=8), rule) for rule in (NoGuidance, WorstOfM, QuantileConditional)]
+ROWWISE = (NoGuidance, WorstOfM, QuantileConditional, TransitionGradient)
+CASES += [(RowwiseGRU(width=8, hidden_dim=8), rule) for rule in ROWWISE]
 
 
 class Devices(Callback):

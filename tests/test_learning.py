@@ -14,12 +14,15 @@ from rrl.algorithms import TRPO
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import (
+    DenoiserSettings,
     FewStep,
     GuidanceSettings,
     NoGuidance,
     QuantileConditional,
     ResidualMLP,
     ResidualSizes,
+    RowwiseGRU,
+    TransitionGradient,
     WorstOfM,
 )
 from rrl.evaluation.attacks.evaluate import AttackCell, AttackOptions, evaluate_attack
@@ -96,7 +99,7 @@ def test_rarl_loses_less_under_force_than_trpo(tmp_path, monkeypatch):
     assert rarl > 2.0 * trpo
 
 
-def windy_tail(guidance: GuidanceSettings, seed: int) -> float:
+def windy_tail(guidance: GuidanceSettings, seed: int, denoiser: DenoiserSettings) -> float:
     """Train on the toy where speed pays on average and costs in the tail; return the mean of the worst tenth."""
     data = trajectories(
         "toy/Wind-v0",
@@ -117,7 +120,7 @@ def windy_tail(guidance: GuidanceSettings, seed: int) -> float:
         real_fraction=0.2,
         warmup=8000,
         guidance_warmup=8000,
-        denoiser=ResidualMLP(hidden_dim=64, num_layers=1),
+        denoiser=denoiser,
         return_model=ResidualSizes(hidden_dim=64, num_layers=1),
         solver=FewStep(steps=16),
         hidden_sizes=[16],
@@ -135,10 +138,12 @@ def windy_tail(guidance: GuidanceSettings, seed: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guidance", [WorstOfM(), QuantileConditional()], ids=type)
+@pytest.mark.parametrize("guidance", [WorstOfM(), QuantileConditional(), TransitionGradient()], ids=type)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_tail_of_adrrl_is_better_than_that_of_its_unguided_twin(seed, guidance):
-    assert windy_tail(guidance, seed) > windy_tail(NoGuidance(), seed) + 4.0
+    rowwise, whole = RowwiseGRU(width=16, hidden_dim=64), ResidualMLP(hidden_dim=64, num_layers=1)
+    denoiser = rowwise if isinstance(guidance, TransitionGradient) else whole
+    assert windy_tail(guidance, seed, denoiser) > windy_tail(NoGuidance(), seed, denoiser) + 4.0
 
 
 def training_return(workdir: Path, config: str, seed: int) -> float:

@@ -44,8 +44,9 @@ class ADRRL(RLModule):
 
     - ``diffusion/loss``, ``diffusion/return_loss``: training losses of the denoiser and of what judges returns;
     - ``diffusion/heldout_loss``: the denoiser's loss on the fresh rollout before it is trained on; there too, where a
-      return model guides, ``diffusion/return_correlation``, that of its predictions with the realised returns, and
-      where quantiles are told, ``diffusion/lower_half``, the share of returns in the lower half of their law;
+      return model guides, ``diffusion/return_correlation``, that of its predictions with the realised returns, where
+      quantiles are told, ``diffusion/lower_half``, the share of returns in the lower half of their law, and where
+      transitions are shifted, ``diffusion/error_spread``, errors in standard deviations of what is imagined;
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/imagination_in_use``: 1 where imagined data entered the policy update, 0 where real ones alone did;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -31,12 +32,15 @@ from rrl.diffusion import (
     TrajectoryModels,
     TrajectoryNormalizer,
     TrajectorySampler,
+    TransitionGradient,
     WorstOfM,
     select_worst,
     window_returns,
 )
-from rrl.diffusion.guidance import ReturnFunction
+from rrl.diffusion.error_spread import ErrorSpread
+from rrl.diffusion.guidance import ReturnFunction, StepShift, TransitionShift, transition_shift
 from rrl.diffusion.guidance_rules import GradientGuidance
+from rrl.diffusion.rowwise import RowwiseDenoiser
 from rrl.distributed import all_reduce_mean
 from rrl.policies import ActorCritic
 from rrl.spaces import Spaces
@@ -68,6 +72,11 @@ class WorldModelSettings:
     def __post_init__(self) -> None:
         require_positive(learning_rate=self.learning_rate)
         require_within("[0, 1)", ema_decay=self.ema_decay)
+        if isinstance(self.guidance, TransitionGradient) and not isinstance(self.denoiser, RowwiseGRU):
+            raise ValueError(
+                f"`guidance` TransitionGradient shifts single transitions, which `denoiser` "
+                f"{type(self.denoiser).__name__} never sees: choose RowwiseGRU, or PaperGuidance."
+            )
         if isinstance(self.denoiser, RowwiseGRU):
             for name, setting, kind in (
                 ("guidance", self.guidance, GradientGuidance),
@@ -109,6 +118,7 @@ class WorldModel(nn.Module):
             settings.guidance.build_judge(*sizes, settings.return_model),
             ema_decay=settings.ema_decay,
         )
+        self.error_spread = ErrorSpread() if isinstance(settings.guidance, TransitionGradient) else None
         self.strength = GuidanceStrength()
         self.policy_guidance = settings.policy_guidance.build()
         sampler = RowwiseSampler if isinstance(settings.denoiser, RowwiseGRU) else TrajectorySampler
@@ -143,6 +153,10 @@ class WorldModel(nn.Module):
             What :meth:`TrajectoryModels.heldout` tells, and the share of windows in which the episode terminates.
         """
         metrics = self.models.heldout(windows, self._return_targets(windows, player))
+        if self.error_spread is not None:
+            denoiser = cast(RowwiseDenoiser, self.models.denoiser_average)
+            self.error_spread.judge(windows, denoiser, self.sampler, partial(self._value, player), gamma=self.gamma)
+            metrics["error_spread"] = self.error_spread.value
         metrics["real_termination_rate"] = windows.terminated[:, :-1].any(dim=1).float().mean()
         return {f"diffusion/{key}": all_reduce_mean(value) for key, value in metrics.items()}
 
@@ -164,7 +178,7 @@ class WorldModel(nn.Module):
     @torch.no_grad()
     def _values(self, observations: Tensor, player: ActorCritic) -> Tensor:
         """Value every row, by 0 without bootstrap. Shape ``[B, H]``."""
-        return player.value(observations) if self.bootstrap else torch.zeros_like(observations[..., 0])
+        return self._value(player, observations)
 
     @torch.no_grad()
     def imagine(
@@ -183,13 +197,12 @@ class WorldModel(nn.Module):
         """
         rule, generator = self.guidance, generator or self.models.generator()
         draws = rule.draws if guided else 1
-        shift = rule.shift(cast(ReturnFunction, self.models.judge_average), self.strength) if guided else None
         imagined = self.sampler.sample(
             self.models.denoiser_average,
             player.mean_and_std,
             starts.repeat_interleave(draws, dim=0),
             policy_guidance=self.policy_guidance,
-            shift=shift,
+            shift=self._shift(player) if guided else None,
             quantile=rule.quantiles(len(starts) * draws, guided=guided, generator=generator),
             generator=generator,
         )
@@ -199,6 +212,18 @@ class WorldModel(nn.Module):
         worst = judged.select(select_worst(judged.returns, draws))
         divergence = torch.full_like(worst.path_kl, rule.divergence)
         return replace(worst, path_kl=divergence, log_ratio=divergence)
+
+    def _shift(self, player: ActorCritic) -> StepShift | TransitionShift | None:
+        """Say how the guidance shifts what the sampler draws."""
+        if self.error_spread is None:
+            return self.guidance.shift(cast(ReturnFunction, self.models.judge_average), self.strength)
+        budget, spread = self.guidance.divergence / (self.models.normalizer.horizon - 1), self.error_spread.value
+        value = partial(self._value, player)
+        return partial(transition_shift, value=value, gamma=self.gamma, budget=budget, spread=spread)
+
+    def _value(self, player: ActorCritic, observations: Tensor) -> Tensor:
+        """Value raw observations ``[B, O]``, by 0 without bootstrap; differentiable. Shape ``[B]``."""
+        return player.value(observations) if self.bootstrap else torch.zeros_like(observations[..., 0])
 
     def judge(self, imagined: ImaginedTrajectories, player: ActorCritic) -> JudgedTrajectories:
         """Find where imagined trajectories end, by the task's own test or as learnt, and what they are worth."""

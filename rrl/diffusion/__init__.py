@@ -12,6 +12,7 @@ from rrl.diffusion.guidance_rules import (
     PaperGuidance,
     QuantileConditional,
     ReleasedGuidance,
+    TransitionGradient,
     WorstOfM,
     select_worst,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "TrajectoryModels",
     "TrajectoryNormalizer",
     "TrajectorySampler",
+    "TransitionGradient",
     "WorstOfM",
     "select_worst",
     "window_returns",

@@ -49,6 +49,15 @@ class ReverseStep(NamedTuple):
 StepShift: TypeAlias = Callable[[ReverseStep], Tensor]
 """From a reverse step to the shift of its mean: one of the rules below, with its return model and how hard to push."""
 
+Transition: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+"""From noise ``[B, N, D]`` to imagined next observations ``[B, O]``, rewards ``[B]`` and scores of an end ``[B]``."""
+
+Value: TypeAlias = Callable[[Tensor], Tensor]
+"""From raw observations ``[B, O]`` to their values ``[B]``, in reward units."""
+
+TransitionShift: TypeAlias = Callable[[Tensor, Transition], Tensor]
+"""From the noise of transitions, and what imagines them from noise, to the shift of the noise."""
+
 
 def paper_shift(step: ReverseStep, return_model: ReturnFunction, alpha: float) -> Tensor:
     r"""Apply the paper's rule: every step spends the same part of the budget, whatever the gradient's length.
@@ -73,6 +82,56 @@ def paper_shift(step: ReverseStep, return_model: ReturnFunction, alpha: float) -
     """
     gradient = return_gradient(return_model, step.mean, step, sigma=step.next_sigma)
     return -step.std * math.sqrt(2.0 * kl_budget(alpha) / step.num_steps) * unit_direction(gradient)
+
+
+def worth_gradient(noise: Tensor, imagine: Transition, value: Value, *, gamma: float) -> tuple[Tensor, Tensor]:
+    """Give what imagined transitions are worth, and its gradient with respect to their noise.
+
+    Args:
+        noise: Of all steps of each transition. Shape ``[B, N, D]``.
+        imagine: What imagines them from noise; differentiable.
+        value: Of what follows.
+        gamma: Discount of the value.
+
+    Returns:
+        Reward plus discounted value ``[B]``, and the gradient ``[B, N, D]``, both without graph.
+    """
+    with torch.enable_grad():
+        points = noise.detach().requires_grad_()
+        following, rewards, _ = imagine(points)
+        worth = rewards + gamma * value(following)
+        (gradient,) = torch.autograd.grad(worth.sum(), points)
+    return worth.detach(), gradient
+
+
+def transition_shift(
+    noise: Tensor, imagine: Transition, value: Value, *, gamma: float, budget: float, spread: Tensor
+) -> Tensor:
+    r"""Apply the paper's rule to single transitions: shift their noise towards low rewards and low values behind them.
+
+    .. math::
+        \Delta = -\lambda \sqrt{2 k} \, g / \|g\|, \quad g = \nabla_\epsilon (r + \gamma V(s'))(\epsilon)
+
+    is the least favourable mean of noise of deviation :math:`\lambda` within ``k`` nats, where the return is linear in
+    it. The model says itself what can happen: outcomes move along what is uncertain in this state under this action,
+    and stay where nothing is.
+
+    Args:
+        noise: Standard normal, of all steps of each transition. Shape ``[B, N, D]``.
+        imagine: What imagines them from noise; differentiable.
+        value: Of what follows.
+        gamma: Discount of the value.
+        budget: ``k``, the relative entropy in nats, not negative.
+        spread: :math:`\lambda`: how much larger the model's errors are than the spread of what it imagines. Scalar.
+
+    Returns:
+        Shift of the noise; zero where the gradient vanishes. Shape ``[B, N, D]``.
+
+    References:
+        AD-RRL, eq. 16 and 18, for the noise in place of the mean of a reverse step.
+    """
+    gradient = worth_gradient(noise, imagine, value, gamma=gamma)[1]
+    return -spread * math.sqrt(2.0 * budget) * unit_direction(gradient)
 
 
 def released_shift(step: ReverseStep, return_model: ReturnFunction, alpha: float) -> Tensor:

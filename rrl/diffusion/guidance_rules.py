@@ -121,6 +121,25 @@ class NoiseConditional(GradientGuidance):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransitionGradient(GuidanceSettings):
+    """The paper's rule row by row: the noise of each transition is shifted along minus the gradient of its worth.
+
+    That is the reward and the player's value of the next state, so that no return model is needed. Each of the
+    ``H - 1`` transitions has an equal part of the budget ``ln(1 / alpha)``, and the relative entropy of guided to
+    unguided trajectories is exactly their sum; see :func:`~rrl.diffusion.guidance.transition_shift`. For
+    :class:`RowwiseGRU`.
+    """
+
+    def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
+        """Need no judge."""
+
+    @property
+    def divergence(self) -> float:
+        """The whole budget."""
+        return kl_budget(self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorstOfM(GuidanceSettings):
     """Keep the worst of ``1 / alpha`` unguided draws, which needs neither gradient nor strength.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from rrl.checks import require_at_least
 from rrl.diffusion.denoiser import Denoiser, DenoiserSettings, NoiseLevelEmbedding, denoising_loss, start_at_zero
-from rrl.diffusion.guidance import StepShift
+from rrl.diffusion.guidance import TransitionShift
 from rrl.diffusion.normalizer import TrajectoryNormalizer
 from rrl.diffusion.policy_guidance import PolicyFunction, PolicyGuidance
 from rrl.diffusion.quantiles import quantile_features
@@ -71,6 +72,12 @@ class RowwiseDenoiser(Denoiser):
         summary, memory = self.memory(rows, memory)
         return self.known(torch.cat([rows, summary], dim=-1)), memory
 
+    def remember_windows(self, windows: WindowBatch, normalizer: TrajectoryNormalizer, told: Tensor) -> Tensor:
+        """Summarise the rows of real windows that are followed by another. Shape ``[B, H - 1, hidden_dim]``."""
+        states = normalizer.encode_start(windows.observations[:, :-1])
+        actions = normalizer.encode_actions(windows.actions[:, :-1])
+        return self.remember(torch.cat([states, actions, told[:, None].expand(-1, states.shape[1], -1)], dim=-1))[0]
+
     def denoise(self, noisy: Tensor, known: Tensor, sigma: Tensor) -> Tensor:
         """Estimate the clean transitions ``[B, T, O + 2]`` behind noisy ones of noise levels ``[B, T]``."""
         level = self.noise_level(sigma.flatten()).unflatten(0, sigma.shape)
@@ -89,12 +96,10 @@ class RowwiseDenoiser(Denoiser):
     ) -> Tensor:
         """Compute the loss of all rows, each at a noise level of its own, behind clean rows."""
         x0, mask = normalizer.encode_transitions(windows)
-        states = normalizer.encode_start(windows.observations[:, :-1])
-        actions = normalizer.encode_actions(windows.actions[:, :-1])
-        rows = torch.cat([states, actions, told[:, None].expand(-1, states.shape[1], -1)], dim=-1)
+        known = self.remember_windows(windows, normalizer, told)
         sigma = schedule.sample_sigmas(x0.shape[0] * x0.shape[1], generator).view(x0.shape[:2])
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        return denoising_loss(self.denoise(x0 + sigma[..., None] * noise, self.remember(rows)[0], sigma), x0, mask)
+        return denoising_loss(self.denoise(x0 + sigma[..., None] * noise, known, sigma), x0, mask)
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,13 @@ class RowwiseSampler:
         start: Tensor,
         *,
         policy_guidance: PolicyGuidance,
-        shift: StepShift | None = None,
+        shift: TransitionShift | None = None,
         quantile: Tensor | None = None,
         generator: torch.Generator,
     ) -> ImaginedTrajectories:
         """Imagine one trajectory from each start state; see :meth:`TrajectorySampler.sample`.
 
-        The policy guidance has nothing to do, and there are no steps of whole trajectories to shift.
+        The policy guidance has nothing to do, and what is shifted is the noise of each transition.
         """
         told = start[:, :0] if quantile is None else quantile_features(quantile)
         mean, std = policy(start)
@@ -137,8 +142,11 @@ class RowwiseSampler:
             state = self.normalizer.encode_start(observations[-1])
             rows = torch.cat([state, self.normalizer.encode_actions(actions[-1]), told], dim=-1)
             known, memory = denoiser.remember(rows[:, None], memory)
-            x0 = self._denoise_row(denoiser, known, generator)
-            following, reward, end = self.normalizer.decode_transition(x0, observations[-1])
+            transition = partial(self.imagine_row, denoiser, known, observations[-1])
+            noise = self._draw_noise(known, generator)
+            if shift is not None:
+                noise = noise + shift(noise, transition)
+            following, reward, end = transition(noise)
             observations.append(following)
             rewards.append(reward)
             ended.append(end)
@@ -155,15 +163,32 @@ class RowwiseSampler:
             deviations=deviations,
         )
 
-    def _denoise_row(self, denoiser: RowwiseDenoiser, known: Tensor, generator: torch.Generator) -> Tensor:
-        """Reverse the noise of one transition ``[B, O + 2]``."""
+    def _draw_noise(self, known: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the noise of all steps of one transition of each trajectory. Shape ``[B, N, O + 2]``."""
         shape = (known.shape[0], 1, self.normalizer.obs_dim + 2)
+        draws = [torch.randn(shape, generator=generator, device=known.device) for _ in range(self.schedule.num_steps)]
+        return torch.cat(draws, dim=1)
+
+    def imagine_row(
+        self, denoiser: RowwiseDenoiser, known: Tensor, observations: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reverse the noise of one transition from each state.
+
+        Args:
+            denoiser: Trained denoiser.
+            known: What it remembers. Shape ``[B, 1, hidden_dim]``.
+            observations: Raw observations. Shape ``[B, O]``.
+            noise: Standard normal, of all steps. Shape ``[B, N, O + 2]``.
+
+        Returns:
+            Next observations ``[B, O]``, rewards ``[B]`` and scores of the end of the episode ``[B]``, in raw units.
+        """
         sigmas, x0 = self.schedule.sigmas, None
-        sample = math.hypot(1.0, sigmas[0]) * torch.randn(shape, generator=generator, device=known.device)
+        sample = math.hypot(1.0, sigmas[0]) * noise[:, :1]
         for index in range(self.schedule.num_steps):
-            previous, x0 = x0, denoiser.denoise(sample, known, known.new_full(shape[:2], sigmas[index]))
+            previous, x0 = x0, denoiser.denoise(sample, known, known.new_full((len(known), 1), sigmas[index]))
             mean, std = self.schedule.reverse_step(index, sample, x0, previous)
             if std > 0.0:
-                sample = mean + std * torch.randn(shape, generator=generator, device=known.device)
+                sample = mean + std * noise[:, index + 1 : index + 2]
         assert x0 is not None
-        return x0[:, 0]
+        return self.normalizer.decode_transition(x0[:, 0], observations)

@@ -24,6 +24,7 @@ from rrl.diffusion import (
     ResidualMLP,
     RowwiseGRU,
     Score,
+    TransitionGradient,
     WorstOfM,
 )
 from rrl.trpo import TrustRegion
@@ -234,8 +235,8 @@ def test_every_rule_trains_with_every_denoiser(guidance, denoiser):
     assert torch.isfinite(logged["diffusion/imagined_return_mean"])
 
 
-@pytest.mark.parametrize("guidance", [NoGuidance, WorstOfM, QuantileConditional])
-def test_every_rule_without_gradients_trains_row_by_row(guidance):
+@pytest.mark.parametrize("guidance", [NoGuidance, WorstOfM, QuantileConditional, TransitionGradient])
+def test_every_rule_of_single_transitions_trains_row_by_row(guidance):
     data = trajectories(iterations_per_epoch=1)
     settings = {"guidance": guidance(alpha=0.25), "denoiser": RowwiseGRU(width=8, hidden_dim=8)}
     logged = fit(adrrl(data, **settings), data).callback_metrics
