@@ -14,15 +14,15 @@ from rrl.algorithms.world_model import WorldModelSettings
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cli import RRLCLI
 from rrl.configuration import from_plain
-from rrl.diffusion import DDPM, NoGuidance, PaperGuidance, ResidualMLP, ResidualSizes, Score
+from rrl.diffusion import DDPM, NoGuidance, PaperGuidance, ResidualMLP, ResidualSizes, Score, TransitionGradient
 from rrl.risk import FixedThreshold
 from tests.conftest import PROJECT
 
 CONF = PROJECT / "conf"
-UNGUIDED = "unguided.yaml"
+GUIDANCE = {"unguided.yaml": NoGuidance, "transition_gradient.yaml": TransitionGradient}
 STARTS = ("uniform_starts.yaml", "riskiest_starts.yaml")
 NOMINAL = "nominal_worlds.yaml"
-OTHERS = {UNGUIDED, NOMINAL, *STARTS}
+OTHERS = {*GUIDANCE, NOMINAL, *STARTS}
 CONTROLS = sorted(path.name for path in (CONF / "controls").glob("*.yaml") if path.name not in OTHERS)
 
 
@@ -73,11 +73,12 @@ def test_the_control_of_the_worlds_changes_these_alone():
 
 
 @pytest.mark.mujoco
-def test_the_unguided_control_changes_the_guidance_alone():
-    plain, changed = build("adrrl_hopper.yaml"), build("adrrl_hopper.yaml", f"controls/{UNGUIDED}")
+@pytest.mark.parametrize("control", GUIDANCE)
+def test_controls_of_the_guidance_change_it_alone(control: str):
+    plain, changed = build("adrrl_hopper.yaml"), build("adrrl_hopper.yaml", f"controls/{control}")
     assert differences(plain, changed) == {"world_model"}
     before, after = (from_plain(cli.model.hparams["world_model"]) for cli in (plain, changed))
-    assert after == replace(before, guidance=NoGuidance(alpha=before.guidance.alpha))
+    assert after == replace(before, guidance=GUIDANCE[control](alpha=before.guidance.alpha))
 
 
 @pytest.mark.mujoco
