@@ -4,7 +4,8 @@ Takes the policy of a checkpoint and fills a buffer with its experience in the w
 are trained from scratch for each rule, all for the same CPU time, and imagine at several tail levels. Judged by the
 shift of the predicted return (in its standard deviations within a start state) and the quantile at which predicted
 returns lie in the true distribution over the uncertainty set: with the same actions, and with the policy reacting. 0.5
-is no effect; alpha / 2 is the alpha-tail itself. Pin it to one core.
+is no effect; alpha / 2 is the alpha-tail itself. All rows of the output, of earlier calls too, are drawn beside it. Pin
+it to one core.
 
     python benchmarks/guidance_effect.py --checkpoint runs/<run>/checkpoints/last.ckpt --output effect.csv
 """
@@ -17,7 +18,9 @@ import dataclasses
 import time
 from pathlib import Path
 
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from rrl.algorithms import ADRRL
 from rrl.algorithms.world_model import WorldModelSettings
@@ -40,6 +43,8 @@ from rrl.diffusion import (
 )
 from rrl.envs import Pushes
 from rrl.evaluation import ImaginationDiagnostics
+from rrl.evaluation.report.figures_style import COLORS, MARKERS
+from rrl.plots import new_figure
 from rrl.rollout import RolloutCollector
 
 ROWWISE, WHOLE = (RowwiseGRU(width=64, hidden_dim=128), 3), (CausalGRU(width=64), 16)
@@ -55,6 +60,7 @@ CASES: dict[str, tuple[type[GuidanceSettings], tuple[DenoiserSettings, int]]] = 
 }
 """Rule, denoiser and reverse steps; rules that follow gradients need a denoiser of whole trajectories."""
 KEYS = ("guidance/return_shift", "guidance/quantile", "guidance/closed_loop_quantile", "model/replay_error")
+LOOKS = tuple(zip(COLORS, MARKERS, strict=True))
 FRESH_SEED = 3_000_000
 FRESH_STEPS, FRESH_WINDOWS, FRESH_ROLLOUTS = 64, 64, 10
 
@@ -160,6 +166,25 @@ def main() -> None:
             row["guided_per_second"] = round(guided_per_second(module, starts))
             append(args.output, row)
             print(*(f"{value:.3f}" if isinstance(value, float) else value for value in row.values()), flush=True)
+    draw(pd.read_csv(args.output)).savefig(args.output.with_suffix(".png"), dpi=120, bbox_inches="tight")
+
+
+def draw(rows: pd.DataFrame) -> Figure:
+    """Draw the quantiles over the tail level, beside what is promised; those with the policy reacting are dashed."""
+    figure, axes = new_figure()
+    levels = sorted(rows.alpha.unique())
+    axes.fill_between(
+        levels, [level / 2 for level in levels], levels, color="0.85", label="promised: alpha / 2 to alpha"
+    )
+    for (color, marker), (name, case) in zip(LOOKS, rows.groupby(["env", "force_std", "case"]), strict=False):
+        label = "{}, {:g} N: {}".format(*name)
+        axes.plot(case.alpha, case["quantile"], color=color, marker=marker, label=label)
+        axes.plot(case.alpha, case.closed_loop_quantile, color=color, linestyle="--")
+    axes.set(xscale="log", xticks=levels, xticklabels=[f"{level:g}" for level in levels], ylim=(0.0, 0.8))
+    axes.set(xlabel="alpha", ylabel="quantile of imagined returns in the true law")
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=8)
+    return figure
 
 
 def append(path: Path, row: dict[str, object]) -> None:
