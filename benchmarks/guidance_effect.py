@@ -171,7 +171,7 @@ def main() -> None:
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Draw the quantiles over the tail level, beside what is promised; those with the policy reacting are dashed."""
-    figure, axes = new_figure()
+    figure, axes = new_figure(height=5.4)
     levels = sorted(rows.alpha.unique())
     axes.fill_between(
         levels, [level / 2 for level in levels], levels, color="0.85", label="promised: alpha / 2 to alpha"
@@ -183,7 +183,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     axes.set(xscale="log", xticks=levels, xticklabels=[f"{level:g}" for level in levels], ylim=(0.0, 0.8))
     axes.set(xlabel="alpha", ylabel="quantile of imagined returns in the true law")
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
