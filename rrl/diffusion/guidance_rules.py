@@ -125,9 +125,9 @@ class TransitionGradient(GuidanceSettings):
     """The paper's rule row by row: the noise of each transition is shifted along minus the gradient of its worth.
 
     That is the reward and the player's value of the next state, so that no return model is needed. Each of the
-    ``H - 1`` transitions has an equal part of the budget ``ln(1 / alpha)``, and the relative entropy of guided to
-    unguided trajectories is exactly their sum; see :func:`~rrl.diffusion.guidance.transition_shift`. For
-    :class:`RowwiseGRU`.
+    ``H - 1`` transitions has an equal part of the budget ``ln(1 / alpha)``, counted against noise as wide as the model
+    errs: against the narrower noise that it imagines with, the relative entropy is larger by the square of
+    ``diffusion/error_spread``. See :func:`~rrl.diffusion.guidance.transition_shift`. For :class:`RowwiseGRU`.
     """
 
     def build_judge(self, obs_dim: int, action_dim: int, horizon: int, sizes: ResidualSizes) -> None:
@@ -135,7 +135,7 @@ class TransitionGradient(GuidanceSettings):
 
     @property
     def divergence(self) -> float:
-        """The whole budget."""
+        """The whole budget, against noise as wide as the model errs."""
         return kl_budget(self.alpha)
 
 
