@@ -150,7 +150,10 @@ def _wrong_value(said: str, place: str) -> str | None:
     choices = re.fullmatch(r"typing\.Literal\[(.*)\]", found[1])
     wanted = f"one of {choices[1]}" if choices else _types(found[1])
     path = re.match(r"\{.*?'class_path': ('[^']*')", found[2])  # settings of another kind of class
-    return f"`{place}` must be {wanted}, got {path[1] if path else found[2].strip() or repr('')}."
+    got = path[1] if path else found[2].strip() or repr("")
+    if got == "None" and "null" in wanted:  # the parser reads it in files, and on the command line not in every group
+        return f"`{place}` can be set to null only in a file: write it there and give the file by `--config`."
+    return f"`{place}` must be {wanted}, got {got}."
 
 
 def _types(written: str) -> str:

@@ -110,6 +110,11 @@ SHIPPED = {
         "--model.init_args.learner.gama=1",
     ): "TRPO has no setting 'learner.gama'; did you mean 'learner.gamma'?",
     ("trpo_hopper", "--model.init_args.learner.gamma=null"): "`model.learner.gamma` must be float, got None.",
+    (
+        "adrrl_hopper",
+        "--model.init_args.imagination.max_replay_error=null",
+    ): "`model.imagination.max_replay_error` can be "
+    "set to null only in a file: write it there and give the file by `--config`.",
     ("rcrarl_hopper", "--model.init_args.risk_model.seed=-1"): "`seed` must be at least 0, got -1.",
     (
         "rcrarl_hopper",
