@@ -16,7 +16,7 @@ import torch
 from guidance_effect import append, fresh_data, train_models, twin
 
 from rrl.algorithms import ADRRL
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.checkpoints import load_algorithm
 from rrl.diffusion import CausalGRU, FewStep, NoGuidance, Reparameterized, ResidualMLP, RowwiseGRU, TemporalUNet
 from rrl.evaluation import ImaginationDiagnostics

@@ -23,7 +23,7 @@ import torch
 from matplotlib.figure import Figure
 
 from rrl.algorithms import ADRRL
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.checkpoints import load_algorithm, read_checkpoint
 from rrl.data import TrajectoryDataModule
 from rrl.diffusion import (

@@ -13,7 +13,7 @@ import time
 import torch
 
 from rrl.algorithms import ADRRL
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.data import TrajectoryDataModule
 from rrl.diffusion import CausalGRU, FewStep, ResidualMLP, RowwiseGRU, TemporalUNet
 

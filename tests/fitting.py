@@ -12,7 +12,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer, s
 import tests.environments  # noqa: F401  (registers the toys)
 from rrl.algorithms import ADRRL, RCADRRL, TRPO
 from rrl.algorithms.mixture import Imagination
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.data import RolloutDataModule, TrajectoryDataModule
 from rrl.diffusion import FewStep, ResidualMLP, ResidualSizes, WorstOfM
 from rrl.policies import Learner

@@ -10,7 +10,7 @@ import torch
 import train
 from rrl.a2c import A2C
 from rrl.algorithms import RCRARL
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.checkpoints import load_policy, read_checkpoint
 from rrl.cli import RRLCLI
 from rrl.configuration import from_plain

@@ -13,7 +13,8 @@ from rrl.a2c import A2C
 from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import Imagination, JudgedTrajectories, as_rollout, mix_real_and_imagined
 from rrl.algorithms.model_trust import ModelTrust
-from rrl.algorithms.world_model import WorldModel, WorldModelSettings
+from rrl.algorithms.world_model import WorldModel
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.cvar import empirical_cvar
 from rrl.diffusion import NoiseConditional
 from rrl.distributed import all_reduce_sum

@@ -9,7 +9,7 @@ from torch import Tensor
 from rrl.a2c import A2C
 from rrl.algorithms.adrrl import ADRRL
 from rrl.algorithms.mixture import Imagination
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.distributed import all_reduce_mean
 from rrl.policies import Learner
 from rrl.random_streams import Purpose, torch_stream

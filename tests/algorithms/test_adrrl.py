@@ -11,7 +11,7 @@ from rrl.a2c import A2C
 from rrl.algorithms import ADRRL
 from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import Imagination
-from rrl.algorithms.world_model import WorldModelSettings
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.diffusion import (
     DDPM,
     CausalGRU,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rrl.algorithms.world_model import WorldModel, WorldModelSettings
+from rrl.algorithms.world_model import WorldModel
+from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.diffusion import FewStep, RowwiseGRU, RowwiseSampler, TemporalUNet, TransitionGradient
 from rrl.diffusion.error_spread import MAX_SPREAD, ErrorSpread
 from rrl.diffusion.guidance import transition_shift
