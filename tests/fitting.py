@@ -6,11 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 
 import tests.environments  # noqa: F401  (registers the toys)
-from rrl.algorithms import ADRRL, RCADRRL, TRPO
+from rrl.algorithms import ADRRL, RCADRRL, TRPO, base
 from rrl.algorithms.mixture import Imagination
 from rrl.algorithms.world_model_settings import WorldModelSettings
 from rrl.data import RolloutDataModule, TrajectoryDataModule
@@ -103,3 +104,12 @@ def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
     """Name the parameters and buffers that are not what they were."""
     return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def recorded_bounds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list that the bounds of all TRPO steps from now on are written to."""
+    bounds, step = [], base.trpo_step
+    monkeypatch.setattr(
+        base, "trpo_step", lambda *args, **options: (bounds.append(args[-1].max_kl), step(*args, **options))[1]
+    )
+    return bounds

@@ -51,6 +51,7 @@ class ADRRL(RLModule):
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/imagination_in_use``: 1 where imagined data entered the policy update, 0 where real ones alone did;
+    - ``diffusion/kl_scale``: factor of the trust region's bound in the last policy update, on imagined data alone;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
     - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``: the realised relative entropy of the guided paths in nats, and the
@@ -92,6 +93,8 @@ class ADRRL(RLModule):
             raise ValueError(
                 "`imagination.spread_from_imagination` must be true where `policy_update` is A2C, got false."
             )
+        if isinstance(policy_update, A2C) and imagination.shorten_steps:
+            raise ValueError("`imagination.shorten_steps` must be false where `policy_update` is A2C, got true.")
         super().__init__(spaces, learner=learner, policy_update=policy_update)
         self.remember(world_model=world_model, imagination=imagination)
         rule = world_model.guidance
@@ -103,11 +106,11 @@ class ADRRL(RLModule):
         self._starts: Tensor | None = None
 
     def check_trainer(self, trainer: Any) -> None:
-        """Refuse a bound on what diagnoses find where nobody makes them."""
+        """Refuse what depends on diagnoses where nobody makes them."""
         super().check_trainer(trainer)
         judged = any(isinstance(item, JudgesImagination) for item in trainer.callbacks)
-        for name in ("max_replay_error", "min_gradient_agreement"):
-            if getattr(self.imagination, name) is not None and not judged:
+        for name in ("max_replay_error", "min_gradient_agreement", "shorten_steps"):
+            if getattr(self.imagination, name) not in {None, False} and not judged:
                 raise ValueError(f"`imagination.{name}` needs the callback ImaginationDiagnostics, got none.")
 
     def judge_imagination(self, metrics: Mapping[str, float]) -> None:
@@ -137,21 +140,26 @@ class ADRRL(RLModule):
                 self._update([real], num_real=real.weights.numel())
             return
         for starts in batch.start_observations:
+            # Steps on imagined data alone are trusted as far as the model is.
+            kl_scale = self.trust.kl_scale() if _can_be_judged(batch.rollout) and real_fraction == 0.0 else 1.0
+            self.log_metrics({"diffusion/kl_scale": kl_scale})
+            if kl_scale == 0.0:
+                return
             with self.timed("imagine"):
                 sources = mix_real_and_imagined(real, self._imagine_mixture(starts), real_fraction)
             # Where every imagined action has left the policy there may be nothing to learn from.
             if real_fraction > 0.0 or float(
                 all_reduce_sum(torch.stack([part.weights.sum() for part in sources]).sum())
             ):
-                self._update(sources, num_real=real.weights.numel() if real_fraction > 0.0 else 0)
+                self._update(sources, num_real=real.weights.numel() if real_fraction > 0.0 else 0, kl_scale=kl_scale)
             real_fraction = 0.0  # the rollout is not that of the policy any more
 
     def _may_imagine(self, rollout: Rollout) -> bool:
         """Tell whether imagined data are used: after the warm-up, while the model is as good as is asked."""
-        trusted = rollout.simulator_states.shape[-1] == 0 or self.trust.holds()
+        trusted = not _can_be_judged(rollout) or self.trust.holds()
         return trusted and int(self.env_steps) >= self.imagination.warmup
 
-    def _update(self, sources: list[RolloutBatch], *, num_real: int) -> None:
+    def _update(self, sources: list[RolloutBatch], *, num_real: int, kl_scale: float = 1.0) -> None:
         """Update the protagonist on transitions of several sources, of which the first are the real ones."""
         with self.timed("update"):
             judged = self.advantage_batch(self.protagonist, sources)
@@ -165,6 +173,7 @@ class ADRRL(RLModule):
                 self.player_step_optimizers(),
                 value_batch=judged if self.imagination.value_from_imagination else real_only,
                 held=None if learns_spread else imagined,
+                kl_scale=kl_scale,
             )
 
     def _imagine_mixture(self, starts: Tensor) -> list[RolloutBatch]:
@@ -219,3 +228,8 @@ class ADRRL(RLModule):
         """Return the optimisers of the policy, its value function, and the trajectory models."""
         models = Adam(self.world_model.models.trained_parameters(), lr=self.model_learning_rate, fused=True)
         return [*self.player_optimizers(self.protagonist), models]
+
+
+def _can_be_judged(rollout: Rollout) -> bool:
+    """Tell whether diagnoses can replay what is imagined in the worlds of a rollout."""
+    return rollout.simulator_states.shape[-1] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -120,18 +121,20 @@ class RLModule(LightningModule):
         *,
         value_batch: AdvantageBatch | None,
         held: Tensor | None = None,
+        kl_scale: float = 1.0,
     ) -> None:
         """Improve a player's policy by one step and fit its value function, in place; log both under its name.
 
         The value function is fitted on ``value_batch``, where there is one. Samples that are ``held``, boolean ``[N]``,
-        teach the policy's mean and not its spread. The optimisers are those of :meth:`player_step_optimizers`.
+        teach the policy's mean and not its spread; ``kl_scale`` multiplies the bound of a trust region. The optimisers
+        are those of :meth:`player_step_optimizers`.
 
         Raises:
             FloatingPointError: If a gradient, a loss or a parameter is not finite; the message names the player.
         """
         policy_optimizer, value_optimizer = optimizers
         try:
-            step = self.improve_policy(player, batch, policy_optimizer, held)
+            step = self._improve_policy(player, batch, policy_optimizer, held, kl_scale)
             if value_batch is not None:
                 value_loss = self._fit_value(player, value_batch, value_optimizer)
                 variance = explained_variance(value_batch)
@@ -146,8 +149,13 @@ class RLModule(LightningModule):
             f"{name}/entropy": player.policy(batch.observations[:1]).entropy().mean(),
         })
 
-    def improve_policy(
-        self, player: ActorCritic, batch: AdvantageBatch, optimizer: LightningOptimizer, held: Tensor | None = None
+    def _improve_policy(
+        self,
+        player: ActorCritic,
+        batch: AdvantageBatch,
+        optimizer: LightningOptimizer,
+        held: Tensor | None,
+        kl_scale: float,
     ) -> TrustRegionStep:
         """Take one step of the configured kind, in place; the optimiser, of the policy, must step exactly once."""
         update = self.policy_update
@@ -155,6 +163,7 @@ class RLModule(LightningModule):
             return a2c_step(player.policy, *batch.policy_samples, update, optimizer)
 
         region = update if update.final_max_kl is None else update.at(training_progress(self.trainer))
+        region = replace(region, max_kl=kl_scale * region.max_kl)
 
         def closure() -> TrustRegionStep:
             return trpo_step(player.policy, *batch.policy_samples, region, held=held)

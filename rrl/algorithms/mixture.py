@@ -89,6 +89,11 @@ class Imagination:
     """Imagined data are used only while the cosine of imagined and real policy gradients, in the running mean of the
     diagnoses, is at least this, and so not before the first. A model can predict every state well and its gradients be
     useless: a value function that is steep turns small errors into large ones. No bound as above."""
+    shorten_steps: bool = False
+    """Make the steps on imagined data alone as short as their direction deserves: the bound of the trust region times
+    the square of the mean cosine above, and none where that is negative. Where ``t`` along the true gradient gains
+    ``a t - b t^2 / 2``, it gains ``a t cos - b t^2 / 2`` at an angle: the best step is shorter by the cosine, and the
+    divergence goes with the square. Needs a ``TrustRegion``; without effect on tasks that cannot be replayed."""
     guidance_warmup: int = 10_000
     """Real environment steps before trajectories are guided."""
     value_from_imagination: bool = False

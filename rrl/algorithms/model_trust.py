@@ -20,7 +20,8 @@ class ModelTrust(nn.Module):
     """Remembers the diagnoses of a world model, and tells whether they are within the bounds.
 
     Args:
-        bounds: Of which ``max_replay_error`` and ``min_gradient_agreement`` decide; without both the model is trusted.
+        settings: Of which ``max_replay_error`` and ``min_gradient_agreement`` decide whether the model is trusted, and
+            ``shorten_steps`` how far.
     """
 
     replay_error_ratio: Tensor
@@ -30,17 +31,18 @@ class ModelTrust(nn.Module):
     diagnoses: Tensor
     """Number of diagnoses so far. Scalar."""
 
-    def __init__(self, bounds: Imagination) -> None:
+    def __init__(self, settings: Imagination) -> None:
         super().__init__()
-        self.most, self.least = bounds.max_replay_error, bounds.min_gradient_agreement
+        self.most, self.least = settings.max_replay_error, settings.min_gradient_agreement
+        self.shortens = settings.shorten_steps
         # In checkpoints only where they decide something, so that all others stay as they are.
         for name, value in (("replay_error_ratio", math.inf), ("gradient_agreement", 0.0), ("diagnoses", 0.0)):
-            self.register_buffer(name, torch.tensor(value), persistent=self.is_bound)
+            self.register_buffer(name, torch.tensor(value), persistent=self.needs_diagnoses)
 
     @property
-    def is_bound(self) -> bool:
-        """Whether there is a bound."""
-        return self.most is not None or self.least is not None
+    def needs_diagnoses(self) -> bool:
+        """Whether anything depends on what diagnoses find."""
+        return self.most is not None or self.least is not None or self.shortens
 
     def holds(self) -> bool:
         """Tell whether the model is within the bounds; where there is one, not so before the first diagnosis."""
@@ -48,9 +50,13 @@ class ModelTrust(nn.Module):
         agrees = self.least is None or bool((self.gradient_agreement >= self.least) & (self.diagnoses > 0.0))
         return exact and agrees
 
+    def kl_scale(self) -> float:
+        """Return the factor of the trust region's bound for a step on imagined data alone, in ``[0, 1]``."""
+        return float(self.gradient_agreement.clamp(0.0, 1.0).square()) if self.shortens else 1.0
+
     def take_in(self, metrics: Mapping[str, float]) -> None:
         """Take in a diagnosis by log key, nothing where it holds no replay; warn where the verdict has changed."""
-        if not self.is_bound or "model/replay_error" not in metrics:
+        if not self.needs_diagnoses or "model/replay_error" not in metrics:
             return
         refused = bool(self.diagnoses > 0.0) and not self.holds()
         ratio = metrics["model/replay_error"] / max(metrics["model/persistence_error"], 1e-8)

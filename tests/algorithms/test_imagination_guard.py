@@ -8,10 +8,11 @@ import pytest
 import torch
 from lightning import Callback
 
+from rrl.a2c import A2C
 from rrl.algorithms.base import RLModule
 from rrl.algorithms.mixture import Imagination
 from rrl.evaluation import ImaginationDiagnostics
-from tests.fitting import adrrl, changed, fit, snapshot, trajectories
+from tests.fitting import adrrl, changed, fit, recorded_bounds, snapshot, trajectories
 
 REAL, IMAGINED = 32, 48
 """Transitions of one small rollout, and of what is imagined beside it."""
@@ -151,11 +152,13 @@ def test_without_a_bound_the_state_is_what_it_was_before_there_were_bounds():
     assert not any(key.startswith("trust") for key in adrrl(trajectories()).state_dict())
 
 
-@pytest.mark.parametrize("name", ["max_replay_error", "min_gradient_agreement"])
-def test_a_bound_that_nobody_measures_is_refused(name):
-    data = trajectories()
+@pytest.mark.parametrize(
+    "setting", [{"max_replay_error": 0.5}, {"min_gradient_agreement": 0.5}, {"shorten_steps": True}]
+)
+def test_what_nobody_measures_is_refused(setting):
+    data, (name,) = trajectories(), setting
     with pytest.raises(ValueError, match=rf"`imagination\.{name}` needs the callback ImaginationDiagnostics"):
-        fit(adrrl(data, **{name: 0.5}), data)
+        fit(adrrl(data, **setting), data)
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, math.nan])
@@ -168,3 +171,56 @@ def test_bounds_that_nothing_can_keep_are_refused(bound):
 def test_cosines_that_cannot_be_are_refused(bound):
     with pytest.raises(ValueError, match=r"`min_gradient_agreement` must lie in \[-1, 1\]"):
         Imagination(min_gradient_agreement=bound)
+
+
+def bounds_of_steps(monkeypatch, verdicts, env_id="Hopper-v5", **settings):
+    """Train for an iteration of two policy updates after each verdict; return the bounds of their trust regions."""
+    bounds = recorded_bounds(monkeypatch)
+    data = trajectories(env_id, iterations_per_epoch=1, policy_updates=2)
+    module = adrrl(data, shorten_steps=True, max_kl=0.01, **settings)
+    for verdict in verdicts:
+        module.judge_imagination(verdict)
+        fit(module, data, max_epochs=1, callbacks=(Verdicts({}),))
+    return pytest.approx(bounds)
+
+
+@pytest.mark.mujoco
+def test_steps_on_imagined_data_alone_have_the_bound_times_the_square_of_the_agreement(monkeypatch):
+    assert bounds_of_steps(monkeypatch, [AGREES]) == [0.01, 0.0064]
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("cosine", [0.0, -0.5])
+def test_gradients_that_do_not_agree_allow_no_step(cosine, monkeypatch):
+    assert bounds_of_steps(monkeypatch, [FOUND_GOOD | {"model/gradient_agreement": cosine}]) == [0.01]
+
+
+@pytest.mark.mujoco
+def test_a_shortened_step_keeps_its_bound():
+    data = trajectories("Hopper-v5", iterations_per_epoch=1, policy_updates=2)
+    module = adrrl(data, shorten_steps=True, max_kl=0.01)
+    module.judge_imagination(AGREES)
+    logged = fit(module, data, callbacks=(Verdicts({}),)).callback_metrics
+    assert 0.0 < logged["protagonist/kl_divergence"] <= 3 * 0.0064  # three dimensions
+    assert logged["diffusion/kl_scale"] == pytest.approx(0.64)
+
+
+def test_worlds_that_cannot_be_replayed_shorten_nothing(monkeypatch):
+    assert bounds_of_steps(monkeypatch, [FOUND_GOOD], env_id="toy/PointMass-v0") == [0.01, 0.01]
+
+
+@pytest.mark.parametrize("cosine", [0.2, 0.5, 0.9])
+def test_the_shortened_step_gains_most(cosine):
+    """In a quadratic model of the return, of all steps in a direction at this angle to the gradient."""
+    module = adrrl(trajectories(), shorten_steps=True)
+    module.judge_imagination(FOUND_GOOD | {"model/gradient_agreement": cosine})
+    direction = torch.tensor([cosine, math.sqrt(1.0 - cosine**2)])
+    steps = torch.linspace(0.0, 1.0, 1001)
+    parameters = steps[:, None] * direction  # a step of length 1 along the gradient is the best of all
+    gains = parameters @ torch.tensor([1.0, 0.0]) - 0.5 * parameters.square().sum(dim=1)
+    assert module.trust.kl_scale() == pytest.approx(float(steps[gains.argmax()]) ** 2, abs=2e-3)
+
+
+def test_a2c_has_no_trust_region_to_shorten():
+    with pytest.raises(ValueError, match=r"`imagination\.shorten_steps` must be false where `policy_update` is A2C"):
+        adrrl(trajectories(), shorten_steps=True, policy_update=A2C(), spread_from_imagination=True)

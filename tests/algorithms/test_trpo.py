@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rrl.algorithms import base
-from tests.fitting import changed, fit, rollouts, snapshot, trpo
+from tests.fitting import changed, fit, recorded_bounds, rollouts, snapshot, trpo
 
 
 def test_one_update_changes_policy_value_function_normaliser_and_counter():
@@ -33,11 +32,7 @@ def test_the_policy_stays_in_its_trust_region():
 
 
 def test_the_trust_region_shrinks_linearly_to_its_last_bound(monkeypatch):
-    data, bounds = rollouts(iterations_per_epoch=2), []
-    step = base.trpo_step
-    monkeypatch.setattr(
-        base, "trpo_step", lambda *args, **options: (bounds.append(args[-1].max_kl), step(*args, **options))[1]
-    )
+    data, bounds = rollouts(iterations_per_epoch=2), recorded_bounds(monkeypatch)
     fit(trpo(data, max_kl=0.01, final_max_kl=0.002), data, max_epochs=2)
     assert bounds == pytest.approx([0.008, 0.006, 0.004, 0.002])
 
