@@ -28,7 +28,6 @@ MODEL = {
     "imagination.warmup": 0,
     "imagination.guidance_warmup": 0,
     "imagination.max_replay_error": 1e9,  # two updates make no good model, and a warning is an error here
-    "imagination.min_gradient_agreement": -1.0,
     "learner.value_epochs": 1,
 }
 KINDS = {
@@ -58,8 +57,7 @@ def small(config: Path) -> list[str]:
             group = name.partition(".")[0]
             # Labels by returns know of no horizon, and without a bound there is none to lift.
             no_horizon = group == "labels" and "ReturnLabels" in str(content["model"])
-            bound = name.rpartition(".")[2]
-            no_bound = bound in ("max_replay_error", "min_gradient_agreement") and bound not in str(content["model"])
+            no_bound = name.endswith("max_replay_error") and "max_replay_error" not in str(content["model"])
             if group in known and not no_horizon and not no_bound:
                 arguments.append(f"--{part}.init_args.{name}={value}")
     return arguments

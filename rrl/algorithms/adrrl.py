@@ -109,7 +109,7 @@ class ADRRL(RLModule):
         """Refuse what depends on diagnoses where nobody makes them."""
         super().check_trainer(trainer)
         judged = any(isinstance(item, JudgesImagination) for item in trainer.callbacks)
-        for name in ("max_replay_error", "min_gradient_agreement", "shorten_steps"):
+        for name in ("max_replay_error", "shorten_steps"):
             if getattr(self.imagination, name) not in {None, False} and not judged:
                 raise ValueError(f"`imagination.{name}` needs the callback ImaginationDiagnostics, got none.")
 

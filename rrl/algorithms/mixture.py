@@ -85,15 +85,13 @@ class Imagination:
     """Imagined data are used only while the model's replay error, as the diagnostics find it, is below this fraction of
     that of assuming that nothing changes, and so not before the first diagnosis. No bound where None, nor on tasks that
     cannot be replayed."""
-    min_gradient_agreement: float | None = None
-    """Imagined data are used only while the cosine of imagined and real policy gradients, in the running mean of the
-    diagnoses, is at least this, and so not before the first. A model can predict every state well and its gradients be
-    useless: a value function that is steep turns small errors into large ones. No bound as above."""
     shorten_steps: bool = False
     """Make the steps on imagined data alone as short as their direction deserves: the bound of the trust region times
-    the square of the mean cosine above, and none where that is negative. Where ``t`` along the true gradient gains
-    ``a t - b t^2 / 2``, it gains ``a t cos - b t^2 / 2`` at an angle: the best step is shorter by the cosine, and the
-    divergence goes with the square. Needs a ``TrustRegion``; without effect on tasks that cannot be replayed."""
+    the square of the cosine of imagined and real policy gradients, in the running mean of the diagnoses, and none where
+    it is negative. A model can predict every state well and its gradients be useless, since a steep value function
+    turns small errors into large ones. Where ``t`` along the true gradient gains ``a t - b t^2 / 2``, it gains
+    ``a t cos - b t^2 / 2`` at an angle: the best step is shorter by the cosine, and the divergence goes with the
+    square. Needs a ``TrustRegion``; without effect on tasks that cannot be replayed."""
     guidance_warmup: int = 10_000
     """Real environment steps before trajectories are guided."""
     value_from_imagination: bool = False
@@ -109,8 +107,6 @@ class Imagination:
         require_not_negative(warmup=self.warmup, guidance_warmup=self.guidance_warmup)
         if self.max_replay_error is not None:
             require_positive(max_replay_error=self.max_replay_error)
-        if self.min_gradient_agreement is not None:
-            require_within("[-1, 1]", min_gradient_agreement=self.min_gradient_agreement)
         if self.real_fraction == 0.0 and not self.value_from_imagination:
             raise ValueError("`value_from_imagination` must be true where `real_fraction` is 0, got false.")
 

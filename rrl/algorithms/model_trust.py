@@ -1,4 +1,4 @@
-"""Whether imagined data are worth using: what the diagnoses have found, against the bounds."""
+"""How far imagined data are to be trusted: what the diagnoses have found, against what the settings ask."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ AGREEMENT_WEIGHT = 0.2
 
 
 class ModelTrust(nn.Module):
-    """Remembers the diagnoses of a world model, and tells whether they are within the bounds.
+    """Remembers the diagnoses of a world model, and tells whether its data are used and how far a step on them goes.
 
     Args:
-        settings: Of which ``max_replay_error`` and ``min_gradient_agreement`` decide whether the model is trusted, and
-            ``shorten_steps`` how far.
+        settings: Of which ``max_replay_error`` decides the former and ``shorten_steps`` the latter.
     """
 
     replay_error_ratio: Tensor
@@ -33,8 +32,7 @@ class ModelTrust(nn.Module):
 
     def __init__(self, settings: Imagination) -> None:
         super().__init__()
-        self.most, self.least = settings.max_replay_error, settings.min_gradient_agreement
-        self.shortens = settings.shorten_steps
+        self.most, self.shortens = settings.max_replay_error, settings.shorten_steps
         # In checkpoints only where they decide something, so that all others stay as they are.
         for name, value in (("replay_error_ratio", math.inf), ("gradient_agreement", 0.0), ("diagnoses", 0.0)):
             self.register_buffer(name, torch.tensor(value), persistent=self.needs_diagnoses)
@@ -42,13 +40,11 @@ class ModelTrust(nn.Module):
     @property
     def needs_diagnoses(self) -> bool:
         """Whether anything depends on what diagnoses find."""
-        return self.most is not None or self.least is not None or self.shortens
+        return self.most is not None or self.shortens
 
     def holds(self) -> bool:
-        """Tell whether the model is within the bounds; where there is one, not so before the first diagnosis."""
-        exact = self.most is None or bool(self.replay_error_ratio < self.most)
-        agrees = self.least is None or bool((self.gradient_agreement >= self.least) & (self.diagnoses > 0.0))
-        return exact and agrees
+        """Tell whether the model is within the bound; where there is one, not so before the first diagnosis."""
+        return self.most is None or bool(self.replay_error_ratio < self.most)
 
     def kl_scale(self) -> float:
         """Return the factor of the trust region's bound for a step on imagined data alone, in ``[0, 1]``."""
@@ -67,19 +63,7 @@ class ModelTrust(nn.Module):
         self.gradient_agreement.lerp_(agreement, (1.0 / self.diagnoses).clamp(min=AGREEMENT_WEIGHT))
         if self.holds() == refused:
             verdict = "good enough again: imagined data are used" if refused else "too bad: real data alone are used"
-            rank_zero_warn(f"The world model is {verdict}. {self._findings()}")
-
-    def _findings(self) -> str:
-        """Say what the diagnoses have found, beside each bound."""
-        parts = []
-        if self.most is not None:
-            parts.append(
-                f"Its replay error is {float(self.replay_error_ratio):.2f} of that of persistence, "
-                f"`imagination.max_replay_error` is {self.most:g}."
+            rank_zero_warn(
+                f"The world model is {verdict}. Its replay error is {float(self.replay_error_ratio):.2f} of that of "
+                f"persistence, `imagination.max_replay_error` is {self.most:g}."
             )
-        if self.least is not None:
-            parts.append(
-                f"Its policy gradients have a cosine of {float(self.gradient_agreement):.2f} with real ones, "
-                f"`imagination.min_gradient_agreement` is {self.least:g}."
-            )
-        return " ".join(parts)
