@@ -23,7 +23,7 @@ TASKS = {
     "invertedpendulum": "InvertedPendulum",
     "reacher": "Reacher",
 }
-METHODS = ("AD-RRL", "AD-RRL unguided", "TRPO, same worlds")
+METHODS = ("AD-RRL", "TRPO, same worlds")
 WORDS = {"open": "no clear difference", "tentative": "{} ahead, suggested", "clear": "{} ahead, clearly"}
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     with mpl.rc_context(REPORT_STYLE):
-        figure, panels = new_panels(len(TASKS), columns=len(TASKS), size=(2.5, 2.9), sharey=True)
+        figure, panels = new_panels(len(TASKS), columns=len(TASKS), size=(2.5, 2.5), sharey=True)
         for (task, title), axes in zip(TASKS.items(), panels, strict=True):
             table = pd.read_csv(args.results / task / "methods.csv", index_col="method")
             policies = pd.read_csv(args.results / task / "policies.csv")

@@ -51,7 +51,7 @@ class ADRRL(RLModule):
     - ``diffusion/imagined_return_mean``, ``diffusion/imagined_return_cvar``: predicted returns of the imagined windows;
     - ``diffusion/imagined_termination_rate``, ``diffusion/real_termination_rate``: windows in which an episode ends;
     - ``diffusion/imagination_in_use``: 1 where imagined data entered the policy update, 0 where real ones alone did;
-    - ``diffusion/kl_scale``: factor of the trust region's bound in the last policy update, on imagined data alone;
+    - ``diffusion/kl_scale``: factor of the trust region's bound in the last policy update;
     - ``diffusion/action_spread``: standard deviation of standardised imagined actions; 1 is on-policy;
     - ``diffusion/used_fraction``: imagined transitions before an imagined end that stayed on-policy;
     - ``guidance/path_kl``, ``guidance/log_ratio``: the realised relative entropy of the guided paths in nats, and the
@@ -66,12 +66,12 @@ class ADRRL(RLModule):
         imagination: How much of the data is imagined, and from when on.
 
     Differences from the paper: by default the policy improves by TRPO instead of A2C with a controlled step size; the
-    mixture, the warm-up, the bootstrapped return and the solver are ours; see each setting for the paper's value, and
-    ``conf/adrrl_*_paper.yaml`` for all of them together. Whatever is configured, the denoiser estimates clean
-    trajectories instead of their noise, as the published code does; windows hold differences from their start state,
-    end flags are not standardised, nothing behind an episode's end is learnt, and imagined transitions that left the
-    policy do not count. The value function has standardised targets and no slowly moving copy, where the published
-    code fits raw ones to an average of its past.
+    mixture, the length of its steps, the warm-up, the bootstrapped return and the solver are ours; see each setting for
+    the paper's value, and ``conf/adrrl_*_paper.yaml`` for all of them together. Whatever is configured, the denoiser
+    estimates clean trajectories instead of their noise, as the published code does; windows hold differences from their
+    start state, end flags are not standardised, nothing behind an episode's end is learnt, and imagined transitions
+    that left the policy do not count. The value function has standardised targets and no slowly moving copy, where the
+    published code fits raw ones to an average of its past.
 
     References:
         Foffano, Russo and Proutiere, "Adversarial diffusion for robust reinforcement learning", NeurIPS 2025.
